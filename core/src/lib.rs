@@ -1,0 +1,14 @@
+//! What wgmfa decides, and nothing else: names, keys, policies, rotation, release, one-time codes, messages.
+//!
+//! This crate touches no file, socket, clock, environment, process or source of randomness. Time and random bytes are
+//! arguments; the programs around it (the edges) read the world, ask this crate, and carry out the answer.
+
+pub mod boottime;
+pub mod connection;
+pub mod exit;
+pub mod interval;
+pub mod inventory;
+pub mod key;
+pub mod message;
+pub mod name;
+pub mod rotation;

@@ -1,0 +1,198 @@
+//! Agent and bastion, over the SSH subsystem `wgmfa-agent`.
+//!
+//! The bastion begins with [`ToAgent::Challenge`]; the agent answers [`FromAgent::Hello`]; then the agent reports, gets
+//! its assignments, deposits and confirms. Everything the bastion can make an agent do stands in [`ToAgent`]: lock or
+//! open an existing peer, or do a round.
+
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::Interface;
+use crate::key::{PresharedKey, PublicKey, exposed};
+use crate::name::{HostName, InterfaceName};
+use crate::rotation::Assignment;
+
+/// The namespace of the SSH signature (SSHSIG, OpenSSH PROTOCOL.sshsig) by which a host proves itself.
+pub const SIGNATURE_NAMESPACE: &str = "wgmfa-agent-v1";
+
+/// What a host signs: the bastion's nonce and the name under which it comes.
+pub fn signed_text(nonce: &str, host: &HostName) -> String {
+    format!("wgmfa-agent-v1 {host} {nonce}")
+}
+
+/// A peer of an interface of the host that speaks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerRef {
+    /// The host's interface.
+    pub interface: InterfaceName,
+    /// The peer's public key.
+    pub public_key: PublicKey,
+}
+
+/// One generation of one peer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerGeneration {
+    /// The peer.
+    #[serde(flatten)]
+    pub peer: PeerRef,
+    /// The generation's number.
+    pub generation: u64,
+}
+
+/// A new generation, handed to the bastion before it is used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deposit {
+    /// Which generation of which peer.
+    #[serde(flatten)]
+    pub which: PeerGeneration,
+    /// The preshared key.
+    #[serde(with = "exposed")]
+    pub preshared_key: PresharedKey,
+}
+
+/// An act of root on the host, or a finding of the agent, for the bastion's audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalEvent {
+    /// `override`, `stand-down`, `lock`, `changed-outside`.
+    pub event: String,
+    /// The peer it was about.
+    #[serde(default)]
+    pub peer: Option<PeerRef>,
+    /// Why, in words.
+    pub reason: String,
+    /// How long ago, in seconds.
+    pub seconds_ago: u64,
+}
+
+/// Bastion to agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToAgent {
+    /// First line: sign this.
+    Challenge {
+        /// Version of the conversation.
+        version: u32,
+        /// 32 random bytes in base64, good for one answer.
+        nonce: String,
+    },
+    /// The proof was good.
+    Welcome {
+        /// The name under which the bastion knows this host.
+        host: HostName,
+    },
+    /// The answer to a report: every connection whose server side is this host and that a policy has ever covered.
+    Assignments {
+        /// All of them; a peer that is missing is none of wgmfa's affair.
+        assignments: Vec<Assignment>,
+        /// Peers without a second factor on interfaces that an MFA policy covers, to be named.
+        uncovered: Vec<PeerRef>,
+    },
+    /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
+    Stored {
+        /// What is on disk.
+        deposits: Vec<PeerGeneration>,
+    },
+    /// These confirmations are on disk; a generation that is missing here will not be released.
+    Noted {
+        /// What is on disk.
+        applied: Vec<PeerGeneration>,
+    },
+    /// A generation is about to be released, or its session to be prolonged: arm the timer, open the peer, confirm.
+    Open {
+        /// To be repeated in the answer.
+        id: u64,
+        /// Which generation of which peer.
+        #[serde(flatten)]
+        which: PeerGeneration,
+        /// How long it may be accepted from now.
+        seconds_left: u64,
+    },
+    /// Cut this peer off now, with a lock key.
+    Lock {
+        /// To be repeated in the answer.
+        id: u64,
+        /// The peer.
+        #[serde(flatten)]
+        peer: PeerRef,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Report, and do what the answer says.
+    Round {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The answer to `ping`.
+    Pong,
+    /// The last line before the bastion hangs up.
+    Refused {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Agent to bastion.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromAgent {
+    /// The answer to the challenge.
+    Hello {
+        /// Version of the conversation.
+        version: u32,
+        /// The name under which the host is registered.
+        host: HostName,
+        /// An SSH signature (PEM) over [`signed_text`] in [`SIGNATURE_NAMESPACE`].
+        signature: String,
+        /// Whether this agent stays connected.
+        resident: bool,
+    },
+    /// What stands on this host's interfaces; asks for assignments.
+    Report {
+        /// All interfaces that this agent looks after. The times in them are absent: see `handshake_ages`.
+        interfaces: Vec<Interface>,
+        /// For each peer that ever shook hands: how many seconds ago.
+        #[serde(default)]
+        handshake_ages: Vec<HandshakeAge>,
+        /// For how many seconds this agent will not come again (a cron agent's period, as far as it knows).
+        #[serde(default)]
+        next_in_seconds: Option<u64>,
+        /// What happened here that the bastion did not order.
+        #[serde(default)]
+        events: Vec<LocalEvent>,
+    },
+    /// New generations, to be put on disk before they are used.
+    Deposit {
+        /// Any number of them, stored together.
+        deposits: Vec<Deposit>,
+    },
+    /// The server side accepts these generations, read back from the interface.
+    Applied {
+        /// Any number of them.
+        applied: Vec<PeerGeneration>,
+    },
+    /// The answer to `open`.
+    Opened {
+        /// From the order.
+        id: u64,
+        /// `None`: the peer accepts the generation, the timer is armed. Else why it does not.
+        refused: Option<String>,
+    },
+    /// The answer to `lock`.
+    Locked {
+        /// From the order.
+        id: u64,
+        /// `None`: done. Else why it could not be done.
+        failed: Option<String>,
+    },
+    /// Are you there?
+    Ping,
+}
+
+/// How long ago a peer shook hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandshakeAge {
+    /// The peer.
+    #[serde(flatten)]
+    pub peer: PeerRef,
+    /// Seconds since its latest handshake.
+    pub seconds: u64,
+}

@@ -1,0 +1,139 @@
+//! What programs say to each other: JSON lines, each a type, each channel with a limit on the length of a line.
+//!
+//! Unknown fields are ignored (a newer program may say more); unknown types of message are refused. Messages carry
+//! seconds left, never times of day.
+
+pub mod admin;
+pub mod agent;
+pub mod front;
+pub mod module;
+pub mod sync;
+pub mod worker;
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroize;
+
+/// The version that this program speaks, in the first message of each conversation.
+pub const VERSION: u32 = 1;
+
+/// Longest line of a conversation whose other side has proved nothing yet, in bytes.
+pub const LINE_BEFORE_PROOF: usize = 8 * 1024;
+
+/// Longest line of a person's subsystem, of the PAM module and of a PAM worker, in bytes.
+pub const LINE_FROM_PERSON: usize = 64 * 1024;
+
+/// Longest line of an agent, of an administrator and between front and keeper, in bytes: a report of 10,000 peers fits.
+pub const LINE_FROM_AGENT: usize = 8 * 1024 * 1024;
+
+/// Why a line is no message. Never contains the line: it may hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageError {
+    /// Longer than this channel allows, in bytes.
+    TooLong(usize),
+    /// Not UTF-8, not JSON, or not a message of this conversation; with the column.
+    Malformed(usize),
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(limit) => write!(f, "a line is longer than {limit} bytes"),
+            Self::Malformed(column) => write!(f, "not a message of this conversation (column {column})"),
+        }
+    }
+}
+
+impl std::error::Error for MessageError {}
+
+/// A message as one line, newline included.
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("our messages are plain data");
+    line.push(b'\n');
+    line
+}
+
+/// A message from one line, with or without its newline.
+pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, MessageError> {
+    serde_json::from_slice(line).map_err(|error| MessageError::Malformed(error.column()))
+}
+
+/// Cuts a stream of bytes into lines and refuses one that is too long before it is whole.
+#[derive(Debug)]
+pub struct Lines {
+    buffer: Vec<u8>,
+    /// Bytes at the front of the buffer in which no newline stands.
+    searched: usize,
+    limit: usize,
+}
+
+impl Lines {
+    /// Lines of at most `limit` bytes, newline not counted.
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: Vec::new(), searched: 0, limit }
+    }
+
+    /// Changes the limit, for example once the other side has proved who it is.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Takes bytes as they came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole line without its newline, `None` until more bytes have come.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`]; the conversation must then end.
+    pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
+        match self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+            Some(at) if self.searched + at <= self.limit => {
+                let rest = self.buffer.split_off(self.searched + at + 1);
+                let mut line = std::mem::replace(&mut self.buffer, rest);
+                line.pop();
+                self.searched = 0;
+                Ok(Some(line))
+            }
+            Some(_) => Err(MessageError::TooLong(self.limit)),
+            None if self.buffer.len() > self.limit => Err(MessageError::TooLong(self.limit)),
+            None => {
+                self.searched = self.buffer.len();
+                Ok(None)
+            }
+        }
+    }
+
+    /// What came after the last newline.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_and_bounded() {
+        let mut lines = Lines::new(4);
+        lines.push(b"ab");
+        assert_eq!(lines.next_line(), Ok(None));
+        lines.push(b"cd\ne\n\nf");
+        assert_eq!(lines.next_line(), Ok(Some(b"abcd".to_vec())));
+        assert_eq!(lines.next_line(), Ok(Some(b"e".to_vec())));
+        assert_eq!(lines.next_line(), Ok(Some(Vec::new())));
+        assert_eq!(lines.next_line(), Ok(None));
+        lines.push(b"ghij");
+        assert_eq!(lines.next_line(), Err(MessageError::TooLong(4)));
+    }
+}

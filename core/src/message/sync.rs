@@ -1,0 +1,104 @@
+//! A person's client and the bastion: what `wgmfa-sync` says in JSON, as command and as subsystem.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::key::{PresharedKey, PublicKey, exposed};
+
+/// The subsystem's client may begin with this: the public keys of its interfaces choose the device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientHello {
+    /// Version of the conversation.
+    pub version: u32,
+    /// The public keys of the machine's WireGuard interfaces.
+    #[serde(default)]
+    pub public_keys: Vec<PublicKey>,
+    /// The public keys of their peers; empty: all connections of the device are of interest.
+    #[serde(default)]
+    pub peers: Vec<PublicKey>,
+}
+
+/// What the client says after it has got the keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClientAnswer {
+    /// The keys have arrived whole.
+    Received {
+        /// Always true.
+        received: bool,
+    },
+    /// The keys stand in the interface.
+    Applied {
+        /// Each of them.
+        applied: Vec<AppliedKey>,
+    },
+}
+
+/// A key that the client has written into its interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedKey {
+    /// The peer.
+    pub peer_public_key: PublicKey,
+    /// The generation.
+    pub generation: u64,
+}
+
+/// The keys that one login releases.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Release {
+    /// Version of this format.
+    pub version: u32,
+    /// Who logged in.
+    pub user: String,
+    /// The device whose connections these are.
+    pub device: String,
+    /// What is released.
+    pub keys: Vec<ReleasedKey>,
+    /// What cannot be released now.
+    #[serde(default)]
+    pub refused: Vec<RefusedKey>,
+}
+
+/// One released key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleasedKey {
+    /// The connection's name.
+    pub connection: String,
+    /// The device's public key.
+    pub public_key: PublicKey,
+    /// The peer on the device's interface: the server side's public key.
+    pub peer_public_key: PublicKey,
+    /// The key.
+    #[serde(with = "exposed")]
+    pub preshared_key: PresharedKey,
+    /// Its generation.
+    pub generation: u64,
+    /// The key state's name.
+    pub state: String,
+    /// The policy that gives it.
+    pub policy: PolicyRef,
+    /// How long it will be accepted from now.
+    pub seconds_left: u64,
+    /// The same as a time of day by the bastion's clock, for people.
+    pub deadline: Timestamp,
+}
+
+/// A connection that cannot be released now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedKey {
+    /// The connection's name.
+    pub connection: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// A policy as other programs name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef {
+    /// The number in front of its file name.
+    pub ordinal: u64,
+    /// Its text for people.
+    pub description: String,
+    /// Whether a person must fetch the key.
+    pub mfa: bool,
+}
