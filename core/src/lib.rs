@@ -4,11 +4,20 @@
 //! arguments; the programs around it (the edges) read the world, ask this crate, and carry out the answer.
 
 pub mod boottime;
+pub mod code;
 pub mod connection;
+pub mod diagnostic;
+pub mod document;
 pub mod exit;
+pub mod explain;
+pub mod guessing;
 pub mod interval;
 pub mod inventory;
 pub mod key;
 pub mod message;
 pub mod name;
+pub mod policy;
+pub mod release;
 pub mod rotation;
+pub mod state;
+pub mod words;

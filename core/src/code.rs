@@ -1,0 +1,1 @@
+//! One-time codes (RFC 6238).

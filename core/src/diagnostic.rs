@@ -1,0 +1,1 @@
+//! Faults in files, each with its place.

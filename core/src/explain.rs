@@ -1,0 +1,1 @@
+//! For each connection: which policy wins and why, which side rotates, what is next.

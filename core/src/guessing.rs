@@ -1,0 +1,1 @@
+//! What failed logins cost the next one.

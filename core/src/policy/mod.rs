@@ -1,0 +1,1 @@
+//! Policies: their files, and which one applies to a connection.

@@ -1,0 +1,1 @@
+//! Whether a login may have the keys of a device, and which.

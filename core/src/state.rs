@@ -1,0 +1,1 @@
+//! Key states, computed in one place.

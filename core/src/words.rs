@@ -1,0 +1,1 @@
+//! Command lines that came over SSH, cut into words.
