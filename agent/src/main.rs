@@ -1,2 +1,43 @@
-//! .
-fn main() {}
+//! `wgmfa-agent`: what runs on a WireGuard server.
+
+mod agent;
+mod carry_out;
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod conversation;
+mod crash;
+mod files;
+mod identity;
+mod orders;
+mod resident;
+mod seen;
+mod speech;
+mod ssh;
+mod state;
+mod store;
+mod trusted;
+mod voice;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Command, CommandLine};
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let path = &line.config;
+    let ended = match line.command {
+        Command::Init(init) => commands::init::run(path, &init),
+        Command::Rotate { dry_run } => commands::rotate::run(path, dry_run),
+        Command::Run => commands::run::run(path),
+        Command::Lock => commands::lock::run(path),
+        Command::Override { peer, reason, time } => commands::override_::run(path, peer, reason, time),
+        Command::StandDown { reason } => commands::stand_down::run(path, reason),
+        Command::Status { json } => commands::status::run(path, json),
+        Command::Check => commands::check::run(path),
+    };
+    ended.unwrap_or_else(|failure| voice::fail(&failure)).code().into()
+}

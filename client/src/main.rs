@@ -1,2 +1,47 @@
-//! .
-fn main() {}
+//! `wgmfa`, on a person's machine: logs in on the bastion through the system's `ssh` and writes the released preshared
+//! keys into the WireGuard interfaces.
+//!
+//! `sync` runs as the person; only what touches an interface (`apply`, `interfaces`) needs CAP_NET_ADMIN.
+
+mod apply;
+mod bastion;
+mod clock;
+mod commands;
+mod config;
+mod handshake;
+mod interfaces;
+mod login;
+mod order;
+mod person;
+mod rights;
+mod sessions;
+mod status;
+mod sync;
+mod voice;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use wgmfa_core::exit::{Exit, Failure};
+
+use commands::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let exit = match Arguments::try_parse() {
+        Ok(arguments) => run(&arguments).unwrap_or_else(|failure| {
+            voice::failure(&failure);
+            failure.exit
+        }),
+        Err(error) => voice::usage(&error),
+    };
+    ExitCode::from(exit.code())
+}
+
+fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Sync(options) => sync::sync(options, arguments.config.as_deref()),
+        Command::Apply(options) => apply::apply(options),
+        Command::Interfaces => interfaces::interfaces(),
+        Command::Status(options) => status::status(options, arguments.config.as_deref()),
+    }
+}

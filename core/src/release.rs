@@ -1,1 +1,224 @@
-//! Whether a login may have the keys of a device, and which.
+//! Whether a login may have keys, and for each connection of its device whether it gets one.
+//!
+//! The keeper fills in the facts from its store and its own memory of the login, asks, and carries out the answer in
+//! one transaction with its audit lines.
+
+use jiff::Timestamp;
+
+use crate::message::sync::PolicyRef;
+
+/// How long after its code was accepted a login may release, in seconds (design rule 5).
+pub const RELEASE_WINDOW_SECONDS: i64 = 60;
+
+/// What the keeper itself knows about one login, whatever the PAM stack returned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginFacts {
+    /// When libpam said yes and the user name had not changed.
+    pub pam_accepted: Option<Timestamp>,
+    /// When the keeper accepted this login's one-time code; none: it never did.
+    pub code_accepted: Option<Timestamp>,
+    /// Whether this login has released before.
+    pub released: bool,
+}
+
+/// May this login come in, or have keys?
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Admission {
+    /// Yes.
+    Admit,
+    /// No, and why, for the log.
+    Refuse(String),
+}
+
+/// May a login whose PAM conversation has ended come in?
+///
+/// `require_code` is false only where a foreign PAM module is the second factor (`require-code` of the configuration).
+pub fn admit(login: &LoginFacts, require_code: bool) -> Admission {
+    if login.pam_accepted.is_none() {
+        Admission::Refuse("the PAM stack refused".to_owned())
+    } else if require_code && login.code_accepted.is_none() {
+        Admission::Refuse("the PAM stack let the login pass without a one-time code".to_owned())
+    } else {
+        Admission::Admit
+    }
+}
+
+/// May a login that came in have its keys now?
+pub fn may_release(login: &LoginFacts, require_code: bool, now: Timestamp) -> Admission {
+    if let refused @ Admission::Refuse(_) = admit(login, require_code) {
+        return refused;
+    }
+    let since = login.code_accepted.or(login.pam_accepted).unwrap_or(Timestamp::MIN);
+    if login.released {
+        Admission::Refuse("this login has already had its keys; log in again".to_owned())
+    } else if now.as_second().saturating_sub(since.as_second()) > RELEASE_WINDOW_SECONDS {
+        Admission::Refuse("this login is more than 60 s old; log in again".to_owned())
+    } else {
+        Admission::Admit
+    }
+}
+
+/// What the bastion knows about one connection of the device that a login names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// What the policies say.
+    pub cover: Cover,
+    /// Why nobody may come in, when an administrator has cut off the person, the device or the host.
+    pub cut_off: Option<String>,
+    /// The newest generation.
+    pub newest: Option<Newest>,
+    /// When the server side's agent is expected next, in words (`next round of db-gw expected by 14:56`).
+    pub next_round: String,
+}
+
+/// What the policies say about a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cover {
+    /// An MFA policy covers it, and this device is its client side.
+    Mfa {
+        /// The policy.
+        policy: PolicyRef,
+        /// Its rotation interval, in seconds.
+        rotation_interval: u64,
+    },
+    /// The policies contradict each other here.
+    Conflict(String),
+    /// Nothing is released here: no policy, one without a second factor, or the other side is the client side.
+    NotReleased,
+}
+
+/// The newest generation of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// Its number.
+    pub generation: u64,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where a generation stands at the bastion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// On disk here, not yet confirmed by the server side.
+    Deposited,
+    /// The server side accepts it, nobody has it.
+    Applied,
+    /// A person has it, until this moment.
+    Released {
+        /// The deadline.
+        deadline: Timestamp,
+    },
+    /// It is past its time.
+    Expired,
+}
+
+/// Whether a connection's key is released, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// Release this generation.
+    Grant {
+        /// Its number.
+        generation: u64,
+        /// For how long from now, in seconds.
+        seconds_left: u64,
+        /// A session is running, and is prolonged.
+        renewal: bool,
+        /// The policy that gives it.
+        policy: PolicyRef,
+    },
+    /// Do not release, and tell the person why.
+    Refuse(String),
+    /// Nothing of this connection concerns a login.
+    Pass,
+}
+
+/// Decides about one connection.
+pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
+    let (policy, rotation_interval) = match &facts.cover {
+        Cover::NotReleased => return Decision::Pass,
+        Cover::Conflict(reason) => return Decision::Refuse(format!("the policies contradict each other: {reason}")),
+        Cover::Mfa { policy, rotation_interval } => (policy.clone(), *rotation_interval),
+    };
+    if let Some(reason) = &facts.cut_off {
+        return Decision::Refuse(reason.clone());
+    }
+    let grant = |generation, renewal| Decision::Grant { generation, seconds_left: rotation_interval, renewal, policy };
+    match facts.newest {
+        Some(Newest { generation, phase: Phase::Applied }) => grant(generation, false),
+        Some(Newest { generation, phase: Phase::Released { deadline } }) if deadline > now => grant(generation, true),
+        _ => Decision::Refuse(facts.next_round.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn facts(phase: Option<Phase>) -> Facts {
+        let policy = PolicyRef { ordinal: 101, description: "Prod".to_owned(), mfa: true };
+        Facts {
+            cover: Cover::Mfa { policy, rotation_interval: 3600 },
+            cut_off: None,
+            newest: phase.map(|phase| Newest { generation: 7, phase }),
+            next_round: "next round of db-gw expected by 14:56".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_a_generation_that_the_server_side_accepts_is_released() {
+        let grant = |phase| decide(&facts(Some(phase)), at(0));
+        assert!(matches!(
+            grant(Phase::Applied),
+            Decision::Grant { generation: 7, seconds_left: 3600, renewal: false, .. }
+        ));
+        assert!(matches!(grant(Phase::Released { deadline: at(1) }), Decision::Grant { renewal: true, .. }));
+        let refused = Decision::Refuse("next round of db-gw expected by 14:56".to_owned());
+        for phase in [Phase::Deposited, Phase::Expired, Phase::Released { deadline: at(0) }] {
+            assert_eq!(grant(phase), refused, "{phase:?}");
+        }
+        assert_eq!(decide(&facts(None), at(0)), refused);
+    }
+
+    #[test]
+    fn who_is_cut_off_gets_nothing() {
+        let facts = Facts { cut_off: Some("device disabled".to_owned()), ..facts(Some(Phase::Applied)) };
+        assert_eq!(decide(&facts, at(0)), Decision::Refuse("device disabled".to_owned()));
+    }
+
+    #[test]
+    fn a_conflict_and_an_uncovered_connection_release_nothing() {
+        let base = facts(Some(Phase::Applied));
+        let conflict = Facts { cover: Cover::Conflict("both ends are server".to_owned()), ..base.clone() };
+        assert!(
+            matches!(decide(&conflict, at(0)), Decision::Refuse(reason) if reason.contains("both ends are server"))
+        );
+        assert_eq!(decide(&Facts { cover: Cover::NotReleased, ..base }, at(0)), Decision::Pass);
+    }
+
+    #[test]
+    fn a_login_needs_pam_and_its_own_code() {
+        let pam_only = LoginFacts { pam_accepted: Some(at(0)), ..LoginFacts::default() };
+        let code_only = LoginFacts { code_accepted: Some(at(0)), ..LoginFacts::default() };
+        let both = LoginFacts { code_accepted: Some(at(0)), ..pam_only.clone() };
+        assert!(matches!(admit(&pam_only, true), Admission::Refuse(_)));
+        assert_eq!(admit(&pam_only, false), Admission::Admit);
+        assert!(matches!(admit(&code_only, true), Admission::Refuse(_)));
+        assert_eq!(admit(&both, true), Admission::Admit);
+        assert!(matches!(may_release(&pam_only, true, at(0)), Admission::Refuse(_)));
+    }
+
+    #[test]
+    fn a_login_releases_once_and_soon() {
+        let login = LoginFacts { pam_accepted: Some(at(0)), code_accepted: Some(at(0)), released: false };
+        assert_eq!(may_release(&login, true, at(60)), Admission::Admit);
+        assert!(matches!(may_release(&login, true, at(61)), Admission::Refuse(_)));
+        let again = LoginFacts { released: true, ..login };
+        assert!(matches!(may_release(&again, true, at(1)), Admission::Refuse(_)));
+    }
+}

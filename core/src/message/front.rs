@@ -86,6 +86,22 @@ pub enum FromFront {
     },
 }
 
+impl FromFront {
+    /// The SSH connection that this is about.
+    pub fn conversation(&self) -> u64 {
+        match self {
+            Self::Login { conversation, .. }
+            | Self::Answers { conversation, .. }
+            | Self::HostKey { conversation, .. }
+            | Self::Exec { conversation, .. }
+            | Self::Line { conversation, .. }
+            | Self::InputEnded { conversation, .. }
+            | Self::ChannelGone { conversation, .. }
+            | Self::Gone { conversation } => *conversation,
+        }
+    }
+}
+
 /// Keeper to front.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]

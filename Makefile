@@ -1,0 +1,57 @@
+# The two commands are `make demo` and `make test`: both install what they need from Debian, and both need root, because
+# they make network namespaces with WireGuard interfaces in them.
+
+BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
+DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules oathtool openssh-client procps \
+                 util-linux wireguard-go wireguard-tools
+TEST_PACKAGES  = $(DEMO_PACKAGES) nftables openssh-server pamtester sudo
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+.NOTPARALLEL:
+.PHONY: demo test build check deny root demo-packages test-packages
+
+demo: demo-packages
+	cargo build --release --locked
+	tests/demo $(TARGET)/release
+
+test: test-packages check build
+	cargo test --workspace --locked
+	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
+	else echo "make: cargo-deny is not installed, so licences and advisories are not checked: make deny"; fi
+
+# the programs and the PAM module that the whole-system tests start
+build:
+	cargo build --workspace --locked
+
+check:
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Licences, bans and sources need no network; the advisories are fetched, and named as unchecked where that fails.
+deny:
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check bans licenses sources
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny check advisories; \
+	else echo "make: the advisory database could not be fetched, so advisories are not checked"; fi
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: error: root is needed: network namespaces and WireGuard interfaces are made" >&2; exit 1; }
+
+demo-packages: root
+	@$(call install_missing,$(DEMO_PACKAGES))
+
+test-packages: root
+	@$(call install_missing,$(TEST_PACKAGES))
+
+define install_missing
+missing=; for package in $(1); do \
+	dpkg-query --show --showformat='$${Status}\n' $$package 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$package"; \
+done; \
+if [ -n "$$missing" ]; then \
+	echo "installing from Debian:$$missing"; \
+	apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $$missing; \
+fi
+endef

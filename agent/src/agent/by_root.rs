@@ -1,0 +1,144 @@
+//! What root orders on this host, without the bastion: lock everything, open one peer, stand down.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::interval::Interval;
+use wgmfa_core::key::{PresharedKey, PublicKey};
+use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::name::InterfaceName;
+use wgmfa_core::rotation::Hold;
+use wgmfa_wireguard::EndpointRule;
+
+use super::Agent;
+use crate::carry_out::{Changes, readd};
+use crate::clock;
+use crate::files::{self, Renew};
+use crate::seen::Seen;
+
+impl Agent {
+    /// Locks every peer that was ever under a policy, in the interfaces' files and on running interfaces. Returns what
+    /// could not be done, in words.
+    pub fn lock_all(&mut self, reason: &str) -> Vec<String> {
+        let seen = Seen::now(&self.config);
+        let (here, away): (Vec<_>, Vec<_>) = self.state.peers.keys().cloned().partition(|peer| seen.peer(peer).is_some());
+        away.iter().for_each(|peer| self.lock_unseen(peer, reason));
+        let mut faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::All);
+        let due = here.into_iter().map(|peer| (peer, reason.to_owned())).collect();
+        faults.extend(self.lock(due, &seen).into_values());
+        self.state.happened("lock", None, reason, clock::now());
+        faults.extend(self.save().err().map(|failure| failure.error));
+        self.want_round();
+        faults
+    }
+
+    /// Opens a peer with a key that root has, for a time. Returns what was done, in words.
+    ///
+    /// # Errors
+    /// No peer or several peers of that name, or the interface did not take the key.
+    pub fn open_by_root(
+        &mut self,
+        peer: &str,
+        key: PresharedKey,
+        time: Interval,
+        reason: &str,
+    ) -> Result<String, Failure> {
+        let peer = self.find(peer)?;
+        let name = self.state.name_of(&peer);
+        let seen = Seen::now(&self.config);
+        let Some(own) = seen.public_key(&peer.interface).filter(|_| seen.peer(&peer).is_some()) else {
+            return Err(Failure::new(Exit::Failed, format!("{name}: {} has no such peer now", peer.interface))
+                .hint(format!("wg-quick up {}", peer.interface)));
+        };
+        let now = clock::now();
+        let before = self.state.peers.clone();
+        let kept = self.state.peers.get_mut(&peer).expect("it was found there");
+        kept.held.hold = Hold::Override { deadline: now.plus_seconds(time.as_seconds()) };
+        kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
+        kept.same_boot = true;
+        self.state.happened("override", Some(peer.clone()), reason, now);
+        if let Err(failure) = self.save() {
+            self.state.peers = before;
+            return Err(failure);
+        }
+        let changes = Changes::from([(peer.interface.clone(), vec![(peer.public_key, key)])]);
+        if let Some(why) = readd(&changes, EndpointRule::Keep).remove(&peer) {
+            self.enforce();
+            return Err(Failure::new(Exit::Failed, format!("{name}: {why}")));
+        }
+        self.want_round();
+        Ok(format!("{name}: open for {time}; then it is locked again"))
+    }
+
+    /// Stops enforcing: the keys that were configured before wgmfa stand again in the files and on the interfaces.
+    /// Returns what could not be done, in words.
+    ///
+    /// # Errors
+    /// The configured keys or the state cannot be read or written; nothing was changed.
+    pub fn stand_down(&mut self, reason: &str) -> Result<Vec<String>, Failure> {
+        let mut configured = self.store.configured_keys()?;
+        let now = clock::now();
+        self.state.stood_down = true;
+        self.state.happened("stand-down", None, reason, now);
+        self.save()?;
+        configured.retain(|peer, _| self.state.peers.contains_key(peer));
+        let mut faults = Vec::new();
+        for peer in self.state.peers.keys().filter(|peer| !configured.contains_key(peer)) {
+            let name = self.state.name_of(peer);
+            faults.push(format!("{name}: its configured key is not known; it stays locked until you set one with wg"));
+        }
+        let in_files = files::put_back(&self.config, &configured, &mut faults);
+        let seen = Seen::now(&self.config);
+        let mut changes = Changes::new();
+        for (peer, key) in configured.iter().filter(|(peer, _)| seen.peer(peer).is_some()) {
+            match key {
+                Some(key) => {
+                    changes.entry(peer.interface.clone()).or_default().push((peer.public_key, key.clone()));
+                }
+                None => faults.extend(take_key_out(&peer.interface, &peer.public_key).err()),
+            }
+        }
+        faults.extend(readd(&changes, EndpointRule::Keep).into_values());
+        if faults.is_empty() {
+            self.state.peers.clear();
+            self.unproved.clear();
+            configured.retain(|peer, _| !in_files.contains(peer));
+            self.store.save_configured_keys(&configured)?;
+            self.save()?;
+        }
+        Ok(faults)
+    }
+
+    /// The one peer that people call this: its public key, its connection's name, or a part of that.
+    fn find(&self, text: &str) -> Result<PeerRef, Failure> {
+        let peers = || self.state.peers.keys();
+        let exact: Vec<_> = peers()
+            .filter(|peer| self.state.name_of(peer) == text || peer.public_key.to_string() == text)
+            .collect();
+        let found = if exact.is_empty() { peers().filter(|peer| self.state.name_of(peer).contains(text)).collect() } else { exact };
+        match found[..] {
+            [one] => Ok(one.clone()),
+            [] => Err(Failure::new(Exit::Failed, "no peer under a policy has that name here")
+                .hint("wgmfa-agent status lists them")),
+            _ => {
+                let names: BTreeSet<_> =
+                    found.iter().map(|peer| format!("{} ({})", self.state.name_of(peer), peer.interface)).collect();
+                let names: Vec<_> = names.into_iter().collect();
+                Err(Failure::new(Exit::Failed, format!("several peers have that name: {}", names.join(", ")))
+                    .hint("write more of it"))
+            }
+        }
+    }
+}
+
+/// Takes the preshared key of a peer out, with `wg(8)`.
+fn take_key_out(interface: &InterfaceName, peer: &PublicKey) -> Result<(), String> {
+    let peer = peer.to_string();
+    let words = ["set", interface.as_str(), "peer", &peer, "preshared-key", "/dev/null"];
+    let ended = Command::new("wg").args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match ended {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(format!("{interface}: the lock key is still there; take it out: wg {}", words.join(" "))),
+    }
+}

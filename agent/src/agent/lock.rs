@@ -1,0 +1,89 @@
+//! Locking: a lock key on a peer that is removed and added again, so that no session outlives it.
+
+use wgmfa_core::boottime::Boottime;
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::rotation::{Held, Hold};
+use wgmfa_wireguard::EndpointRule;
+
+use super::Agent;
+use crate::carry_out::{Changes, NotDone, random_key, readd};
+use crate::clock;
+use crate::crash::crash_point;
+use crate::files::file_fingerprint;
+use crate::seen::Seen;
+use crate::state::Kept;
+
+impl Agent {
+    /// Locks peers that stand on `seen`. What could not be done comes back, and is a fault of the round.
+    pub(super) fn lock(&mut self, due: Vec<(PeerRef, String)>, seen: &Seen) -> NotDone {
+        let now = clock::now();
+        let mut changes = Changes::new();
+        for (peer, reason) in &due {
+            let Some(own) = seen.public_key(&peer.interface) else { continue };
+            self.note_foreign_key(peer, seen, now);
+            let key = random_key();
+            let held = self.hold_locked(peer, reason);
+            held.fingerprint = key.fingerprint(&own, &peer.public_key);
+            changes.entry(peer.interface.clone()).or_default().push((peer.public_key, key));
+        }
+        // A full disk keeps nobody in: what is remembered then does not match, and the peer is locked again.
+        if let Err(failure) = self.save() {
+            self.faults.push(failure.error);
+        }
+        let not_done = readd(&changes, EndpointRule::Drop);
+        crash_point("locked");
+        self.faults.extend(not_done.values().cloned());
+        let done: Vec<_> = due.into_iter().filter(|(peer, _)| !not_done.contains_key(peer)).collect();
+        self.changed("locked", &done);
+        not_done
+    }
+
+    /// Locks one peer because the bastion says so.
+    ///
+    /// # Errors
+    /// Why it is not locked now, in words.
+    pub(super) fn lock_ordered(&mut self, peer: &PeerRef, reason: &str) -> Result<(), String> {
+        let seen = Seen::now(&self.config);
+        if seen.peer(peer).is_none() {
+            if self.state.peers.contains_key(peer) {
+                self.lock_unseen(peer, reason);
+                self.save().map_err(|failure| failure.error)?;
+            }
+            return Err(format!("{} has no such peer now; it is locked when it comes back", peer.interface));
+        }
+        let mut not_done = self.lock(vec![(peer.clone(), reason.to_owned())], &seen);
+        self.want_round();
+        not_done.remove(peer).map_or(Ok(()), Err)
+    }
+
+    /// Remembers a peer that is not there as locked: whatever key it comes back with is not the one remembered.
+    pub(super) fn lock_unseen(&mut self, peer: &PeerRef, reason: &str) {
+        let nobodys = PublicKey::from_bytes([0; 32]);
+        self.hold_locked(peer, reason).fingerprint = random_key().fingerprint(&nobodys, &peer.public_key);
+    }
+
+    /// Remembers a peer as locked; the caller gives the fingerprint.
+    fn hold_locked(&mut self, peer: &PeerRef, reason: &str) -> &mut Held {
+        let nobodys = PublicKey::from_bytes([0; 32]);
+        let hold = Hold::Locked { reason: reason.to_owned() };
+        let kept = self.state.peers.entry(peer.clone()).or_insert_with(|| {
+            let fingerprint = random_key().fingerprint(&nobodys, &peer.public_key);
+            Kept::new(Held { generation: 0, fingerprint, hold: hold.clone(), rotation_interval: 0 })
+        });
+        (kept.held.hold, kept.same_boot) = (hold, true);
+        self.unproved.remove(peer);
+        &mut kept.held
+    }
+
+    /// A key that neither the agent nor the interface's own file has put there is news for the bastion's audit log.
+    fn note_foreign_key(&mut self, peer: &PeerRef, seen: &Seen, now: Boottime) {
+        let Some(kept) = self.state.peers.get(peer).filter(|kept| kept.same_boot) else { return };
+        let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
+        let from_file = key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)));
+        if seen.fingerprint(peer) != Some(kept.held.fingerprint) && !from_file {
+            let reason = if key.is_some() { "another preshared key was set" } else { "the preshared key was taken out" };
+            self.state.happened("changed-outside", Some(peer.clone()), reason, now);
+        }
+    }
+}

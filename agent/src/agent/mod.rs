@@ -1,0 +1,230 @@
+//! What the agent does, apart from how it is connected: the same for one round (`rotate`) and for a resident agent (`run`).
+//!
+//! It hears messages and says messages; it never waits. What is to be done about a peer is decided by
+//! [`wgmfa_core::rotation::plan`] alone.
+
+mod by_root;
+mod lock;
+mod open;
+mod report;
+mod round;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use wgmfa_core::boottime::Boottime;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::PresharedKey;
+use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, ToAgent};
+use wgmfa_core::rotation::{Action, Contact, plan};
+
+use crate::clock;
+use crate::config::Config;
+use crate::seen::Seen;
+use crate::state::State;
+use crate::store::Store;
+
+/// A resident agent reports at least this often, in seconds.
+const ROUND_EVERY: u64 = 60;
+
+/// More changes at once than this are told as a number.
+const MOST_LINES: usize = 20;
+
+/// The agent: what it remembers and where it is in a round.
+pub struct Agent {
+    /// Its configuration.
+    pub config: Config,
+    /// What it remembers.
+    pub state: State,
+    store: Store,
+    resident: bool,
+    step: Step,
+    /// What went wrong in the round that runs.
+    faults: Vec<String>,
+    outcome: Option<Outcome>,
+    /// What was changed, a line each.
+    changes: Vec<String>,
+    /// Opened peers and the latest handshake that they had then: one that differs proves the key.
+    unproved: BTreeMap<PeerRef, Option<SystemTime>>,
+    next_round: Boottime,
+}
+
+/// How a round went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// [`Exit::Done`] or [`Exit::Partly`].
+    pub exit: Exit,
+    /// What could not be done, and what has no second factor.
+    pub faults: Vec<String>,
+    /// What would be done, for `--dry-run`.
+    pub planned: Vec<String>,
+}
+
+/// Where the agent is in a round, with what it must remember of it.
+enum Step {
+    /// No round runs.
+    Idle,
+    /// The report is out.
+    Reported { asked: Boottime, dry_run: bool },
+    /// New generations are on their way to the bastion's disk.
+    Deposited { asked: Boottime, fresh: Vec<Fresh> },
+    /// The interfaces accept them, and the bastion is being told.
+    Confirmed { asked: Boottime, applied: Vec<PeerGeneration> },
+}
+
+/// A generation that no interface has yet.
+struct Fresh {
+    peer: PeerRef,
+    generation: u64,
+    rotation_interval: u64,
+    key: PresharedKey,
+    reason: String,
+}
+
+impl Agent {
+    /// An agent with what it remembers. Enforcing begins again if root had it stand down.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load(config: Config, store: Store, resident: bool) -> Result<Self, Failure> {
+        let mut state = store.load()?;
+        if std::mem::take(&mut state.stood_down) {
+            state.happened("stand-down", None, "enforcing begins again", clock::now());
+        }
+        Ok(Self {
+            config,
+            state,
+            store,
+            resident,
+            step: Step::Idle,
+            faults: Vec::new(),
+            outcome: None,
+            changes: Vec::new(),
+            unproved: BTreeMap::new(),
+            next_round: clock::now(),
+        })
+    }
+
+    /// Looks at the interfaces and locks what is past its time, changed from outside, or from before a reboot. Needs nobody.
+    pub fn enforce(&mut self) {
+        let now = clock::now();
+        let seen = Seen::now(&self.config);
+        let contact = Contact::Lost(self.state.last_contact);
+        let mut due = Vec::new();
+        for (peer, kept) in &self.state.peers {
+            // What is not there lets nobody in, and is looked at when it comes back.
+            if seen.peer(peer).is_none() {
+                continue;
+            }
+            let actions = plan(&kept.view(now, seen.fingerprint(peer), contact));
+            due.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Lock { reason } => Some((peer.clone(), reason)),
+                _ => None,
+            }));
+        }
+        if !due.is_empty() {
+            self.lock(due, &seen);
+            self.next_round = now;
+        }
+        let proved = |peer: &PeerRef, before: &Option<SystemTime>| {
+            seen.peer(peer).is_some_and(|peer| peer.latest_handshake.is_some() && peer.latest_handshake != *before)
+        };
+        let waiting = self.unproved.len();
+        self.unproved.retain(|peer, before| !proved(peer, before));
+        if self.unproved.len() < waiting {
+            self.next_round = now;
+        }
+    }
+
+    /// When [`Agent::enforce`] has something to do even if nothing happens.
+    pub fn next_deadline(&self) -> Option<Boottime> {
+        let now = clock::now();
+        let contact = Contact::Lost(self.state.last_contact);
+        let until = |action| match action {
+            Action::Wait { until, .. } => until,
+            _ => Some(now),
+        };
+        let kept = self.state.peers.values();
+        kept.flat_map(|kept| plan(&kept.view(now, Some(kept.held.fingerprint), contact)))
+            .filter_map(until)
+            // A moment that has passed was acted upon; if that failed, the next look tries again.
+            .filter(|moment| *moment > now)
+            .min()
+    }
+
+    /// Whether it is time for a round and none runs.
+    pub fn is_round_due(&self) -> bool {
+        matches!(self.step, Step::Idle) && self.next_round <= clock::now()
+    }
+
+    /// Asks for a round as soon as none runs.
+    pub fn want_round(&mut self) {
+        self.next_round = clock::now();
+    }
+
+    /// Hears a message and says what is to be answered.
+    pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
+        match message {
+            ToAgent::Assignments { assignments, uncovered } => self.assigned(assignments, uncovered),
+            ToAgent::Stored { deposits } => self.stored(&deposits),
+            ToAgent::Noted { applied } => self.noted(&applied),
+            ToAgent::Open { id, which, seconds_left } => {
+                vec![FromAgent::Opened { id, refused: self.open(&which, seconds_left).err() }]
+            }
+            ToAgent::Lock { id, peer, reason } => {
+                vec![FromAgent::Locked { id, failed: self.lock_ordered(&peer, &reason).err() }]
+            }
+            ToAgent::Round { reason: _ } => {
+                self.want_round();
+                Vec::new()
+            }
+            // The conversation answers these itself.
+            ToAgent::Challenge { .. } | ToAgent::Welcome { .. } | ToAgent::Pong | ToAgent::Refused { .. } => Vec::new(),
+        }
+    }
+
+    /// The bastion has answered what was asked at this moment.
+    pub fn reached(&mut self, asked: Boottime) {
+        self.state.last_contact = self.state.last_contact.max(Some(asked));
+    }
+
+    /// The connection is gone: what it left half done, the next round finishes.
+    pub fn disconnected(&mut self) {
+        self.step = Step::Idle;
+        self.next_round = clock::now();
+    }
+
+    /// How the round went, once it is over.
+    pub fn take_outcome(&mut self) -> Option<Outcome> {
+        self.outcome.take()
+    }
+
+    /// What could not be done since a round last began.
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// What was changed since this was last asked, a line each.
+    pub fn take_changes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Remembers durably what needs no haste: contact, events, complaints.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    pub fn save(&self) -> Result<(), Failure> {
+        self.store.save(&self.state)
+    }
+
+    /// Notes changes for people, each peer by name, or only their number.
+    fn changed(&mut self, what: &str, peers: &[(PeerRef, String)]) {
+        if peers.len() > MOST_LINES {
+            self.changes.push(format!("{} peers {what}", peers.len()));
+            return;
+        }
+        for (peer, reason) in peers {
+            self.changes.push(format!("{}: {what}: {reason}", self.state.name_of(peer)));
+        }
+    }
+}

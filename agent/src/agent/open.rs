@@ -1,0 +1,64 @@
+//! Opening: the generation on a peer is about to be released to a person.
+
+use wgmfa_core::message::agent::PeerGeneration;
+use wgmfa_core::rotation::{Action, Contact, Hold, plan};
+use wgmfa_wireguard::EndpointRule;
+
+use super::Agent;
+use crate::carry_out::{Changes, readd};
+use crate::clock;
+use crate::crash::crash_point;
+use crate::seen::Seen;
+
+impl Agent {
+    /// Arms the deadline of a generation, and adds its peer anew with the same key: that heals a handshake timestamp
+    /// that a thief has pushed into the future. In a session that runs only the deadline moves.
+    ///
+    /// # Errors
+    /// Why the peer does not accept the generation, in words.
+    pub(super) fn open(&mut self, which: &PeerGeneration, seconds_left: u64) -> Result<(), String> {
+        crash_point("open-received");
+        let now = clock::now();
+        let peer = &which.peer;
+        let seen = Seen::now(&self.config);
+        let here = seen.peer(peer).ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
+        let observed = seen.fingerprint(peer);
+        let kept = self.state.peers.get_mut(peer).ok_or("this server has made no key for that peer")?;
+        if kept.held.generation != which.generation {
+            return Err(format!("this server holds generation {}", kept.held.generation));
+        }
+        let first = plan(&kept.view(now, observed, Contact::Lost(self.state.last_contact))).into_iter().next();
+        if let Some(Action::Lock { reason }) = first {
+            self.enforce();
+            return Err(reason);
+        }
+        let told = now.plus_seconds(seconds_left);
+        let (deadline, fresh) = match &kept.held.hold {
+            Hold::Waiting { .. } => (told, true),
+            Hold::Open { deadline } => (told.max(*deadline), false),
+            Hold::Override { .. } => return Err("opened by root on this host".to_owned()),
+            Hold::Locked { reason } => return Err(format!("locked: {reason}")),
+        };
+        let before = std::mem::replace(&mut kept.held.hold, Hold::Open { deadline });
+        if let Err(failure) = self.store.save(&self.state) {
+            self.state.peers.entry(peer.clone()).and_modify(|kept| kept.held.hold = before);
+            return Err(failure.error);
+        }
+        let latest_handshake = here.latest_handshake;
+        if fresh {
+            let key = here.preshared_key.clone().expect("its fingerprint was the one remembered");
+            let changes = Changes::from([(peer.interface.clone(), vec![(peer.public_key, key)])]);
+            if let Some(why) = readd(&changes, EndpointRule::Drop).remove(peer) {
+                self.lock(vec![(peer.clone(), why.clone())], &seen);
+                self.want_round();
+                return Err(why);
+            }
+        }
+        crash_point("opened");
+        self.unproved.insert(peer.clone(), latest_handshake.filter(|_| !fresh));
+        let what = if fresh { "opened" } else { "prolonged" };
+        let left = wgmfa_core::interval::left(deadline.since(now).as_secs());
+        self.changed(what, &[(peer.clone(), format!("generation {}, {left}", which.generation))]);
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! One round: report, lock what must be locked, deposit new generations, apply them, confirm.
+
+use std::collections::{BTreeMap, HashSet};
+
+use wgmfa_core::boottime::Boottime;
+use wgmfa_core::exit::Exit;
+use wgmfa_core::message::agent::{Deposit, FromAgent, PeerGeneration, PeerRef};
+use wgmfa_core::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
+use wgmfa_wireguard::EndpointRule;
+
+use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step};
+use crate::carry_out::{Changes, random_key, readd};
+use crate::clock;
+use crate::crash::crash_point;
+use crate::files::{self, Renew};
+use crate::seen::Seen;
+use crate::state::{Kept, LastRound};
+
+impl Agent {
+    /// Begins a round with the report. With `dry_run` the answer is only planned, and nothing is changed.
+    pub fn begin_round(&mut self, dry_run: bool) -> FromAgent {
+        let now = clock::now();
+        let seen = Seen::now(&self.config);
+        self.faults.clone_from(&seen.faults);
+        self.outcome = None;
+        self.step = Step::Reported { asked: now, dry_run };
+        self.next_round = now.plus_seconds(ROUND_EVERY);
+        let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
+        self.report(&seen, events, now)
+    }
+
+    /// The answer to the report.
+    pub(super) fn assigned(&mut self, mut assignments: Vec<Assignment>, uncovered: Vec<PeerRef>) -> Vec<FromAgent> {
+        let Step::Reported { asked, dry_run } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
+        crash_point("reported");
+        let now = clock::now();
+        for assignment in &mut assignments {
+            // The answer was written after the question was asked: what the way took is not added to a session.
+            if let Standing::Released { seconds_left, .. } = &mut assignment.standing {
+                *seconds_left = seconds_left.saturating_sub(now.since(asked).as_secs());
+            }
+        }
+        let seen = Seen::now(&self.config);
+        let planned = self.plan_all(&assignments, &seen, now);
+        if dry_run {
+            let planned = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
+            self.outcome = Some(Outcome { planned, ..Outcome::of(std::mem::take(&mut self.faults)) });
+            return Vec::new();
+        }
+        self.reached(asked);
+        self.state.events.clear();
+        self.state.uncovered = uncovered;
+        self.remember_configured(&assignments, &seen);
+        self.learn(&assignments);
+        self.follow(planned, &assignments, &seen)
+    }
+
+    /// What to do about each peer that the bastion names or that was ever covered here.
+    fn plan_all(&mut self, assignments: &[Assignment], seen: &Seen, now: Boottime) -> Vec<(PeerRef, Action)> {
+        let named: BTreeMap<&PeerRef, &Assignment> = assignments.iter().map(|one| (&one.peer, one)).collect();
+        let mut planned = Vec::new();
+        for (peer, assignment) in &named {
+            if seen.peer(peer).is_none() {
+                let why = if seen.public_key(&peer.interface).is_none() { "the interface is gone" } else { "no such peer" };
+                self.faults.push(format!("{}: {} on {}", assignment.connection, why, peer.interface));
+                continue;
+            }
+            let (observed, contact) = (seen.fingerprint(peer), Contact::Assigned(assignment));
+            let view = match self.state.peers.get(peer) {
+                Some(kept) => kept.view(now, observed, contact),
+                None => View { now, same_boot: true, observed, held: None, contact },
+            };
+            planned.extend(plan(&view).into_iter().map(|action| ((*peer).clone(), action)));
+        }
+        for (peer, kept) in &self.state.peers {
+            if !named.contains_key(peer) && seen.peer(peer).is_some() {
+                let actions = plan(&kept.view(now, seen.fingerprint(peer), Contact::Unassigned));
+                planned.extend(actions.into_iter().map(|action| (peer.clone(), action)));
+            }
+        }
+        planned
+    }
+
+    /// Keeps the key of a peer that wgmfa takes over now, for `stand-down`.
+    fn remember_configured(&mut self, assignments: &[Assignment], seen: &Seen) {
+        let new = || assignments.iter().filter(|one| !self.state.peers.contains_key(&one.peer) && seen.peer(&one.peer).is_some());
+        if new().next().is_none() {
+            return;
+        }
+        let mut from_files = files::configured(&self.config, new().map(|one| &one.peer));
+        let stored = self.store.configured_keys().and_then(|mut keys| {
+            for one in new().filter(|one| !keys.contains_key(&one.peer)).collect::<Vec<_>>() {
+                match from_files.remove(&one.peer) {
+                    Some(key) => _ = keys.insert(one.peer.clone(), key),
+                    // Once there were generations, the key on the interface may be one of them: never to be written down.
+                    None if one.highest_generation > 0 => {}
+                    None => {
+                        let key = seen.peer(&one.peer).and_then(|peer| peer.preshared_key.clone());
+                        keys.insert(one.peer.clone(), key);
+                    }
+                }
+            }
+            self.store.save_configured_keys(&keys)
+        });
+        if let Err(failure) = stored {
+            self.faults.push(failure.error);
+        }
+    }
+
+    /// Takes over the names that people know.
+    fn learn(&mut self, assignments: &[Assignment]) {
+        for assignment in assignments {
+            if let Some(kept) = self.state.peers.get_mut(&assignment.peer) {
+                kept.connection.clone_from(&assignment.connection);
+                kept.policy.clone_from(&assignment.policy);
+            }
+        }
+    }
+
+    /// Carries out the plan as far as it goes without the bastion, and deposits what is to be rotated.
+    fn follow(
+        &mut self,
+        planned: Vec<(PeerRef, Action)>,
+        assignments: &[Assignment],
+        seen: &Seen,
+    ) -> Vec<FromAgent> {
+        let intervals: BTreeMap<_, _> = assignments.iter().map(|one| (&one.peer, one.rotation_interval)).collect();
+        let (mut locks, mut fresh, mut adopted) = (Vec::new(), Vec::new(), Vec::new());
+        for (peer, action) in planned {
+            match action {
+                Action::Lock { reason } => locks.push((peer, reason)),
+                Action::Rotate { generation, reason } => {
+                    let rotation_interval = intervals.get(&peer).copied().unwrap_or_default();
+                    fresh.push(Fresh { peer, generation, rotation_interval, key: random_key(), reason });
+                }
+                Action::Adopt { deadline, reason } => adopted.push((peer, deadline, reason)),
+                Action::Wait { until, .. } => {
+                    self.next_round = until.map_or(self.next_round, |until| until.min(self.next_round));
+                }
+            }
+        }
+        for (peer, deadline, reason) in adopted {
+            let Some(kept) = self.state.peers.get_mut(&peer) else { continue };
+            kept.held.hold = Hold::Open { deadline };
+            self.unproved.insert(peer.clone(), seen.peer(&peer).and_then(|peer| peer.latest_handshake));
+            self.changed("open", &[(peer, reason)]);
+        }
+        if locks.is_empty() {
+            self.save_or_fault();
+        } else {
+            self.lock(locks, seen);
+            self.learn(assignments);
+        }
+        let faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::Changed);
+        self.faults.extend(faults);
+        if fresh.is_empty() {
+            self.finish();
+            return Vec::new();
+        }
+        let deposit = |fresh: &Fresh| Deposit { which: fresh.which(), preshared_key: fresh.key.clone() };
+        let deposits = fresh.iter().map(deposit).collect();
+        self.step = Step::Deposited { asked: clock::now(), fresh };
+        vec![FromAgent::Deposit { deposits }]
+    }
+
+    /// The deposits are on disk: now, and not before, the interfaces may use them.
+    pub(super) fn stored(&mut self, deposits: &[PeerGeneration]) -> Vec<FromAgent> {
+        let Step::Deposited { asked, fresh } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
+        crash_point("deposited");
+        self.reached(asked);
+        let now = clock::now();
+        let seen = Seen::now(&self.config);
+        let deposits: HashSet<_> = deposits.iter().collect();
+        let (mut changes, mut applied, mut told) = (Changes::new(), Vec::new(), Vec::new());
+        let before = self.state.peers.clone();
+        for one in fresh {
+            let which = one.which();
+            let hold = self.state.peers.get(&one.peer).map(|kept| &kept.held.hold);
+            if matches!(hold, Some(Hold::Open { .. } | Hold::Override { .. })) {
+                // Opened while the deposit was on its way: the session goes first, the next generation has a higher number.
+                continue;
+            }
+            if !deposits.contains(&which) {
+                self.faults.push(format!("{}: the bastion did not take generation {}", self.state.name_of(&one.peer), one.generation));
+                continue;
+            }
+            let Some(own) = seen.public_key(&one.peer.interface).filter(|_| seen.peer(&one.peer).is_some()) else {
+                self.faults.push(format!("{}: gone before its new key came", self.state.name_of(&one.peer)));
+                continue;
+            };
+            let held = Held {
+                generation: one.generation,
+                fingerprint: one.key.fingerprint(&own, &one.peer.public_key),
+                hold: Hold::Waiting { since: now },
+                rotation_interval: one.rotation_interval,
+            };
+            let kept = self.state.peers.entry(one.peer.clone());
+            let kept = kept.or_insert_with(|| Kept::new(held.clone()));
+            (kept.held, kept.same_boot) = (held, true);
+            changes.entry(one.peer.interface.clone()).or_default().push((one.peer.public_key, one.key));
+            told.push((one.peer, format!("generation {}: {}", one.generation, one.reason)));
+            applied.push(which);
+        }
+        if let Err(failure) = self.save() {
+            self.state.peers = before;
+            self.faults.push(failure.error);
+            self.finish();
+            return Vec::new();
+        }
+        crash_point("saved");
+        let not_done = readd(&changes, EndpointRule::Drop);
+        crash_point("applied");
+        self.faults.extend(not_done.values().cloned());
+        applied.retain(|which| !not_done.contains_key(&which.peer));
+        told.retain(|(peer, _)| !not_done.contains_key(peer));
+        self.changed("rotated", &told);
+        if applied.is_empty() {
+            self.finish();
+            return Vec::new();
+        }
+        self.step = Step::Confirmed { asked: clock::now(), applied: applied.clone() };
+        vec![FromAgent::Applied { applied }]
+    }
+
+    /// The confirmations are on disk.
+    pub(super) fn noted(&mut self, noted: &[PeerGeneration]) -> Vec<FromAgent> {
+        let Step::Confirmed { asked, applied } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
+        crash_point("noted");
+        self.reached(asked);
+        let noted: HashSet<_> = noted.iter().collect();
+        for which in applied.iter().filter(|which| !noted.contains(which)) {
+            let name = self.state.name_of(&which.peer);
+            self.faults.push(format!("{name}: the bastion did not note generation {}", which.generation));
+        }
+        self.finish();
+        Vec::new()
+    }
+
+    /// The round is over.
+    fn finish(&mut self) {
+        let outcome = Outcome::of(std::mem::take(&mut self.faults));
+        let (exit, faults) = (outcome.exit.code(), outcome.faults.clone());
+        self.state.last_round = Some(LastRound { at: clock::now(), exit, faults });
+        self.outcome = Some(outcome);
+        self.save_or_fault();
+    }
+
+    /// What an action is called in a dry run.
+    fn in_words(&self, peer: &PeerRef, action: &Action) -> Option<String> {
+        let (what, reason) = match action {
+            Action::Lock { reason } => ("lock".to_owned(), reason),
+            Action::Rotate { generation, reason } => (format!("rotate to generation {generation}"), reason),
+            Action::Adopt { reason, .. } => ("open".to_owned(), reason),
+            Action::Wait { .. } => return None,
+        };
+        Some(format!("{}: would {what}: {reason}", self.state.name_of(peer)))
+    }
+
+    fn save_or_fault(&mut self) {
+        if let Err(failure) = self.save() {
+            self.faults.push(failure.error);
+        }
+    }
+}
+
+impl Outcome {
+    fn of(faults: Vec<String>) -> Self {
+        let exit = if faults.is_empty() { Exit::Done } else { Exit::Partly };
+        Self { exit, faults, planned: Vec::new() }
+    }
+}
+
+impl Fresh {
+    fn which(&self) -> PeerGeneration {
+        PeerGeneration { peer: self.peer.clone(), generation: self.generation }
+    }
+}

@@ -1,0 +1,137 @@
+//! `status`: the last round, and each peer.
+
+use std::path::Path;
+
+use serde::Serialize;
+use wgmfa_core::boottime::Boottime;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::interval;
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::message::sync::PolicyRef;
+use wgmfa_core::name::InterfaceName;
+use wgmfa_core::rotation::{Action, Contact, Hold, plan};
+
+use crate::clock;
+use crate::config::Config;
+use crate::seen::Seen;
+use crate::state::{Kept, State};
+use crate::store::Store;
+use crate::voice;
+
+#[derive(Serialize)]
+struct Status {
+    version: u32,
+    stood_down: bool,
+    last_round: Option<Round>,
+    peers: Vec<Peer>,
+    without_second_factor: Vec<PeerRef>,
+}
+
+#[derive(Serialize)]
+struct Round {
+    seconds_ago: u64,
+    exit: u8,
+    faults: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Peer {
+    interface: InterfaceName,
+    public_key: PublicKey,
+    connection: String,
+    policy: Option<PolicyRef>,
+    generation: u64,
+    hold: &'static str,
+    reason: Option<String>,
+    seconds_left: Option<u64>,
+    /// Why the peer is not as the policy says; null: it is.
+    fault: Option<String>,
+}
+
+/// Shows what the agent remembers beside what stands on the interfaces.
+///
+/// # Errors
+/// The configuration or the state is broken.
+pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
+    let config = Config::load(path)?;
+    let state = Store::at(&config.state_dir).load()?;
+    let (now, seen) = (clock::now(), Seen::now(&config));
+    let status = Status {
+        version: 1,
+        stood_down: state.stood_down,
+        last_round: state.last_round.as_ref().map(|round| Round {
+            seconds_ago: now.since(round.at).as_secs(),
+            exit: round.exit,
+            faults: round.faults.clone(),
+        }),
+        peers: state.peers.iter().map(|(peer, kept)| describe(peer, kept, &state, &seen, now)).collect(),
+        without_second_factor: state.uncovered.clone(),
+    };
+    if json {
+        voice::say(&serde_json::to_string(&status).expect("a status is plain data"));
+    } else {
+        print(&status);
+    }
+    let round_failed = !state.stood_down && !state.last_round.as_ref().is_some_and(|round| round.is_good());
+    if round_failed {
+        return Ok(Exit::Unreachable);
+    }
+    let partly = status.last_round.is_some_and(|round| round.exit == Exit::Partly.code());
+    let fault = status.stood_down || partly || status.peers.iter().any(|peer| peer.fault.is_some());
+    Ok(if fault { Exit::Partly } else { Exit::Done })
+}
+
+fn describe(peer: &PeerRef, kept: &Kept, state: &State, seen: &Seen, now: Boottime) -> Peer {
+    let (hold, reason, deadline) = match &kept.held.hold {
+        Hold::Waiting { .. } => ("waiting", None, None),
+        Hold::Open { deadline } => ("open", None, Some(*deadline)),
+        Hold::Override { deadline } => ("override", None, Some(*deadline)),
+        Hold::Locked { reason } => ("locked", Some(reason.clone()), None),
+    };
+    let fault = if seen.peer(peer).is_none() {
+        Some("not on the interface".to_owned())
+    } else {
+        let view = kept.view(now, seen.fingerprint(peer), Contact::Lost(state.last_contact));
+        plan(&view).into_iter().find_map(|action| match action {
+            Action::Lock { reason } => Some(reason),
+            _ => None,
+        })
+    };
+    Peer {
+        interface: peer.interface.clone(),
+        public_key: peer.public_key,
+        connection: state.name_of(peer),
+        policy: kept.policy.clone(),
+        generation: kept.held.generation,
+        hold,
+        reason,
+        seconds_left: deadline.filter(|_| kept.same_boot).map(|deadline| deadline.since(now).as_secs()),
+        fault,
+    }
+}
+
+fn print(status: &Status) {
+    match &status.last_round {
+        _ if status.stood_down => voice::say("stood down: nothing is enforced here"),
+        None => voice::say("last round: none since this machine's boot"),
+        Some(round) => {
+            let how = if round.exit == 0 { "ok".to_owned() } else { round.faults.join("; ") };
+            voice::say(&format!("last round: {} s ago: {how}", round.seconds_ago));
+        }
+    }
+    let width = status.peers.iter().map(|peer| peer.connection.chars().count()).max().unwrap_or(0);
+    for peer in &status.peers {
+        let policy = peer.policy.as_ref().map_or("no policy".to_owned(), |policy| format!("policy {} {}", policy.ordinal, policy.description));
+        let detail = match (peer.seconds_left, &peer.reason) {
+            (Some(seconds), _) => format!("  {}", interval::left(seconds)),
+            (None, Some(reason)) => format!(": {reason}"),
+            (None, None) => String::new(),
+        };
+        let fault = peer.fault.as_ref().map_or(String::new(), |fault| format!("  NOT AS THE POLICY SAYS: {fault}"));
+        voice::say(&format!("{:width$}  {policy}  generation {}  {}{detail}{fault}", peer.connection, peer.generation, peer.hold));
+    }
+    for peer in &status.without_second_factor {
+        voice::say(&format!("{} peer {}  no second factor: the key is registered to nobody", peer.interface, peer.public_key));
+    }
+}

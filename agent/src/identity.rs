@@ -1,0 +1,63 @@
+//! This host's SSH key, and the proof that it gives of itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::message::agent::{SIGNATURE_NAMESPACE, signed_text};
+use wgmfa_core::name::HostName;
+use zeroize::Zeroizing;
+
+use crate::trusted::{self, Readers};
+
+/// A new key, in OpenSSH's format, for a file that only root can read.
+pub fn make(host: &HostName) -> Zeroizing<String> {
+    let mut key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).expect("ed25519 is built in");
+    key.set_comment(format!("wgmfa-agent@{host}"));
+    key.to_openssh(LineEnding::LF).expect("a key without a passphrase can be written")
+}
+
+/// Reads the key.
+///
+/// # Errors
+/// The file cannot be trusted, or holds no private key that can be used without a passphrase.
+pub fn read(path: &Path) -> Result<Arc<PrivateKey>, Failure> {
+    let text = trusted::read(path, Readers::Owner).map_err(|failure| {
+        if path.exists() { failure } else { failure.hint("make one with wgmfa-agent init") }
+    })?;
+    let key = PrivateKey::from_openssh(text.as_bytes()).ok().filter(|key| !key.is_encrypted());
+    let fault = || Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key without a passphrase", path.display()));
+    key.map(Arc::new).ok_or_else(fault)
+}
+
+/// The line that `wgmfa-bastion host add --key` takes.
+pub fn public_line(key: &PrivateKey) -> String {
+    key.public_key().to_openssh().expect("a public key is plain data")
+}
+
+/// An SSH signature (OpenSSH PROTOCOL.sshsig) over the bastion's nonce.
+pub fn prove(key: &PrivateKey, host: &HostName, nonce: &str) -> Result<String, Failure> {
+    let signed = key.sign(SIGNATURE_NAMESPACE, HashAlg::Sha512, signed_text(nonce, host).as_bytes());
+    let pem = signed.and_then(|signature| signature.to_pem(LineEnding::LF));
+    pem.map_err(|error| Failure::new(Exit::Failed, format!("the identity cannot sign: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::keys::ssh_key::SshSig;
+
+    use super::*;
+
+    #[test]
+    fn a_proof_is_good_for_this_host_and_nonce_alone() {
+        let host: HostName = "app-gw".parse().unwrap();
+        let key = PrivateKey::from_openssh(make(&host).as_bytes()).unwrap();
+        let signature = SshSig::from_pem(prove(&key, &host, "n1").unwrap()).unwrap();
+        let good = |text: &str| key.public_key().verify(SIGNATURE_NAMESPACE, text.as_bytes(), &signature).is_ok();
+        assert!(good("wgmfa-agent-v1 app-gw n1"));
+        assert!(!good("wgmfa-agent-v1 app-gw n2") && !good("wgmfa-agent-v1 db-gw n1"));
+        assert!(public_line(&key).starts_with("ssh-ed25519 ") && public_line(&key).ends_with(" wgmfa-agent@app-gw"));
+    }
+}

@@ -1,0 +1,233 @@
+//! The resident agent: connected as long as it can be, enforcing whether it is or not.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use wgmfa_core::boottime::Boottime;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::message::agent::ToAgent;
+
+use crate::agent::{Agent, Outcome};
+use crate::clock::{self, Timer};
+use crate::conversation::Conversation;
+use crate::orders::{Answer, Asked, Listener, Order};
+use crate::speech;
+use crate::store::Store;
+use crate::voice;
+
+/// How often the interfaces are looked at: WireGuard tells nobody that something changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The first and the longest pause before another attempt to connect.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// A connection that lived this long, in seconds, was a good one: after it the pauses are short again.
+const GOOD_AFTER: u64 = 60;
+
+/// How often contact is saved, in seconds. What is saved may be older than the truth: then keys are locked sooner.
+const SAVE_EVERY: u64 = 30;
+
+/// The way to the bastion.
+enum Link {
+    Down { until: Instant },
+    Dialling { attempt: JoinHandle<Result<Conversation, Failure>> },
+    Up { conversation: Conversation, since: Boottime },
+}
+
+/// What happened on it.
+enum Event {
+    Retry,
+    Dialled(Result<Conversation, Failure>),
+    Heard(Result<(ToAgent, Option<Boottime>), Failure>),
+}
+
+struct Resident {
+    agent: Agent,
+    link: Link,
+    pause: Duration,
+    saved: Boottime,
+    /// Rounds that were ordered: those that wait for one to begin, and those that wait for its end.
+    ordered: Vec<(bool, oneshot::Sender<Answer>)>,
+    running: Vec<oneshot::Sender<Answer>>,
+    round_is_dry: bool,
+}
+
+/// Stays until SIGTERM (the keys stay as they are, their deadlines are remembered) or until root has it stand down.
+///
+/// # Errors
+/// The event loop, the timer or the socket cannot be made.
+pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string().to_lowercase());
+    let timer = Timer::new().map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let (give, mut orders) = mpsc::channel(16);
+    let listener = Listener::bind(store.socket(), give)?;
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let link = Link::Down { until: Instant::now() };
+    let (ordered, running) = (Vec::new(), Vec::new());
+    let mut resident =
+        Resident { agent, link, pause: PAUSE.0, saved: clock::now(), ordered, running, round_is_dry: false };
+    loop {
+        timer.arm(resident.agent.next_deadline()).map_err(failed)?;
+        tokio::select! {
+            biased; // deadlines go before whatever the bastion has to say
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = timer.expired() => resident.agent.enforce(),
+            _ = look.tick() => resident.look(),
+            Some(asked) = orders.recv() => {
+                if resident.obey(asked) {
+                    break;
+                }
+            }
+            event = resident.link.event() => resident.react(event),
+        }
+        resident.go_on();
+    }
+    resident.say_changes();
+    resident.agent.save()?;
+    // Whoever waits for an answer that was given gets it: each of them holds a way in until then.
+    drop(listener);
+    while let Ok(Some(_)) = timeout(LOOK_EVERY, orders.recv()).await {}
+    Ok(Exit::Done)
+}
+
+impl Link {
+    /// What happens next. May be dropped and called again.
+    async fn event(&mut self) -> Event {
+        match self {
+            Self::Down { until } => {
+                sleep_until(*until).await;
+                Event::Retry
+            }
+            Self::Dialling { attempt } => Event::Dialled(
+                attempt.await.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "the attempt to connect broke off"))),
+            ),
+            Self::Up { conversation, .. } => Event::Heard(conversation.next().await),
+        }
+    }
+}
+
+impl Resident {
+    fn react(&mut self, event: Event) {
+        match event {
+            Event::Retry => {
+                let config = self.agent.config.clone();
+                let attempt = tokio::spawn(async move { Conversation::begin(&config, true).await });
+                self.link = Link::Dialling { attempt };
+            }
+            Event::Dialled(Ok(conversation)) => {
+                self.link = Link::Up { conversation, since: clock::now() };
+                self.agent.want_round();
+            }
+            Event::Dialled(Err(failure)) => self.lost(failure),
+            Event::Heard(Err(failure)) => self.lost(failure),
+            Event::Heard(Ok((message, asked))) => {
+                if let Some(asked) = asked {
+                    self.agent.reached(asked);
+                }
+                let answers = self.agent.hear(message);
+                if let Link::Up { conversation, .. } = &mut self.link {
+                    answers.into_iter().for_each(|answer| conversation.send(answer));
+                }
+            }
+        }
+    }
+
+    /// Once a second.
+    fn look(&mut self) {
+        self.agent.enforce();
+        if let Link::Up { conversation, .. } = &mut self.link {
+            conversation.ping_if_due();
+            if conversation.is_dead() {
+                self.lost(Failure::new(Exit::Unreachable, "the bastion does not answer any more"));
+            }
+        }
+        if clock::now().since(self.saved).as_secs() >= SAVE_EVERY {
+            self.saved = clock::now();
+            if let Err(failure) = self.agent.save() {
+                voice::fail(&failure);
+            }
+        }
+    }
+
+    /// Begins a round that is due, tells of one that has ended.
+    fn go_on(&mut self) {
+        if let Some(outcome) = self.agent.take_outcome() {
+            self.tell(Ok(outcome));
+        }
+        if let Link::Up { conversation, .. } = &mut self.link
+            && self.agent.is_round_due()
+        {
+            let is_dry = self.ordered.iter().any(|(dry_run, _)| *dry_run);
+            let (begin, wait) = std::mem::take(&mut self.ordered).into_iter().partition(|(dry_run, _)| *dry_run == is_dry);
+            self.ordered = wait;
+            self.running = Vec::from_iter(begin).into_iter().map(|(_, answer)| answer).collect();
+            self.round_is_dry = is_dry;
+            conversation.send(self.agent.begin_round(is_dry));
+            if !self.ordered.is_empty() {
+                self.agent.want_round();
+            }
+        }
+        self.say_changes();
+    }
+
+    /// Carries out an order of root's. True: there is nothing more to do for this agent.
+    fn obey(&mut self, (order, answer): Asked) -> bool {
+        if let Order::Round { dry_run } = order {
+            self.ordered.push((dry_run, answer));
+            self.agent.want_round();
+            if let Link::Down { until } = &mut self.link {
+                *until = Instant::now();
+            }
+            return false;
+        }
+        let stands_down = matches!(order, Order::StandDown { .. });
+        let answered = self.agent.obey(order);
+        let over = stands_down && self.agent.state.stood_down;
+        let _ = answer.send(answered);
+        over
+    }
+
+    /// No connection: enforcing goes on, the next attempt comes later.
+    fn lost(&mut self, failure: Failure) {
+        if matches!(&self.link, Link::Up { since, .. } if clock::now().since(*since).as_secs() >= GOOD_AFTER) {
+            self.pause = PAUSE.0;
+        }
+        self.agent.disconnected();
+        // Half of each pause is left to chance, so that many agents do not come back at the same moment.
+        self.link = Link::Down { until: Instant::now() + self.pause.mul_f64(rand::random_range(0.5..1.0)) };
+        self.pause = (self.pause * 2).min(PAUSE.1);
+        self.running.extend(std::mem::take(&mut self.ordered).into_iter().map(|(_, answer)| answer));
+        self.tell(Err(failure));
+    }
+
+    /// Speaks of a round that has ended, and answers those who ordered it.
+    fn tell(&mut self, round: Result<Outcome, Failure>) {
+        for answer in self.running.drain(..) {
+            let _ = answer.send(match &round {
+                Ok(outcome) => Answer::done(outcome.planned.clone(), outcome.faults.clone()),
+                Err(failure) => failure.clone().into(),
+            });
+        }
+        if std::mem::take(&mut self.round_is_dry) && round.is_ok() {
+            return;
+        }
+        let speech = speech::after_round(&mut self.agent, &round, false);
+        voice::speak(&speech);
+        if round.is_err()
+            && let Err(failure) = self.agent.save()
+        {
+            voice::fail(&failure);
+        }
+    }
+
+    fn say_changes(&mut self) {
+        self.agent.take_changes().iter().for_each(|change| voice::say(change));
+    }
+}

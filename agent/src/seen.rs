@@ -1,0 +1,71 @@
+//! What stands on the interfaces now.
+
+use std::collections::{BTreeMap, HashMap};
+
+use wgmfa_core::key::{Fingerprint, PublicKey};
+use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::name::InterfaceName;
+use wgmfa_wireguard::{Interface, Peer};
+
+use crate::config::Config;
+
+/// The interfaces that this agent looks after, as they are now.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Those that could be read.
+    pub interfaces: BTreeMap<InterfaceName, SeenInterface>,
+    /// Why others could not.
+    pub faults: Vec<String>,
+}
+
+/// One interface, with its peers by public key.
+#[derive(Debug)]
+pub struct SeenInterface {
+    /// The interface.
+    pub interface: Interface,
+    places: HashMap<PublicKey, usize>,
+}
+
+impl Seen {
+    /// Looks at every interface that the agent looks after.
+    pub fn now(config: &Config) -> Self {
+        let mut seen = Self::default();
+        let names = match &config.interfaces {
+            Some(names) => names.iter().cloned().collect(),
+            None => match wgmfa_wireguard::interfaces() {
+                Ok(found) => found.names,
+                Err(error) => {
+                    seen.faults.push(error.to_string());
+                    Vec::new()
+                }
+            },
+        };
+        for name in names {
+            match wgmfa_wireguard::read(&name) {
+                Ok(interface) => {
+                    let places = interface.peers.iter().enumerate().map(|(at, peer)| (peer.public_key, at)).collect();
+                    seen.interfaces.insert(name, SeenInterface { interface, places });
+                }
+                Err(error) => seen.faults.push(error.to_string()),
+            }
+        }
+        seen
+    }
+
+    /// A peer, if its interface could be read and has it.
+    pub fn peer(&self, peer: &PeerRef) -> Option<&Peer> {
+        let seen = self.interfaces.get(&peer.interface)?;
+        seen.places.get(&peer.public_key).map(|at| &seen.interface.peers[*at])
+    }
+
+    /// What stands for the preshared key of a peer.
+    pub fn fingerprint(&self, peer: &PeerRef) -> Option<Fingerprint> {
+        let own = self.public_key(&peer.interface)?;
+        self.peer(peer)?.preshared_key.as_ref().map(|key| key.fingerprint(&own, &peer.public_key))
+    }
+
+    /// The public key of an interface.
+    pub fn public_key(&self, interface: &InterfaceName) -> Option<PublicKey> {
+        self.interfaces.get(interface).map(|seen| seen.interface.public_key)
+    }
+}

@@ -1,0 +1,252 @@
+//! What the agent remembers between rounds, restarts and reboots. No preshared key is among it, only what stands for one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wgmfa_core::boottime::{BootId, Boottime};
+use wgmfa_core::exit::Exit;
+use wgmfa_core::key::Fingerprint;
+use wgmfa_core::message::agent::{LocalEvent, PeerRef};
+use wgmfa_core::message::sync::PolicyRef;
+use wgmfa_core::rotation::{Contact, Held, View};
+
+/// The version of the state file.
+const VERSION: u32 = 1;
+
+/// No more than this many unreported events are kept: what goes on for longer has been said often enough.
+const MOST_EVENTS: usize = 1000;
+
+/// What the agent remembers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this format.
+    version: u32,
+    /// The boot in which it was written.
+    pub boot: BootId,
+    /// When the newest question that the bastion has answered was asked, in this boot. Never later than the truth.
+    pub last_contact: Option<Boottime>,
+    /// Root has ordered to enforce nothing.
+    #[serde(default)]
+    pub stood_down: bool,
+    /// Every peer that a policy has ever covered here.
+    #[serde(with = "as_list")]
+    pub peers: BTreeMap<PeerRef, Kept>,
+    /// What happened here and the bastion has not been told.
+    #[serde(default)]
+    pub events: Vec<Event>,
+    /// How the last round went.
+    #[serde(default)]
+    pub last_round: Option<LastRound>,
+    /// How far apart rounds are, in seconds, when somebody else (cron) decides on that.
+    #[serde(default)]
+    pub period: Option<u64>,
+    /// Peers without a second factor on interfaces that an MFA policy covers.
+    #[serde(default)]
+    pub uncovered: Vec<PeerRef>,
+    /// Complaints that stand and that people have already read.
+    #[serde(default)]
+    pub spoken: Vec<String>,
+}
+
+/// What is remembered of one peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    /// What stands on it.
+    pub held: Held,
+    /// Whether `held` was written in this boot.
+    pub same_boot: bool,
+    /// The connection's name, for people; empty: never heard.
+    #[serde(default)]
+    pub connection: String,
+    /// The policy that covers it, as last heard.
+    #[serde(default)]
+    pub policy: Option<PolicyRef>,
+    /// What stands for the lock key in the interface's configuration file.
+    #[serde(default)]
+    pub file_key: Option<Fingerprint>,
+}
+
+/// Something that happened here and that the bastion did not order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// As in [`LocalEvent`].
+    pub event: String,
+    /// The peer it was about.
+    pub peer: Option<PeerRef>,
+    /// Why, in words.
+    pub reason: String,
+    /// When, in this boot.
+    pub at: Boottime,
+}
+
+/// How a round went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRound {
+    /// When it ended, in this boot.
+    pub at: Boottime,
+    /// The exit status that it deserves.
+    pub exit: u8,
+    /// What went wrong, in words.
+    pub faults: Vec<String>,
+}
+
+impl State {
+    /// Nothing is remembered yet.
+    pub fn new(boot: BootId) -> Self {
+        Self {
+            version: VERSION,
+            boot,
+            last_contact: None,
+            stood_down: false,
+            peers: BTreeMap::new(),
+            events: Vec::new(),
+            last_round: None,
+            period: None,
+            uncovered: Vec::new(),
+            spoken: Vec::new(),
+        }
+    }
+
+    /// The same in the boot that runs now: moments of another boot mean nothing, and no key of before is trusted.
+    #[must_use]
+    pub fn in_boot(mut self, boot: BootId) -> Self {
+        if self.boot == boot {
+            return self;
+        }
+        self.boot = boot;
+        self.last_contact = None;
+        self.last_round = None;
+        self.peers.values_mut().for_each(|kept| kept.same_boot = false);
+        // It was at least as long ago as this boot is.
+        self.events.iter_mut().for_each(|event| event.at = Boottime::from_millis(0));
+        self
+    }
+
+    /// Whether this program can read what was stored.
+    pub fn is_readable(&self) -> bool {
+        self.version == VERSION
+    }
+
+    /// Notes an event for the bastion, once while it is unreported.
+    pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
+        let event = Event { event: event.to_owned(), peer, reason: reason.to_owned(), at };
+        let again = |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
+        if self.events.len() < MOST_EVENTS && !self.events.iter().any(again) {
+            self.events.push(event);
+        }
+    }
+
+    /// The unreported events as the bastion hears them.
+    pub fn events_for_report(&self, now: Boottime) -> Vec<LocalEvent> {
+        let tell = |event: &Event| LocalEvent {
+            event: event.event.clone(),
+            peer: event.peer.clone(),
+            reason: event.reason.clone(),
+            seconds_ago: now.since(event.at).as_secs(),
+        };
+        self.events.iter().map(tell).collect()
+    }
+
+    /// What people call a peer: its connection's name, or interface and public key.
+    pub fn name_of(&self, peer: &PeerRef) -> String {
+        match self.peers.get(peer) {
+            Some(kept) if !kept.connection.is_empty() => kept.connection.clone(),
+            _ => format!("{} peer {}", peer.interface, peer.public_key),
+        }
+    }
+}
+
+impl Kept {
+    /// A peer of which nothing but this is known yet.
+    pub fn new(held: Held) -> Self {
+        Self { held, same_boot: true, connection: String::new(), policy: None, file_key: None }
+    }
+
+    /// The peer as the plan sees it.
+    pub fn view<'a>(&'a self, now: Boottime, observed: Option<Fingerprint>, contact: Contact<'a>) -> View<'a> {
+        View { now, same_boot: self.same_boot, observed, held: Some(&self.held), contact }
+    }
+}
+
+impl LastRound {
+    /// Whether the bastion was reached and answered.
+    pub fn is_good(&self) -> bool {
+        self.exit == Exit::Done.code() || self.exit == Exit::Partly.code()
+    }
+}
+
+/// A map whose keys are no strings, as a list of objects.
+mod as_list {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use wgmfa_core::message::agent::PeerRef;
+
+    use super::Kept;
+
+    #[derive(Serialize)]
+    struct Row<'a> {
+        #[serde(flatten)]
+        peer: &'a PeerRef,
+        #[serde(flatten)]
+        kept: &'a Kept,
+    }
+
+    #[derive(Deserialize)]
+    struct OwnedRow {
+        #[serde(flatten)]
+        peer: PeerRef,
+        #[serde(flatten)]
+        kept: Kept,
+    }
+
+    pub fn serialize<S: Serializer>(peers: &BTreeMap<PeerRef, Kept>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(peers.iter().map(|(peer, kept)| Row { peer, kept }))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<PeerRef, Kept>, D::Error> {
+        let rows = Vec::<OwnedRow>::deserialize(deserializer)?;
+        Ok(rows.into_iter().map(|row| (row.peer, row.kept)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgmfa_core::key::{PresharedKey, PublicKey};
+    use wgmfa_core::rotation::Hold;
+
+    use super::*;
+
+    fn state() -> State {
+        let peer = PeerRef { interface: "devices".parse().unwrap(), public_key: PublicKey::from_bytes([2; 32]) };
+        let key = PresharedKey::from_bytes([7; 32]).unwrap();
+        let fingerprint = key.fingerprint(&peer.public_key, &PublicKey::from_bytes([1; 32]));
+        let hold = Hold::Open { deadline: Boottime::from_millis(9000) };
+        let held = Held { generation: 3, fingerprint, hold, rotation_interval: 30 };
+        let kept = Kept { file_key: Some(fingerprint), ..Kept::new(held) };
+        let mut state = State::new(BootId("one".to_owned()));
+        state.last_contact = Some(Boottime::from_millis(5000));
+        state.happened("lock", Some(peer.clone()), "test", Boottime::from_millis(4000));
+        state.happened("lock", Some(peer.clone()), "test", Boottime::from_millis(4500));
+        state.peers.insert(peer, kept);
+        state
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_holds_no_preshared_key() {
+        let text = serde_json::to_string(&state()).unwrap();
+        let read: State = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        assert!(!text.contains(&*PresharedKey::from_bytes([7; 32]).unwrap().expose_base64()));
+        assert_eq!(read.events.len(), 1, "the same event is kept once");
+    }
+
+    #[test]
+    fn another_boot_makes_every_moment_worthless() {
+        let same = state().in_boot(BootId("one".to_owned()));
+        assert!(same.peers.values().all(|kept| kept.same_boot) && same.last_contact.is_some());
+        let other = state().in_boot(BootId("two".to_owned()));
+        assert!(other.peers.values().all(|kept| !kept.same_boot) && other.last_contact.is_none());
+        assert_eq!(other.events_for_report(Boottime::from_millis(8000))[0].seconds_ago, 8);
+    }
+}

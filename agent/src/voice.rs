@@ -1,0 +1,44 @@
+//! The one voice of this program: everything it prints goes through here.
+
+use std::io::{IsTerminal, Write};
+
+use wgmfa_core::exit::{Exit, Failure, sanitise};
+
+use crate::speech::Speech;
+
+/// The name in front of every line on standard error.
+pub const PROGRAM: &str = "wgmfa-agent";
+
+/// Prints a line to standard output. A reader that has gone away is no fault of ours.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", sanitise(line)).and_then(|()| out.flush());
+}
+
+/// Prints a line to standard error.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{PROGRAM}: {}", sanitise(line));
+}
+
+/// Prints a failure and returns the status to end with.
+pub fn fail(failure: &Failure) -> Exit {
+    let _ = std::io::stderr().lock().write_all(failure.lines(PROGRAM).as_bytes());
+    failure.exit
+}
+
+/// Whether a person reads standard error.
+pub fn is_read_by_a_person() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Prints what there is to say after a round.
+pub fn speak(speech: &Speech) {
+    speech.notes.iter().for_each(|line| note(line));
+    for failure in &speech.failures {
+        if failure.exit == Exit::Done {
+            note(&format!("warning: {}", failure.error));
+        } else {
+            fail(failure);
+        }
+    }
+}

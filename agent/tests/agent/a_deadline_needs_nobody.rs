@@ -1,0 +1,100 @@
+//! Rule 3: the server locks by itself, also when the bastion is away.
+
+use std::time::{Duration, Instant};
+
+use crate::bed::{Bed, text, wait_until};
+
+#[test]
+fn a_resident_agent_locks_at_the_deadline_with_the_bastion_gone() {
+    let mut bed = Bed::new(2);
+    let _resident = bed.resident();
+    wait_until("both keys wait", || bed.is_waiting(0) && bed.is_waiting(1));
+    let (released, other) = (bed.key_on(0), bed.key_on(1));
+    assert_eq!(bed.bastion.open(&bed.peers[0], 2), None);
+    assert_eq!(bed.key_on(0), released, "open: the released generation is accepted");
+    bed.bastion.stop();
+    wait_until("the deadline", || bed.key_on(0) != released);
+    assert_eq!(bed.key_on(1), other, "only the session that is over is locked");
+    wait_until("the log", || bed.log().contains(": locked: the session's deadline has passed\n"));
+    let status = bed.agent(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let of = |number: usize| {
+        let key = bed.peers[number].public_key.to_string();
+        status["peers"].as_array().unwrap().iter().find(|peer| peer["public_key"] == key.as_str()).unwrap().clone()
+    };
+    assert_eq!((&of(0)["hold"], &of(1)["hold"]), (&"locked".into(), &"waiting".into()));
+    bed.bastion.resume();
+    wait_until("a new key waits", || bed.is_waiting(0));
+    assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 2);
+}
+
+#[test]
+fn a_round_after_the_deadline_locks_with_the_bastion_gone() {
+    let mut bed = Bed::new(1);
+    bed.rotate();
+    let released = bed.key_on(0);
+    let until = Instant::now() + Duration::from_secs(3);
+    bed.bastion.change(&bed.peers[0], |connection| connection.released = Some((1, until)));
+    bed.rotate();
+    assert!(bed.state_text().contains("\"hold\":\"open\""), "the round has heard of the release");
+    bed.bastion.stop();
+    let out = bed.agent(&["rotate"]);
+    assert_eq!(out.status.code(), Some(5));
+    wait_until("the deadline", || Instant::now() > until);
+    let out = bed.agent(&["rotate"]);
+    assert_eq!((out.status.code(), out.stderr.is_empty()), (Some(5), true), "it has said so already: {out:?}");
+    assert_ne!(bed.key_on(0), released);
+}
+
+#[test]
+fn an_outage_is_told_once_and_its_end_once() {
+    let mut bed = Bed::new(1);
+    bed.rotate();
+    bed.bastion.stop();
+    let out = bed.agent(&["rotate"]);
+    let port = bed.bastion.port();
+    let lines = format!(
+        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: connection refused (os error 111)\n\
+         wgmfa-agent: hint: try: ssh -p {port} agent@127.0.0.1\n"
+    );
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(5), lines));
+    assert_eq!(bed.agent(&["status"]).status.code(), Some(5));
+    let out = bed.agent(&["rotate"]);
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(5), String::new()));
+    bed.bastion.resume();
+    let out = bed.agent(&["rotate"]);
+    let line = format!("wgmfa-agent: bastion [127.0.0.1]:{port}: reached again\n");
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), line));
+    bed.rotate();
+}
+
+#[test]
+fn after_a_reboot_everything_is_locked_until_the_bastion_speaks() {
+    let mut bed = Bed::new(1);
+    bed.rotate();
+    let until = Instant::now() + Duration::from_secs(600);
+    bed.bastion.change(&bed.peers[0], |connection| connection.released = Some((1, until)));
+    bed.rotate();
+    let released = bed.key_on(0);
+    bed.bastion.stop();
+    let rotate = || bed.command(&["rotate"]).env("WGMFA_BOOT_ID", "another").output().unwrap();
+    assert_eq!(rotate().status.code(), Some(5));
+    let locked = bed.key_on(0);
+    assert_ne!(locked, released, "the same key on the interface is not trusted");
+    assert_eq!(rotate().status.code(), Some(5));
+    assert_eq!(bed.key_on(0), locked);
+}
+
+#[test]
+fn a_waiting_key_is_locked_one_interval_after_the_last_contact() {
+    let mut bed = Bed::new(1);
+    bed.bastion.cover(&bed.peers, 2);
+    bed.rotate();
+    let waiting = bed.key_on(0);
+    bed.bastion.stop();
+    wait_until("one interval", || {
+        bed.agent(&["rotate"]);
+        bed.key_on(0) != waiting
+    });
+    assert!(bed.state_text().contains("the bastion was not reached for 2s, and the waiting key may have been released"));
+}

@@ -1,0 +1,94 @@
+//! Rule 2: the bastion has a generation on disk before the server uses it.
+
+use wgmfa_core::message::agent::FromAgent;
+
+use crate::bed::{Bed, mode, text};
+
+#[test]
+fn the_first_round_locks_then_deposits_then_applies_then_confirms() {
+    let bed = Bed::new(3);
+    let allowed_ips = |bed: &Bed| bed.wg(&["show", &bed.interface, "allowed-ips"]).stdout;
+    let before = allowed_ips(&bed);
+    bed.rotate();
+
+    let heard = bed.bastion.heard();
+    let [hello, report, deposit, applied] = &heard[..] else { panic!("{heard:?}") };
+    assert!(matches!(&hello.message, FromAgent::Hello { resident: false, .. }));
+    let FromAgent::Report { interfaces, next_in_seconds: None, .. } = &report.message else { panic!("{report:?}") };
+    assert!(interfaces[0].peers.iter().all(|peer| peer.has_preshared_key && peer.generation.is_none()));
+    assert!(report.on_interface.values().all(|key| *key == bed.configured));
+    let FromAgent::Deposit { deposits } = &deposit.message else { panic!("{deposit:?}") };
+    assert_eq!(deposits.len(), 3);
+    for (number, peer) in bed.peers.iter().enumerate() {
+        let deposited = deposits.iter().find(|deposit| deposit.which.peer == *peer).unwrap();
+        let key = deposited.preshared_key.expose_base64();
+        let locked = &deposit.on_interface[&peer.public_key];
+        assert!(*locked != bed.configured && *locked != *key, "locked, and not yet applied");
+        assert_eq!(applied.on_interface[&peer.public_key], *key, "applied before it is confirmed");
+        assert_eq!(bed.key_on(number), *key);
+        assert!(!bed.state_text().contains(&**key), "no generation is on the server's disk");
+        let in_file = &bed.keys_in_file()[number];
+        assert!(*in_file != bed.configured && *in_file != *key && *in_file != *locked, "a lock key of its own");
+    }
+    assert!(std::fs::read_to_string(bed.file()).unwrap().starts_with("# the office\n"));
+    assert_eq!(text(&allowed_ips(&bed)), text(&before));
+    for name in ["state", "state/state.json", "state/configured-keys"] {
+        assert_eq!(mode(&bed.path(name)) & 0o077, 0, "{name} is for root alone");
+    }
+}
+
+#[test]
+fn a_second_round_changes_nothing() {
+    let bed = Bed::new(2);
+    bed.rotate();
+    let (keys, files) = (bed.key_on(0), bed.keys_in_file());
+    bed.bastion.forget_heard();
+    bed.rotate();
+    assert!(bed.bastion.heard().iter().all(|heard| matches!(heard.message, FromAgent::Hello { .. } | FromAgent::Report { .. })));
+    assert_eq!((bed.key_on(0), bed.keys_in_file()), (keys, files));
+    let status = bed.agent(&["status", "--json"]);
+    assert_eq!(status.status.code(), Some(0), "{status:?}");
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["peers"][0]["hold"], "waiting");
+    assert_eq!(status["peers"][0]["generation"], 1);
+    assert_eq!(status["peers"][0]["policy"]["ordinal"], 101);
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+    let bed = Bed::new(1);
+    let out = bed.agent(&["rotate", "--dry-run"]);
+    let said = text(&out.stdout);
+    assert!(out.status.success(), "{out:?}");
+    assert!(said.contains(": would lock: a policy covers this peer for the first time here\n"), "{said}");
+    assert!(said.contains(": would rotate to generation 1: a policy covers this peer for the first time here\n"), "{said}");
+    assert_eq!(bed.key_on(0), bed.configured);
+    assert!(!bed.path("state").exists() && bed.bastion.connection(&bed.peers[0]).highest == 0);
+}
+
+#[test]
+fn a_waiting_key_that_is_one_interval_old_is_replaced() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let first = bed.key_on(0);
+    bed.bastion.cover(&bed.peers, 0);
+    bed.rotate();
+    assert!(bed.key_on(0) != first && bed.is_waiting(0));
+    assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 2);
+}
+
+#[test]
+fn a_peer_that_no_policy_names_is_left_alone() {
+    let bed = Bed::new(2);
+    bed.bastion.uncover(&bed.peers[1..]);
+    bed.bastion.name_uncovered(&bed.peers[1..]);
+    let out = bed.agent(&["rotate"]);
+    let line = format!(
+        "wgmfa-agent: warning: {} peer {} (10.7.0.2/32): no second factor: the key is registered to nobody\n",
+        bed.interface, bed.peers[1].public_key
+    );
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), line));
+    assert_eq!(bed.key_on(1), bed.configured);
+    assert_eq!(bed.keys_in_file()[1], bed.configured);
+    bed.rotate();
+}

@@ -1,0 +1,12 @@
+//! The built agent on a real interface, with a scripted bastion. Needs root, `wg`, `ip` and `wireguard-go`.
+
+mod bastion;
+mod bed;
+
+mod a_changed_key_is_locked;
+mod a_deadline_needs_nobody;
+mod a_killed_agent_converges;
+mod a_round_deposits_before_it_applies;
+mod a_session_is_opened_and_prolonged;
+mod faults_are_named;
+mod root_has_a_way_in;

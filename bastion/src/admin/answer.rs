@@ -1,0 +1,90 @@
+//! How commands answer: text for people, one JSON object for programs, failures in the one voice.
+
+use serde::Serialize;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::admin::AdminReply;
+
+use super::{Context, Order, Outcome};
+use crate::store::{Actor, Change, CutOff, StoreError};
+use crate::voice::PROGRAM;
+
+/// What a command hands back: its outcome, or why it could not.
+pub type Answer = Result<Outcome, Failure>;
+
+/// A command that looked at something.
+pub fn shown(text: impl Into<String>) -> Outcome {
+    with_exit(text, Exit::Done)
+}
+
+/// A command that ends with this status.
+pub fn with_exit(text: impl Into<String>, exit: Exit) -> Outcome {
+    let stdout = SecretText::new(text.into());
+    Outcome { reply: AdminReply { stdout, stderr: String::new(), exit: Some(exit.code()) }, ..Outcome::default() }
+}
+
+/// A list for programs: `{"version": 1, "<plural>": […]}`.
+pub fn list<T: Serialize>(plural: &str, items: &[T]) -> Outcome {
+    shown(json_line(&serde_json::json!({ "version": 1, plural: items })))
+}
+
+/// One line of JSON.
+pub fn json_line(value: &serde_json::Value) -> String {
+    format!("{value}\n")
+}
+
+/// An act that may be repeated: what it did, or `unchanged`.
+pub fn acted(change: Change, json: bool, text: &str) -> Outcome {
+    let changed = change == Change::Made;
+    match (json, changed) {
+        (true, _) => shown(json_line(&serde_json::json!({ "version": 1, "changed": changed }))),
+        (false, true) => shown(format!("{text}\n")),
+        (false, false) => shown("unchanged\n"),
+    }
+}
+
+/// An act that cuts off: the peers are to be locked on their hosts at once.
+pub fn cut_off(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
+    let mut outcome = acted(cut.change, json, text);
+    outcome.orders = cut
+        .places
+        .into_iter()
+        .map(|place| Order::Lock {
+            host: place.server_side.host.clone(),
+            peer: place.peer(),
+            reason: reason.to_owned(),
+        })
+        .collect();
+    outcome
+}
+
+/// An act that lets in again: the hosts are asked to do a round, which makes new generations.
+pub fn let_in(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
+    let mut outcome = acted(cut.change, json, text);
+    let mut hosts: Vec<_> = cut.places.into_iter().map(|place| place.server_side.host).collect();
+    hosts.sort();
+    hosts.dedup();
+    outcome.orders = hosts.into_iter().map(|host| Order::Round { host, reason: reason.to_owned() }).collect();
+    outcome
+}
+
+/// A failure as a reply.
+pub fn failed(failure: &Failure) -> Outcome {
+    let reply =
+        AdminReply { stdout: SecretText::default(), stderr: failure.lines(PROGRAM), exit: Some(failure.exit.code()) };
+    Outcome { reply, ..Outcome::default() }
+}
+
+/// Nobody and nothing has this name.
+pub fn no_such(kind: &str, name: &impl ToString) -> Failure {
+    Failure::new(Exit::Failed, format!("there is no {kind} '{}'", name.to_string()))
+        .hint(format!("wgmfa-bastion {kind} list shows them"))
+}
+
+impl Context<'_> {
+    /// Carries out a change in the name of the one who asked.
+    pub fn act<T>(&self, change: impl FnOnce(Actor<'_>) -> Result<T, StoreError>) -> Result<T, Failure> {
+        let from = self.from.map(|from| from.to_string());
+        Ok(change(Actor { name: Some(&self.actor), from: from.as_deref() })?)
+    }
+}

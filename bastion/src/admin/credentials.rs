@@ -1,0 +1,119 @@
+//! What a new person gets, shown once: the secret for one-time codes, as URL and QR code, and recovery codes.
+
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use wgmfa_core::code::{CodeSecret, Parameters, RecoveryCode, otpauth_url, recovery_hash};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::SecretText;
+use wgmfa_core::name::UserName;
+use zeroize::Zeroizing;
+
+use super::Asked;
+use crate::store::{NewPerson, Password, hash_password};
+
+/// How many recovery codes a person gets.
+const RECOVERY_CODES: usize = 10;
+
+/// Longest password, in bytes: what an answer at a login may have.
+const LONGEST_PASSWORD: usize = 512;
+
+/// Fresh secrets of a person.
+pub struct Credentials {
+    url: Zeroizing<String>,
+    secret: CodeSecret,
+    recovery: Vec<RecoveryCode>,
+}
+
+impl Credentials {
+    /// New random ones; `bastion` is the name that stands in the authenticator app.
+    pub fn random(bastion: &str, user: &UserName) -> Self {
+        let secret = CodeSecret::from_random(rand::random());
+        let recovery = (0..RECOVERY_CODES).map(|_| RecoveryCode::from_random(rand::random())).collect();
+        Self { url: otpauth_url(&secret, Parameters::default(), bastion, user), secret, recovery }
+    }
+
+    /// A person with these, for the store.
+    pub fn person(&self, name: &UserName, admin: bool, password: Password) -> NewPerson {
+        NewPerson {
+            name: name.clone(),
+            admin,
+            password,
+            code: Some((self.secret.clone(), Parameters::default())),
+            recovery: self.recovery.iter().map(|code| recovery_hash(name, code)).collect(),
+        }
+    }
+
+    /// For the one time that they are shown; `done` says what was done.
+    pub fn show(&self, done: &str, user: &UserName, asked: &Asked<'_>) -> SecretText {
+        let codes: Vec<Zeroizing<String>> = self.recovery.iter().map(RecoveryCode::expose_text).collect();
+        if asked.json {
+            let answer = serde_json::json!({
+                "version": 1,
+                "changed": true,
+                "user": user,
+                "otpauth_url": *self.url,
+                "recovery_codes": codes.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
+            });
+            return SecretText::new(format!("{answer}\n"));
+        }
+        let mut text = format!("{done}\n\nFor the authenticator app:\n\n{}\n\n", *self.url);
+        if asked.terminal
+            && let Ok(code) = QrCode::new(self.url.as_bytes())
+        {
+            // light on dark terminals, dark on light ones: the quiet zone makes it readable on both
+            let picture = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+            text.push_str(&format!("{picture}\n\n"));
+        }
+        text.push_str("Recovery codes, each good for one login in place of a one-time code:\n\n");
+        for code in &codes {
+            text.push_str(&format!("    {}\n", **code));
+        }
+        text.push_str("\nNone of this is ever shown again.\n");
+        SecretText::new(text)
+    }
+}
+
+/// A new password: the first line of standard input, hashed.
+pub fn password_from(stdin: &str) -> Result<Password, Failure> {
+    let line = stdin.lines().next().unwrap_or_default();
+    let wrong = |what: &str| Failure::new(Exit::Usage, format!("--password-stdin: {what}"));
+    if line.is_empty() {
+        return Err(wrong("no password on standard input"));
+    }
+    if line.len() > LONGEST_PASSWORD {
+        return Err(wrong("a password has at most 512 bytes"));
+    }
+    Ok(Password::Hashed(hash_password(&SecretText::new(line.to_owned()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_shown_as_url_picture_and_ten_codes() {
+        let user: UserName = "justin".parse().unwrap();
+        let credentials = Credentials::random("bastion", &user);
+        let show = |json, terminal| {
+            let asked = Asked { json, colour: false, terminal, stdin: None };
+            credentials.show("added justin", &user, &asked).expose().to_owned()
+        };
+        let text = show(false, false);
+        assert!(text.starts_with(
+            "added justin\n\nFor the authenticator app:\n\notpauth://totp/wgmfa%20bastion:justin?secret="
+        ));
+        assert_eq!(text.lines().filter(|line| line.starts_with("    ") && line.len() == 23).count(), 10, "{text}");
+        assert!(!text.contains('▀') && show(false, true).contains('▀'));
+        let json: serde_json::Value = serde_json::from_str(&show(true, true)).unwrap();
+        assert_eq!(json["changed"], true);
+        assert_eq!(json["recovery_codes"].as_array().unwrap().len(), 10);
+        assert!(json["otpauth_url"].as_str().unwrap().starts_with("otpauth://totp/"));
+    }
+
+    #[test]
+    fn a_password_is_the_first_line_and_is_never_repeated_in_an_error() {
+        assert_eq!(password_from("\nx").unwrap_err().error, "--password-stdin: no password on standard input");
+        let long = "x".repeat(513);
+        assert_eq!(password_from(&long).unwrap_err().error, "--password-stdin: a password has at most 512 bytes");
+    }
+}

@@ -1,0 +1,153 @@
+//! `key …`: the connections and their preshared keys.
+
+use wgmfa_core::connection::Connection;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::name::UserName;
+use wgmfa_core::policy::Selector;
+
+use super::answer::{Answer, json_line, list, shown, with_exit};
+use super::key_row::{KeyRow, rows, server_place};
+use super::site::{Site, places, serves, touches_host};
+use super::table::{Cell, Table, or_dash};
+use super::{Asked, Context, Order};
+use crate::cli::words::KeyCommand;
+use crate::store::{Place, StoreError};
+use crate::voice;
+
+/// Carries out one of these commands.
+///
+/// # Errors
+/// It cannot be done; nothing was changed.
+pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let site = Site::read(context.store)?;
+    match command {
+        KeyCommand::List { names, without_mfa } => {
+            let chosen = site.having(names)?;
+            let mut rows = rows(&site, context.policies, &chosen, context.now);
+            if *without_mfa {
+                rows.retain(|row| !row.has_second_factor());
+            }
+            Ok(if asked.json {
+                list("connections", &objects(&rows))
+            } else {
+                shown(table(&rows, asked.colour, context))
+            })
+        }
+        KeyCommand::Rotate { connections, user, host, all, reason } => {
+            let mut chosen: Vec<&Connection> = Vec::new();
+            for text in connections {
+                chosen.push(site.find(text)?);
+            }
+            let by_name = chosen.len();
+            let wanted = |connection: &&Connection| {
+                *all || user.as_ref().is_some_and(|user| serves(connection, user))
+                    || host.as_ref().is_some_and(|host| touches_host(connection, host))
+            };
+            if by_name == 0 && user.is_none() && host.is_none() && !*all {
+                return Err(Failure::new(Exit::Usage, "no connection is named")
+                    .hint("name connections, or give --user, --host or --all"));
+            }
+            let more = site.connections.iter().filter(wanted);
+            let more: Vec<_> = more.filter(|connection| rotatable(connection, &site, context).is_ok()).collect();
+            chosen.extend(more);
+            chosen.sort_by(|one, other| one.name.cmp(&other.name));
+            chosen.dedup_by(|one, other| one.name == other.name);
+            rotate(&chosen, reason, &site, asked, context)
+        }
+    }
+}
+
+/// A person's own connections, for `wgmfa-status`: as `key list` shows them.
+pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> Result<String, StoreError> {
+    let site = Site::read(context.store)?;
+    let own: Vec<_> = site.connections.iter().filter(|connection| serves(connection, user)).collect();
+    let rows = rows(&site, context.policies, &own, context.now);
+    if json {
+        return Ok(json_line(&serde_json::json!({ "version": 1, "connections": objects(&rows) })));
+    }
+    Ok(table(&rows, false, context))
+}
+
+fn objects(rows: &[KeyRow<'_>]) -> Vec<super::key_row::KeyJson> {
+    rows.iter().map(KeyRow::json).collect()
+}
+
+fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String {
+    let when = context.when();
+    let mut table = Table::new(&["HOST", "INTERFACE", "OTHER END", "POLICY", "STATE"], colour);
+    for row in rows {
+        let name = &row.connection.name;
+        let policy = row.selection.policy().map(|policy| format!("{} {}", policy.ordinal, policy.description));
+        let detail = row.detail(&when);
+        let gap = if detail.is_empty() { "" } else { "  " };
+        let state = match row.state {
+            wgmfa_core::state::KeyState::Unmonitored => "-",
+            state => state.name(),
+        };
+        table.row([
+            (&name.one.host).into(),
+            (&name.one.interface).into(),
+            (&name.other).into(),
+            or_dash(policy).into(),
+            Cell::painted(state, row.state.colour(), &format!("{gap}{detail}")),
+        ]);
+    }
+    table.render("no connections")
+}
+
+/// Where a new generation of this connection can be ordered.
+fn rotatable(connection: &Connection, site: &Site, context: &Context<'_>) -> Result<Place, String> {
+    let selection = Selector::new(context.policies).select(connection);
+    if selection.policy().is_none() {
+        return Err("no policy applies".to_owned());
+    }
+    let candidates = match server_place(connection, &selection) {
+        Some(place) => vec![place],
+        None => places(connection),
+    };
+    let place = candidates.into_iter().find(|place| site.record(place).is_some());
+    place.ok_or_else(|| "it has no generation yet: its host has not deposited one".to_owned())
+}
+
+fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let (mut done, mut failed, mut orders) = (Vec::new(), Vec::new(), Vec::new());
+    for connection in chosen {
+        let name = connection.name.to_string();
+        let ordered = rotatable(connection, site, context).and_then(|place| {
+            let order = context.act(|actor| context.store.order_rotation(context.now, actor, &place, reason));
+            order.map(|()| place.server_side.host).map_err(|failure| failure.error)
+        });
+        match ordered {
+            Ok(host) => {
+                done.push((name, host.clone()));
+                orders.push(Order::Round { host, reason: format!("a rotation was ordered: {reason}") });
+            }
+            Err(why) => failed.push((name, why)),
+        }
+    }
+    orders.dedup();
+    let exit = match (done.is_empty(), failed.is_empty()) {
+        (_, true) => Exit::Done,
+        (true, false) => Exit::Failed,
+        (false, false) => Exit::Partly,
+    };
+    let text = if asked.json {
+        let failed: Vec<_> =
+            failed.iter().map(|(name, why)| serde_json::json!({ "connection": name, "reason": why })).collect();
+        let names: Vec<_> = done.iter().map(|(name, _)| name).collect();
+        let changed = !names.is_empty();
+        json_line(&serde_json::json!({ "version": 1, "changed": changed, "connections": names, "failed": failed }))
+    } else {
+        let line = |(name, host): &(String, wgmfa_core::name::HostName)| {
+            let when = if context.agents.connected(host) { "now" } else { "at the next round of its host" };
+            format!("{name}: a new generation is made {when}\n")
+        };
+        if chosen.is_empty() { "unchanged\n".to_owned() } else { done.iter().map(line).collect() }
+    };
+    let mut outcome = with_exit(text, exit);
+    for (name, why) in &failed {
+        outcome.reply.stderr.push_str(&Failure::new(exit, format!("{name}: {why}")).lines(voice::PROGRAM));
+    }
+    outcome.orders = orders;
+    Ok(outcome)
+}

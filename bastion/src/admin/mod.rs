@@ -1,0 +1,214 @@
+//! What the keeper does for an administrator's command: the words are parsed, carried out on the store, and answered
+//! with text for people or JSON for programs.
+
+mod answer;
+mod credentials;
+mod device;
+mod host;
+mod inventory;
+mod key;
+mod key_row;
+mod log;
+mod policy;
+pub mod site;
+mod status;
+mod table;
+mod user;
+pub mod when;
+mod why;
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::admin::{AdminReply, AdminRequest};
+use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::name::{HostName, UserName};
+use wgmfa_core::policy::PolicySet;
+
+use self::answer::{Answer, failed, shown, with_exit};
+use self::when::When;
+use crate::cli::words::{Command, CommandLine};
+use crate::cli::{NoCommand, parse_forwarded};
+use crate::config::Config;
+use crate::store::Store;
+use crate::{check, host_key, voice};
+
+pub use self::log::Follow;
+
+/// What a command may look at and change.
+pub struct Context<'a> {
+    /// The bastion's memory.
+    pub store: &'a Store,
+    /// The policies that are in force.
+    pub policies: &'a PolicySet,
+    /// Since when they are.
+    pub policies_since: Timestamp,
+    /// The configuration with which the keeper was started.
+    pub config: &'a Config,
+    /// Now, as the keeper counts: never below the last recorded time.
+    pub now: Timestamp,
+    /// The time zone in which people read times.
+    pub zone: TimeZone,
+    /// The agents of the hosts.
+    pub agents: &'a dyn Agents,
+    /// Who acts: `root` on the bastion itself, or the administrator's name.
+    pub actor: String,
+    /// Where an administrator's words come from over SSH; none: from the bastion itself.
+    pub from: Option<IpAddr>,
+}
+
+/// What the keeper knows of the agents.
+pub trait Agents {
+    /// Whether this host's agent is connected now.
+    fn connected(&self, host: &HostName) -> bool;
+    /// When this host's agent was last heard, in this run of the keeper or before.
+    fn last_seen(&self, host: &HostName) -> Option<Timestamp>;
+}
+
+/// What the keeper does for a command after it has changed the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Tell the host's agent to do a round.
+    Round {
+        /// The host.
+        host: HostName,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Tell the host's agent to cut a peer off, and wait at most a second for its answer.
+    Lock {
+        /// The host.
+        host: HostName,
+        /// The peer on it.
+        peer: PeerRef,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Hang up on this host's agent.
+    HangUpHost(HostName),
+    /// Hang up on this person.
+    HangUpUser(UserName),
+}
+
+/// The answer to a command, and what the keeper has to do before and after it is given.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What to print. Complete when `follow` is none: then `exit` is set.
+    pub reply: AdminReply,
+    /// To be carried out before the reply is sent; those locks that were not confirmed go to [`name_unconfirmed`].
+    pub orders: Vec<Order>,
+    /// Policies to put in force before the reply is sent.
+    pub policies: Option<PolicySet>,
+    /// `log --follow`: after each new line of the audit log, ask this for more output until the caller is gone.
+    pub follow: Option<Follow>,
+}
+
+/// How an answer is wanted, and what the command reads.
+struct Asked<'a> {
+    json: bool,
+    colour: bool,
+    terminal: bool,
+    stdin: Option<&'a SecretText>,
+}
+
+impl Asked<'_> {
+    /// What the command reads; empty when nothing came.
+    fn stdin(&self) -> &str {
+        self.stdin.map_or("", SecretText::expose)
+    }
+}
+
+impl Context<'_> {
+    fn when(&self) -> When {
+        When::new(self.now, self.zone.clone())
+    }
+}
+
+/// Carries out one command of an administrator. It never fails otherwise than by what the reply says.
+pub fn run(request: &AdminRequest, context: &mut Context<'_>) -> Outcome {
+    match parse_forwarded(&request.words) {
+        Err(NoCommand::Shown(text)) => shown(format!("{}\n", text.trim_end())),
+        Err(NoCommand::Wrong(failure)) => failed(&failure),
+        Ok(line) => {
+            let asked = Asked {
+                json: line.json,
+                colour: request.colour,
+                terminal: request.terminal,
+                stdin: request.stdin.as_ref(),
+            };
+            dispatch(&line, &asked, context).unwrap_or_else(|failure| failed(&failure))
+        }
+    }
+}
+
+fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    match &line.command {
+        Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker => {
+            Err(Failure::new(Exit::Usage, "the running bastion does not do this"))
+        }
+        Command::Reload { dry_run } => policy::reload(*dry_run, asked, context),
+        Command::Check => {
+            let findings = check::everything(context.config);
+            Ok(with_exit(findings.render(asked.json), findings.exit()))
+        }
+        Command::Status => status::run(asked, context),
+        Command::Why { name } => why::run(name, asked, context),
+        Command::HostKey { sshfp } => host_keys(*sshfp, asked, context),
+        Command::User(command) => user::run(command, asked, context),
+        Command::Host(command) => host::run(command, asked, context),
+        Command::Device(command) => device::run(command, asked, context),
+        Command::Policy(command) => policy::run(command, asked, context),
+        Command::Inventory { unregistered } => inventory::run(*unregistered, asked, context),
+        Command::Key(command) => key::run(command, asked, context),
+        Command::Log { filter, act } => log::run(filter, act.as_ref(), asked, context),
+    }
+}
+
+fn host_keys(sshfp: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let name = host_key::machine_name();
+    if asked.json {
+        let lines: Vec<_> = host_key::public_keys(context.config)?.iter().map(host_key::one_line).collect();
+        return Ok(answer::list("host_keys", &lines));
+    }
+    let lines = if sshfp { host_key::sshfp } else { host_key::known_hosts };
+    Ok(shown(lines(context.config, &name)?))
+}
+
+/// A person's own connections, for `wgmfa-status`: as `key list` shows them.
+pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> String {
+    let of_failure = |error: crate::store::StoreError| Failure::from(error).lines(voice::PROGRAM);
+    key::own_connections(context, user, json).unwrap_or_else(of_failure)
+}
+
+/// `15:55` in this time zone, with the date when it is not today's.
+pub fn clock(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    When::new(now, zone.clone()).clock(time)
+}
+
+/// Adds to a reply which hosts have not confirmed that they have locked a peer; the exit status becomes 6.
+pub fn name_unconfirmed(reply: &mut AdminReply, unconfirmed: &[Order], context: &Context<'_>) {
+    let mut hosts: Vec<&HostName> = unconfirmed
+        .iter()
+        .filter_map(|order| match order {
+            Order::Lock { host, .. } => Some(host),
+            Order::Round { .. } | Order::HangUpHost(_) | Order::HangUpUser(_) => None,
+        })
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    for host in &hosts {
+        let seen = match context.agents.last_seen(host) {
+            Some(seen) => format!("last seen {}", context.when().ago(seen)),
+            None => "never seen".to_owned(),
+        };
+        let text =
+            format!("{host} has not confirmed the lock yet ({seen}): it locks at its deadline or its next round");
+        reply.stderr.push_str(&voice::warning(&text));
+    }
+    if !hosts.is_empty() && reply.exit == Some(Exit::Done.code()) {
+        reply.exit = Some(Exit::Partly.code());
+    }
+}

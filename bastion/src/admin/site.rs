@@ -1,0 +1,155 @@
+//! The connections of the site as the store knows them, and how people name them.
+
+use std::collections::BTreeMap;
+
+use wgmfa_core::connection::{Connection, InterfaceRef, Other, connections};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::inventory::{Inventory, Peer};
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::name::{HostName, UserName};
+
+use crate::store::{Place, Record, Store, StoreError};
+
+/// Everything that commands about connections look at, read once.
+pub struct Site {
+    /// Hosts, interfaces, peers and devices.
+    pub inventory: Inventory,
+    /// Every connection, sorted by name.
+    pub connections: Vec<Connection>,
+    records: BTreeMap<Place, Record>,
+}
+
+impl Site {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn read(store: &Store) -> Result<Self, StoreError> {
+        let records = store.records()?.into_iter().map(|record| (record.place.clone(), record)).collect();
+        Ok(Self { records, ..Self::of(store.inventory()?) })
+    }
+
+    /// An inventory without any generations.
+    pub fn of(inventory: Inventory) -> Self {
+        Self { connections: connections(&inventory), inventory, records: BTreeMap::new() }
+    }
+
+    /// What is known about the generations at a place.
+    pub fn record(&self, place: &Place) -> Option<&Record> {
+        self.records.get(place)
+    }
+
+    /// A peer as the host of this interface reported it.
+    pub fn peer(&self, end: &InterfaceRef, public_key: &PublicKey) -> Option<&Peer> {
+        let host = self.inventory.hosts.iter().find(|host| host.name == end.host)?;
+        let interface = host.interfaces.iter().find(|interface| interface.name == end.interface)?;
+        interface.peers.iter().find(|peer| peer.public_key == *public_key)
+    }
+
+    /// The one connection that a person names: by its whole name, or by any part that only it has.
+    ///
+    /// # Errors
+    /// None or several have this part; then they are named.
+    pub fn find(&self, text: &str) -> Result<&Connection, Failure> {
+        let found = self.matching(text);
+        match found.as_slice() {
+            [one] => Ok(one),
+            [] => Err(unknown(text)),
+            several => {
+                let names: Vec<_> = several.iter().map(|connection| connection.name.to_string()).collect();
+                let error = format!("'{text}' is ambiguous: {}", names.join(", "));
+                Err(Failure::new(Exit::Failed, error).hint("write more of one of these names"))
+            }
+        }
+    }
+
+    /// The connections whose names have any of these parts; all without any.
+    ///
+    /// # Errors
+    /// A part that no name has.
+    pub fn having(&self, parts: &[String]) -> Result<Vec<&Connection>, Failure> {
+        if let Some(unknown_part) = parts.iter().find(|part| self.matching(part).is_empty()) {
+            return Err(unknown(unknown_part));
+        }
+        let wanted = |connection: &&Connection| parts.is_empty() || parts.iter().any(|part| bears(connection, part));
+        Ok(self.connections.iter().filter(wanted).collect())
+    }
+
+    fn matching(&self, text: &str) -> Vec<&Connection> {
+        let whole = |connection: &&Connection| {
+            connection.name.to_string() == text || reversed(connection).is_some_and(|name| name == text)
+        };
+        match self.connections.iter().find(whole) {
+            Some(connection) => vec![connection],
+            None => self.connections.iter().filter(|connection| bears(connection, text)).collect(),
+        }
+    }
+}
+
+/// Whether a connection's name has this part, or an end has this public key.
+fn bears(connection: &Connection, part: &str) -> bool {
+    connection.name.to_string().contains(part)
+        || part.parse::<PublicKey>().is_ok_and(|key| key == connection.public_key || key == connection.other_public_key)
+}
+
+/// Between two hosts: the name with its ends the other way round.
+fn reversed(connection: &Connection) -> Option<String> {
+    match &connection.name.other {
+        Other::Interface(end) => Some(format!("{end}:{}", connection.name.one)),
+        Other::Device(_) | Other::Unmonitored(_) => None,
+    }
+}
+
+fn unknown(text: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("no connection is called '{text}'"))
+        .hint("wgmfa-bastion key list shows them; any unique part of a name will do")
+}
+
+/// Whether one end of a connection is an interface of this host.
+pub fn touches_host(connection: &Connection, host: &HostName) -> bool {
+    connection.name.one.host == *host || matches!(&connection.name.other, Other::Interface(end) if end.host == *host)
+}
+
+/// Whether a connection serves this person.
+pub fn serves(connection: &Connection, user: &UserName) -> bool {
+    connection.owner.as_ref() == Some(user) || connection.other_owner.as_ref() == Some(user)
+}
+
+/// The places where a connection's generations can be used: each of its ends that is a host's interface.
+pub fn places(connection: &Connection) -> Vec<Place> {
+    let one = Place { server_side: connection.name.one.clone(), public_key: connection.other_public_key };
+    match &connection.name.other {
+        Other::Interface(end) => {
+            vec![one, Place { server_side: end.clone(), public_key: connection.public_key }]
+        }
+        Other::Device(_) | Other::Unmonitored(_) => vec![one],
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// The worked example, without a store.
+    pub fn article() -> Site {
+        let text = include_str!("../../../tests/vectors/article/inventory.json");
+        let inventory: Inventory = serde_json::from_str(text).unwrap();
+        Site::of(inventory)
+    }
+
+    #[test]
+    fn any_unique_part_of_a_name_will_do() {
+        let site = article();
+        let found =
+            |text| site.find(text).map(|connection| connection.name.to_string()).map_err(|failure| failure.error);
+        assert_eq!(found("mail-gw/devices:alice").as_deref(), Ok("mail-gw/devices:alice-laptop"));
+        assert_eq!(found("db-gw/infra:app-gw/infra").as_deref(), Ok("app-gw/infra:db-gw/infra"));
+        assert_eq!(
+            found("app-gw/dev"),
+            Err("'app-gw/dev' is ambiguous: app-gw/devices:alice-laptop, app-gw/devices:justins-laptop".to_owned())
+        );
+        assert_eq!(found("nowhere"), Err("no connection is called 'nowhere'".to_owned()));
+        assert_eq!(site.having(&["alice".to_owned()]).unwrap().len(), 4);
+        assert_eq!(site.having(&[]).unwrap().len(), 11);
+    }
+}

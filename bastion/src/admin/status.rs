@@ -1,0 +1,207 @@
+//! `status`: how the bastion, its agents and its people are.
+
+use nix::sys::statvfs::statvfs;
+use wgmfa_core::exit::{Exit, sanitise};
+
+use super::answer::{Answer, json_line, with_exit};
+use super::host::last_seen;
+use super::{Asked, Context};
+use crate::check::{Findings, clock, pam};
+use crate::store::{Event, Filter, HostRecord, Line};
+
+/// How many refusals are shown.
+const REFUSALS: u32 = 5;
+
+/// With less room than this in the state folder, in bytes, the bastion needs care.
+const LEAST_ROOM: u64 = 100 * 1024 * 1024;
+
+/// An agent that does not say when it comes again is late after this, in seconds: a resident one pings every 10 s, and
+/// cron comes every minute.
+const LATE: i64 = 180;
+
+/// What is looked at, and what of it needs care.
+struct Status {
+    pam: Findings,
+    clock: Findings,
+    /// Free bytes of the state folder's file system.
+    room: Option<u64>,
+    agents: Vec<AgentStatus>,
+    locked: Vec<(String, String, jiff::Timestamp)>,
+    refusals: Vec<Line>,
+}
+
+struct AgentStatus {
+    host: HostRecord,
+    connected: bool,
+    seen: Option<jiff::Timestamp>,
+    late: bool,
+}
+
+/// Shows it; the exit status is 1 when something needs care.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn run(asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let status = Status::read(context)?;
+    let troubles = status.troubles();
+    let exit = if troubles.is_empty() { Exit::Done } else { Exit::Failed };
+    let text = if asked.json { status.json(&troubles, context) } else { status.text(&troubles, context) };
+    Ok(with_exit(text, exit))
+}
+
+impl Status {
+    fn read(context: &Context<'_>) -> Result<Self, wgmfa_core::exit::Failure> {
+        let store = context.store;
+        let (mut pam, mut clock) = (Findings::default(), Findings::default());
+        pam::check(context.config, &mut pam);
+        clock::check(context.config, &mut clock);
+        let room = statvfs(&context.config.state_dir).ok();
+        let agents = store.hosts()?.into_iter().map(|host| AgentStatus::of(host, context)).collect();
+        let locked = store.all_guesses()?.into_iter().filter_map(|(user, source, pair)| {
+            Some((user.to_string(), source.to_string(), pair.lock_at(context.now)?))
+        });
+        let mut refusals = Vec::new();
+        for event in [Event::LoginRefused, Event::ReleaseRefused, Event::HostRefused] {
+            refusals.extend(store.log(&Filter { event: Some(event), limit: Some(REFUSALS), ..Filter::default() })?);
+        }
+        refusals.sort_by_key(|line| line.seq);
+        let newest = refusals.len().saturating_sub(REFUSALS as usize);
+        Ok(Self {
+            pam,
+            clock,
+            room: room.map(|room| u64::from(room.blocks_available()) * u64::from(room.fragment_size())),
+            agents,
+            locked: locked.collect(),
+            refusals: refusals.split_off(newest),
+        })
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        let mut troubles: Vec<String> = self.pam.faults.iter().chain(&self.clock.faults).cloned().collect();
+        if self.room.is_some_and(|room| room < LEAST_ROOM) {
+            troubles.push("disk: less than 100 MiB are left in the state folder".to_owned());
+        }
+        for agent in &self.agents {
+            let name = &agent.host.name;
+            if agent.late {
+                troubles.push(format!("{name}: its agent has not come"));
+            }
+            if !agent.host.pending.is_empty() {
+                troubles.push(format!("{name}: an interface key has changed (wgmfa-bastion host accept {name})"));
+            }
+        }
+        troubles
+    }
+
+    fn text(&self, troubles: &[String], context: &Context<'_>) -> String {
+        let when = context.when();
+        let good = |findings: &Findings| if findings.faults.is_empty() { "good" } else { "faults" };
+        let mut lines = vec![
+            ("pam", format!("{}: {}", context.config.pam_file().display(), good(&self.pam))),
+            ("clock", format!("{}: {}", when.moment(context.now), clock_words(&self.clock))),
+            ("disk", self.room.map_or("not known".to_owned(), |room| format!("{} MiB left", room / (1024 * 1024)))),
+            (
+                "policies",
+                format!("{}, since {}", context.policies.policies().len(), when.moment(context.policies_since)),
+            ),
+        ];
+        for agent in &self.agents {
+            let seen = match (agent.host.disabled, agent.connected, agent.seen) {
+                (true, ..) => "disabled".to_owned(),
+                (false, true, _) => "connected".to_owned(),
+                (false, false, Some(seen)) => format!("last seen {}", when.ago(seen)),
+                (false, false, None) => "never seen".to_owned(),
+            };
+            lines.push(("agent", format!("{}: {seen}", agent.host.name)));
+        }
+        for (user, source, until) in &self.locked {
+            lines.push(("locked", format!("{user} from {source} until {}", when.clock(*until))));
+        }
+        for line in &self.refusals {
+            lines.push(("refused", refusal_words(line, &when.clock(line.time))));
+        }
+        for trouble in troubles {
+            lines.push(("trouble", trouble.clone()));
+        }
+        lines.iter().map(|(what, text)| format!("{what:9} {}\n", sanitise(text).replace('\n', " "))).collect()
+    }
+
+    fn json(&self, troubles: &[String], context: &Context<'_>) -> String {
+        let agents: Vec<_> = self
+            .agents
+            .iter()
+            .map(|agent| {
+                serde_json::json!({
+                    "host": agent.host.name, "connected": agent.connected, "last_seen": agent.seen,
+                    "late": agent.late, "disabled": agent.host.disabled,
+                })
+            })
+            .collect();
+        let locked: Vec<_> = self
+            .locked
+            .iter()
+            .map(|(user, source, until)| serde_json::json!({ "user": user, "source": source, "until": until }))
+            .collect();
+        json_line(&serde_json::json!({
+            "version": 1,
+            "ok": troubles.is_empty(),
+            "troubles": troubles,
+            "pam": { "file": context.config.pam_file().display().to_string(), "faults": self.pam.faults },
+            "clock": { "now": context.now, "synchronised": clock::synchronised(), "faults": self.clock.faults },
+            "disk": { "bytes_left": self.room },
+            "policies": { "count": context.policies.policies().len(), "since": context.policies_since },
+            "agents": agents,
+            "locked": locked,
+            "refusals": self.refusals,
+        }))
+    }
+}
+
+impl AgentStatus {
+    fn of(host: HostRecord, context: &Context<'_>) -> Self {
+        let (connected, seen) = (context.agents.connected(&host.name), last_seen(&host, context));
+        let expected = host.next_round.or(seen);
+        let late = expected.is_some_and(|time| context.now.as_second().saturating_sub(time.as_second()) > LATE);
+        Self { late: late && !connected && !host.disabled && !host.owner_disabled, connected, seen, host }
+    }
+}
+
+fn clock_words(findings: &Findings) -> &'static str {
+    match (findings.faults.is_empty(), clock::synchronised()) {
+        (false, _) => "faults",
+        (true, Some(true)) => "synchronised",
+        (true, Some(false)) => "not synchronised yet",
+        (true, None) => "whether it is synchronised cannot be told here",
+    }
+}
+
+fn refusal_words(line: &Line, clock: &str) -> String {
+    let who = line.user.as_ref().or(line.host.as_ref()).map_or("somebody", String::as_str);
+    let from = line.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+    let reason = line.reason.as_deref().unwrap_or("no reason recorded");
+    format!("{clock} {who}{from}: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_its_real_reason() {
+        let line = Line {
+            seq: 1,
+            time: "2026-11-21T14:55:00Z".parse().unwrap(),
+            event: "login-refused".to_owned(),
+            user: Some("justin".to_owned()),
+            actor: None,
+            from: Some("192.0.2.7".to_owned()),
+            host: None,
+            device: None,
+            connection: None,
+            generation: None,
+            reason: Some("the code was used already".to_owned()),
+            hash: String::new(),
+        };
+        assert_eq!(refusal_words(&line, "15:55"), "15:55 justin from 192.0.2.7: the code was used already");
+    }
+}

@@ -1,0 +1,160 @@
+//! `user …`: people.
+
+use serde::Serialize;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::name::UserName;
+
+use super::answer::{Answer, acted, cut_off, let_in, list, no_such, shown};
+use super::credentials::{Credentials, password_from};
+use super::table::Table;
+use super::{Asked, Context, Order, Outcome};
+use crate::cli::words::{PasswordSource, UserCommand};
+use crate::host_key::machine_name;
+use crate::store::{Change, Password, PasswordKind, Person};
+
+#[derive(Debug, Serialize)]
+struct UserJson {
+    name: String,
+    admin: bool,
+    disabled: bool,
+    password: &'static str,
+    has_code: bool,
+    recovery_codes_left: u32,
+    added_at: jiff::Timestamp,
+    last_login_at: Option<jiff::Timestamp>,
+    last_login_from: Option<String>,
+}
+
+/// Carries out one of these commands.
+///
+/// # Errors
+/// It cannot be done; nothing was changed.
+pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let (store, now, json) = (context.store, context.now, asked.json);
+    match command {
+        UserCommand::Add { name, admin, password } => add(name, *admin, password, asked, context),
+        UserCommand::Reset { name, password } => reset(name, password, asked, context),
+        UserCommand::List => Ok(render(&store.people()?, asked, context)),
+        UserCommand::Show { name } => Ok(render(&[known(name, context)?], asked, context)),
+        UserCommand::Disable { name } => {
+            known(name, context)?;
+            let cut = context.act(|actor| store.set_person_disabled(now, actor, name, true))?;
+            hang_up(cut_off(cut, json, &format!("disabled {name}"), &format!("{name} is disabled")), name, context)
+        }
+        UserCommand::Enable { name } => {
+            known(name, context)?;
+            let cut = context.act(|actor| store.set_person_disabled(now, actor, name, false))?;
+            Ok(let_in(cut, json, &format!("enabled {name}"), &format!("{name} is enabled again")))
+        }
+        UserCommand::Unlock { name } => {
+            known(name, context)?;
+            let change = context.act(|actor| store.unlock_person(now, actor, name))?;
+            Ok(acted(change, json, &format!("unlocked {name}")))
+        }
+        UserCommand::Remove { name } => {
+            let orders = hang_up(Outcome::default(), name, context)?.orders;
+            let cut = context.act(|actor| store.remove_person(now, actor, name))?;
+            let mut outcome = cut_off(cut, json, &format!("removed {name}"), &format!("{name} was removed"));
+            outcome.orders.extend(orders);
+            Ok(outcome)
+        }
+    }
+}
+
+fn add(name: &UserName, admin: bool, source: &PasswordSource, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let password = password(source, asked)?;
+    let credentials = Credentials::random(&machine_name(), name);
+    let person = credentials.person(name, admin, password);
+    match context.act(|actor| context.store.add_person(context.now, actor, &person))? {
+        Change::Made => Ok(once(credentials.show(&format!("added {name}"), name, asked))),
+        Change::Unchanged => Ok(acted(Change::Unchanged, asked.json, "")),
+    }
+}
+
+fn reset(name: &UserName, source: &PasswordSource, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let known = known(name, context)?;
+    let password = password(source, asked)?;
+    let credentials = Credentials::random(&machine_name(), name);
+    let person = credentials.person(name, known.admin, password);
+    context.act(|actor| context.store.reset_person(context.now, actor, &person))?;
+    let mut outcome = once(credentials.show(&format!("reset {name}"), name, asked));
+    outcome.orders.push(Order::HangUpUser(name.clone()));
+    Ok(outcome)
+}
+
+fn once(stdout: wgmfa_core::key::SecretText) -> Outcome {
+    let mut outcome = shown("");
+    outcome.reply.stdout = stdout;
+    outcome
+}
+
+fn password(source: &PasswordSource, asked: &Asked<'_>) -> Result<Password, Failure> {
+    match source {
+        PasswordSource { system_password: true, .. } => Ok(Password::System),
+        PasswordSource { password_stdin: true, .. } => password_from(asked.stdin()),
+        _ => Err(Failure::new(Exit::Usage, "no password").hint("give --password-stdin or --system-password")),
+    }
+}
+
+fn known(name: &UserName, context: &Context<'_>) -> Result<Person, Failure> {
+    context.store.person(name)?.ok_or_else(|| no_such("user", name))
+}
+
+/// Besides: the person's connections and their hosts' agents are hung up on.
+fn hang_up(mut outcome: Outcome, name: &UserName, context: &Context<'_>) -> Answer {
+    let hosts = context.store.hosts()?.into_iter().filter(|host| host.owner.as_ref() == Some(name));
+    outcome.orders.extend(hosts.map(|host| Order::HangUpHost(host.name)));
+    outcome.orders.push(Order::HangUpUser(name.clone()));
+    Ok(outcome)
+}
+
+fn render(people: &[Person], asked: &Asked<'_>, context: &Context<'_>) -> Outcome {
+    if asked.json {
+        let objects: Vec<_> = people.iter().map(object).collect();
+        return list("users", &objects);
+    }
+    let when = context.when();
+    let mut table = Table::new(&["NAME", "ROLE", "PASSWORD", "CODES", "LAST LOGIN", "STATE"], asked.colour);
+    for person in people {
+        let codes = match (person.has_code, person.recovery_left) {
+            (true, left) => format!("app, {left} recovery"),
+            (false, left) => format!("no app, {left} recovery"),
+        };
+        let last_login = match (person.last_login_at, &person.last_login_from) {
+            (Some(at), Some(from)) => format!("{} from {from}", when.ago(at)),
+            (Some(at), None) => when.ago(at),
+            (None, _) => "never".to_owned(),
+        };
+        table.row([
+            (&person.name).into(),
+            (if person.admin { "admin" } else { "-" }).into(),
+            password_kind(person.password).into(),
+            codes.into(),
+            last_login.into(),
+            (if person.disabled { "disabled" } else { "enabled" }).into(),
+        ]);
+    }
+    shown(table.render("no users"))
+}
+
+fn object(person: &Person) -> UserJson {
+    UserJson {
+        name: person.name.to_string(),
+        admin: person.admin,
+        disabled: person.disabled,
+        password: password_kind(person.password),
+        has_code: person.has_code,
+        recovery_codes_left: person.recovery_left,
+        added_at: person.added_at,
+        last_login_at: person.last_login_at,
+        last_login_from: person.last_login_from.clone(),
+    }
+}
+
+fn password_kind(kind: PasswordKind) -> &'static str {
+    match kind {
+        PasswordKind::Hashed => "own",
+        PasswordKind::System => "system",
+        PasswordKind::Unset => "none",
+    }
+}

@@ -1,0 +1,255 @@
+//! `why NAME`: the first thing that stands in the way of a person or a connection, and the command that mends it.
+
+use wgmfa_core::connection::Other;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::name::{HostName, UserName};
+use wgmfa_core::policy::Selection;
+use wgmfa_core::state::KeyState;
+
+use super::answer::{Answer, json_line, shown};
+use super::host::last_seen;
+use super::key_row::{KeyRow, rows};
+use super::site::{Site, serves};
+use super::{Asked, Context};
+use crate::store::{Event, Filter, PasswordKind, Person};
+
+/// What stands in the way, and the command that mends it.
+#[derive(Debug, PartialEq, Eq)]
+struct Obstacle {
+    what: String,
+    mend: Option<String>,
+}
+
+impl Obstacle {
+    fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), mend: Some(mend.into()) }
+    }
+
+    fn without_mend(what: impl Into<String>) -> Self {
+        Self { what: what.into(), mend: None }
+    }
+}
+
+/// Answers for a person, or for the one connection that has this part in its name.
+///
+/// # Errors
+/// Nobody and nothing has this name, or several connections have it.
+pub fn run(name: &str, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let site = Site::read(context.store)?;
+    let person = match name.parse::<UserName>() {
+        Ok(user) => context.store.person(&user)?,
+        Err(_) => None,
+    };
+    let (subject, obstacle) = match person {
+        Some(person) => (person.name.to_string(), of_person(&person, &site, context)?),
+        None => {
+            let connection = site.find(name).map_err(|failure| unknown(name, failure))?;
+            let row = rows(&site, context.policies, &[connection], context.now).remove(0);
+            (connection.name.to_string(), of_connection(&row, context)?)
+        }
+    };
+    if asked.json {
+        return Ok(shown(json_line(&serde_json::json!({
+            "version": 1,
+            "name": subject,
+            "obstacle": obstacle.as_ref().map(|obstacle| &obstacle.what),
+            "mend": obstacle.as_ref().and_then(|obstacle| obstacle.mend.as_ref()),
+        }))));
+    }
+    Ok(shown(match obstacle {
+        None => format!("{subject}: nothing stands in the way\n"),
+        Some(Obstacle { what, mend: None }) => format!("{subject}: {what}\n"),
+        Some(Obstacle { what, mend: Some(mend) }) => format!("{subject}: {what}\n    {mend}\n"),
+    }))
+}
+
+fn unknown(name: &str, failure: Failure) -> Failure {
+    if failure.error.contains("ambiguous") {
+        return failure;
+    }
+    Failure::new(Exit::Failed, format!("neither a person nor a connection is called '{name}'"))
+        .hint("wgmfa-bastion user list and wgmfa-bastion key list show them")
+}
+
+fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Option<Obstacle>, Failure> {
+    let name = &person.name;
+    if person.disabled {
+        return Ok(Some(Obstacle::new("disabled by an administrator", format!("wgmfa-bastion user enable {name}"))));
+    }
+    if let Some(obstacle) = guessing(name, context)? {
+        return Ok(Some(obstacle));
+    }
+    let reset = format!("wgmfa-bastion user reset {name} --password-stdin");
+    if !person.has_code && person.recovery_left == 0 && context.config.require_code {
+        return Ok(Some(Obstacle::new("has no authenticator app and no recovery code", reset)));
+    }
+    if person.password == PasswordKind::Unset {
+        return Ok(Some(Obstacle::new("has no password", reset)));
+    }
+    let own: Vec<_> = site.connections.iter().filter(|connection| serves(connection, name)).collect();
+    if own.is_empty() {
+        let devices: Vec<_> = context.store.devices()?.into_iter().filter(|device| device.owner == *name).collect();
+        return Ok(Some(match devices.first() {
+            None => Obstacle::new(
+                "owns no device",
+                format!("wgmfa-bastion device add NAME --owner {name} --public-key KEY"),
+            ),
+            Some(device) => {
+                Obstacle::new(format!("no host has reported {} as a peer", device.name), "wgmfa-bastion status")
+            }
+        }));
+    }
+    let mut login = None;
+    for row in rows(site, context.policies, &own, context.now) {
+        match of_connection(&row, context)? {
+            // a login is the person's own affair: anything else stands before it
+            Some(obstacle) if row.state == KeyState::Expired && obstacle.mend.as_deref() == Some(LOGIN) => {
+                login = login
+                    .or(Some(Obstacle { what: format!("{}: {}", row.connection.name, obstacle.what), ..obstacle }));
+            }
+            Some(obstacle) => {
+                return Ok(Some(Obstacle { what: format!("{}: {}", row.connection.name, obstacle.what), ..obstacle }));
+            }
+            None => {}
+        }
+    }
+    let refused = Filter {
+        event: Some(Event::LoginRefused),
+        user: Some(name.to_string()),
+        since: person.last_login_at,
+        limit: Some(1),
+        ..Filter::default()
+    };
+    if let Some(reason) = context.store.log(&refused)?.pop().and_then(|line| line.reason) {
+        let what = format!("the last login was refused: {reason}");
+        return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion log --user {name} --event login-refused"))));
+    }
+    Ok(login)
+}
+
+/// Locks that failed logins have brought about.
+fn guessing(name: &UserName, context: &Context<'_>) -> Result<Option<Obstacle>, Failure> {
+    let unlock = format!("wgmfa-bastion user unlock {name}");
+    let all = context.store.all_guesses()?;
+    let own = all.iter().filter(|(user, ..)| user == name);
+    for (_, source, pair) in own {
+        if let Some(until) = pair.lock_at(context.now) {
+            let what = format!("locked from {source} until {} after failed logins", context.when().clock(until));
+            return Ok(Some(Obstacle::new(what, unlock)));
+        }
+        let (_, of_all_sources) = context.store.guesses(name, *source)?;
+        if of_all_sources.restricted() {
+            let what = "a hundred failed logins in a day: only known sources and recovery codes are let in";
+            return Ok(Some(Obstacle::new(what, unlock)));
+        }
+    }
+    Ok(None)
+}
+
+/// The command by which a person opens a session.
+const LOGIN: &str = "wgmfa sync";
+
+fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obstacle>, Failure> {
+    if let Some(obstacle) = cut_off(row, context)? {
+        return Ok(Some(obstacle));
+    }
+    let policy = match &row.selection {
+        Selection::Conflict { policy, reason } => {
+            let file = context.config.policy_dir.join(&policy.file);
+            let what = format!("{policy} contradicts itself here: {reason}");
+            return Ok(Some(Obstacle::new(what, format!("edit {}, then wgmfa-bastion reload", file.display()))));
+        }
+        Selection::None => {
+            return Ok(match row.record {
+                Some(_) => Some(Obstacle::new(
+                    "no policy covers it any more, so it stays locked",
+                    "add a policy, then wgmfa-bastion reload",
+                )),
+                None => None,
+            });
+        }
+        Selection::Applies { policy, .. } => policy,
+    };
+    if let Some(reason) = row.record.and_then(|record| record.kept_locked.as_ref()) {
+        return Ok(Some(Obstacle::without_mend(format!("kept locked: {reason}"))));
+    }
+    for host in hosts_of(row) {
+        if let Some(obstacle) = of_host(&host, row, context)? {
+            return Ok(Some(obstacle));
+        }
+    }
+    if !policy.mfa() {
+        return Ok(None);
+    }
+    let reason = row.reason.clone();
+    Ok(match row.state {
+        KeyState::Expired => Some(Obstacle::new(reason.unwrap_or("a login is needed".to_owned()), LOGIN)),
+        KeyState::MatchPending => Some(Obstacle::new(
+            "a key is released, and no handshake was seen with it yet",
+            "on the device: wgmfa status, then wgmfa sync",
+        )),
+        KeyState::MismatchPending | KeyState::Pending | KeyState::Mismatch => Some(Obstacle::new(
+            reason.unwrap_or("the server side has not confirmed its last change".to_owned()),
+            format!("on {}: wgmfa-agent rotate", row.connection.name.one.host),
+        )),
+        _ => None,
+    })
+}
+
+/// A device, person or host that an administrator has cut off.
+fn cut_off(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obstacle>, Failure> {
+    if let Other::Device(name) = &row.connection.name.other
+        && let Some(device) = context.store.device(name)?
+    {
+        if device.disabled {
+            return Ok(Some(Obstacle::new(
+                format!("the device {name} is disabled"),
+                format!("wgmfa-bastion device enable {name}"),
+            )));
+        }
+        if device.owner_disabled {
+            let owner = &device.owner;
+            return Ok(Some(Obstacle::new(
+                format!("the owner {owner} is disabled"),
+                format!("wgmfa-bastion user enable {owner}"),
+            )));
+        }
+    }
+    Ok(None)
+}
+
+fn hosts_of(row: &KeyRow<'_>) -> Vec<HostName> {
+    let mut hosts = vec![row.connection.name.one.host.clone()];
+    if let Other::Interface(end) = &row.connection.name.other {
+        hosts.push(end.host.clone());
+    }
+    hosts
+}
+
+/// Whether a host keeps the connection shut: cut off, a changed key, an agent that does not come, no generation yet.
+fn of_host(name: &HostName, row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obstacle>, Failure> {
+    let Some(host) = context.store.host(name)? else { return Ok(None) };
+    if host.disabled {
+        return Ok(Some(Obstacle::new(
+            format!("the host {name} is disabled"),
+            format!("wgmfa-bastion host enable {name}"),
+        )));
+    }
+    if !host.pending.is_empty() {
+        return Ok(Some(Obstacle::new(
+            format!("an interface key of {name} has changed, and nobody has agreed to it"),
+            format!("wgmfa-bastion host accept {name}"),
+        )));
+    }
+    let away = !context.agents.connected(name);
+    let waiting = row.current().is_none() || matches!(row.state, KeyState::MismatchPending | KeyState::Pending);
+    if away && waiting {
+        let seen = last_seen(&host, context)
+            .map_or("never came".to_owned(), |seen| format!("was last seen {}", context.when().ago(seen)));
+        return Ok(Some(Obstacle::new(
+            format!("the agent of {name} {seen}, and has a change to make"),
+            format!("on {name}: wgmfa-agent rotate"),
+        )));
+    }
+    Ok(None)
+}

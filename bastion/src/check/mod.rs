@@ -1,0 +1,166 @@
+//! `check`: every fault of configuration, PAM stack, policies, file modes and clock, then a count.
+
+pub mod clock;
+pub mod explain;
+pub mod pam;
+pub mod policies;
+
+use std::path::Path;
+
+use wgmfa_core::diagnostic::{Faults, count};
+use wgmfa_core::exit::{Exit, Failure, sanitise};
+use wgmfa_core::inventory::Inventory;
+use wgmfa_core::policy;
+
+use crate::config::Config;
+use crate::policies::Trust;
+use crate::{host_key, trusted, voice};
+
+/// What was found wrong, and what is allowed and should still be looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Each makes the bastion unsafe or keeps it from starting.
+    pub faults: Vec<String>,
+    /// Each is worth a look.
+    pub warnings: Vec<String>,
+}
+
+impl Findings {
+    fn fault(&mut self, fault: impl Into<String>) {
+        self.faults.push(fault.into());
+    }
+
+    fn warning(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// A failure becomes a fault, with its hint behind it.
+    fn failure(&mut self, failure: &Failure) {
+        let hint = failure.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        self.fault(format!("{}{hint}", failure.error));
+    }
+
+    fn faults(&mut self, faults: &Faults) {
+        self.faults.extend(faults.as_slice().iter().map(ToString::to_string));
+    }
+
+    /// 2 when there are faults.
+    pub fn exit(&self) -> Exit {
+        if self.faults.is_empty() { Exit::Done } else { Exit::Usage }
+    }
+
+    /// Each finding on its line, then the count; or JSON.
+    pub fn render(&self, json: bool) -> String {
+        if json {
+            let answer = serde_json::json!({ "version": 1, "faults": self.faults, "warnings": self.warnings });
+            return format!("{answer}\n");
+        }
+        let mut text: String = self.faults.iter().map(|fault| format!("{}\n", sanitise(fault))).collect();
+        text.extend(self.warnings.iter().map(|warning| format!("warning: {}\n", sanitise(warning))));
+        text.push_str(&self.count());
+        text
+    }
+
+    fn count(&self) -> String {
+        let faults = count(self.faults.len(), "fault");
+        match self.warnings.len() {
+            0 => format!("{faults}\n"),
+            warnings => format!("{faults}, {}\n", count(warnings, "warning")),
+        }
+    }
+}
+
+/// Checks the configuration at `path` and everything that it names, and prints what was found.
+pub fn run(path: &Path, json: bool) -> Exit {
+    let findings = match Config::load(path) {
+        Ok(config) => everything(&config),
+        Err(failure) => {
+            let mut findings = Findings::default();
+            match trusted::read_text(path).map(|text| Config::parse(path, &text)) {
+                Ok(Err(faults)) => findings.faults(&faults),
+                _ => findings.failure(&failure),
+            }
+            findings
+        }
+    };
+    voice::say(&findings.render(json));
+    findings.exit()
+}
+
+/// Checks everything that the configuration names.
+pub fn everything(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    if config.listen.is_empty() && config.agent_listen.is_empty() {
+        findings.warning("listen and agent-listen are empty: no agent can come");
+    }
+    if !config.require_code {
+        let path = config.path.display();
+        findings.warning(format!("{path}: require-code = false: the second factor is what the PAM stack makes of it"));
+    }
+    pam::check(config, &mut findings);
+    match crate::policies::read(&config.policy_dir, Trust::Required) {
+        Ok(set) => {
+            let warnings = policy::warnings(&set, &Inventory::default());
+            findings.warnings.extend(warnings.0.iter().map(ToString::to_string));
+        }
+        Err(faults) => findings.faults(&faults),
+    }
+    files(config, &mut findings);
+    clock::check(config, &mut findings);
+    findings
+}
+
+/// Keys, folders, and the user of the front.
+fn files(config: &Config, findings: &mut Findings) {
+    if let Err(failure) = host_key::public_keys(config) {
+        findings.failure(&failure);
+    }
+    match trusted::read_secret(&config.sealing_key) {
+        Ok(key) if key.len() != 32 => {
+            let path = config.sealing_key.display();
+            findings.fault(format!("{path}: has {} bytes; a sealing key has 32", key.len()));
+        }
+        Ok(_) => {}
+        Err(failure) => findings.failure(&failure),
+    }
+    for folder in [&config.state_dir, &config.run_dir] {
+        if folder.exists() || folder.is_symlink() {
+            if let Err(failure) = trusted::folder(folder) {
+                findings.failure(&failure);
+            }
+        } else if folder == &config.state_dir {
+            findings.fault(format!("{}: no such folder (wgmfa-bastion init makes it)", folder.display()));
+        }
+    }
+    if nix::unistd::geteuid().is_root() {
+        match nix::unistd::User::from_name(&config.front_user) {
+            Ok(Some(user)) if user.uid.is_root() => findings.fault("front-user: the front must not run as root"),
+            Ok(Some(_)) => {}
+            _ => findings.fault(format!(
+                "front-user: there is no user {0} on this machine (useradd --system --no-create-home --shell \
+                 /usr/sbin/nologin {0})",
+                config.front_user
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_shown_all_and_counted() {
+        let mut findings = Findings::default();
+        assert_eq!(findings.render(false), "no faults\n");
+        assert_eq!(findings.exit(), Exit::Done);
+        findings.warning("look here");
+        assert_eq!(findings.render(false), "warning: look here\nno faults, 1 warning\n");
+        findings.failure(&Failure::new(Exit::Failed, "f: bad").hint("mend it"));
+        findings.fault("g: bad");
+        assert_eq!(findings.render(false), "f: bad (mend it)\ng: bad\nwarning: look here\n2 faults, 1 warning\n");
+        let json = r#"{"faults":["f: bad (mend it)","g: bad"],"version":1,"warnings":["look here"]}"#;
+        assert_eq!(findings.render(true), format!("{json}\n"));
+        assert_eq!(findings.exit(), Exit::Usage);
+    }
+}

@@ -1,0 +1,159 @@
+//! From words to a command, with usage errors in the one voice.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use wgmfa_core::exit::{Exit, Failure};
+
+use super::words::{Command, CommandLine, HostCommand, PolicyCommand};
+use crate::voice::PROGRAM;
+
+/// Why words are no command to be carried out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoCommand {
+    /// Help or the version was asked for: this is it.
+    Shown(String),
+    /// Wrong usage.
+    Wrong(Failure),
+}
+
+/// Parses the words after the program's name.
+///
+/// # Errors
+/// Help was asked for, or the usage is wrong.
+pub fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<CommandLine, NoCommand> {
+    let words = std::iter::once(PROGRAM.into()).chain(words.into_iter().map(Into::into));
+    CommandLine::try_parse_from::<_, OsString>(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => NoCommand::Shown(error.to_string()),
+        _ => NoCommand::Wrong(usage_failure(&error)),
+    })
+}
+
+/// Parses words that came to the keeper: from the command line, which has replaced each FILE by `-`, or over SSH.
+///
+/// # Errors
+/// As [`parse`]; also for what only the one at the machine may ask for.
+pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
+    let line = parse(words)?;
+    let refuse = |what: &str| {
+        let hint = "give this command on the bastion itself";
+        Err(NoCommand::Wrong(Failure::new(Exit::Usage, format!("{what} is refused here")).hint(hint)))
+    };
+    if line.config.is_some() {
+        return refuse("--config");
+    }
+    let stdin = Path::new("-");
+    match &line.command {
+        Command::Init { .. } => refuse("init"),
+        Command::Serve | Command::Front | Command::PamWorker => refuse("serve"),
+        Command::Host(HostCommand::Add { key, .. }) if key != stdin => refuse("a file other than -"),
+        Command::Policy(PolicyCommand::Check { dir: Some(_) }) => refuse("a folder"),
+        Command::Policy(PolicyCommand::Explain { inventory: Some(_), .. }) => refuse("--inventory"),
+        _ => Ok(line),
+    }
+}
+
+/// What clap says, in our voice: one line, and the usage as the hint. A rejected value is not repeated.
+fn usage_failure(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::new(Exit::Usage, "a command is missing").hint(format!("{} --help lists them", usage(error)));
+    }
+    let stray = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    let text = match (error.kind(), stray) {
+        (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => "one word too many".to_owned(),
+        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(argument)) => {
+            let why = std::error::Error::source(error).map_or("not understood".to_owned(), ToString::to_string);
+            format!("{argument}: {why}")
+        }
+        _ => first_paragraph(&error.to_string()),
+    };
+    Failure::new(Exit::Usage, text).hint(format!("usage: {}; --help shows an example", usage(error)))
+}
+
+/// What clap writes before the first empty line, as one line.
+fn first_paragraph(text: &str) -> String {
+    let lines: Vec<_> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let (first, rest) = lines.split_first().unwrap_or((&"wrong usage", &[]));
+    let first = first.trim_start_matches("error: ").trim_end_matches('.');
+    if rest.is_empty() { first.to_owned() } else { format!("{first} {}", rest.join(", ")) }
+}
+
+fn usage(error: &clap::Error) -> String {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let line = usage.lines().find(|line| line.contains(PROGRAM)).unwrap_or(PROGRAM);
+    line.trim().trim_start_matches("Usage: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn failure(line: &str) -> Failure {
+        let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        match parse_forwarded(&words) {
+            Err(NoCommand::Wrong(failure)) => failure,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_in_one_line_with_the_usage_as_the_hint() {
+        for (line, error, hint) in [
+            ("", "a command is missing", "wgmfa-bastion --help lists them"),
+            ("user add", "the following required arguments were not provided: <NAME>", "usage: wgmfa-bastion user add"),
+            ("user add justin hunter2", "one word too many", "usage: wgmfa-bastion user add"),
+            (
+                "user add Justin",
+                "<NAME>: a name begins with a-z or 0-9 and has only a-z, 0-9, '.', '_' and '-'",
+                "usage:",
+            ),
+            ("user add root", "<NAME>: 'agent' and 'root' are reserved names", "usage:"),
+            ("nonsense", "unrecognized subcommand 'nonsense'", "usage:"),
+        ] {
+            let failure = failure(line);
+            assert_eq!(failure.error, error, "{line}");
+            assert!(failure.hint.as_deref().unwrap().starts_with(hint), "{line}: {failure:?}");
+            assert_eq!(failure.exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn what_only_the_one_at_the_machine_may_ask_for_is_refused() {
+        for (line, error) in [
+            ("init", "init is refused here"),
+            ("serve", "serve is refused here"),
+            ("front", "serve is refused here"),
+            ("check --config /etc/shadow", "--config is refused here"),
+            ("host add a --key /etc/shadow", "a file other than - is refused here"),
+            ("policy check /etc", "a folder is refused here"),
+            ("policy explain --inventory /etc/shadow", "--inventory is refused here"),
+        ] {
+            assert_eq!(failure(line).error, error, "{line}");
+        }
+        assert!(parse_forwarded(&["host", "add", "a", "--key", "-"].map(str::to_owned)).is_ok());
+    }
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn look(command: &clap::Command, path: &str) {
+            for each in command.get_subcommands().filter(|each| !each.is_hide_set()) {
+                let path = format!("{path} {}", each.get_name());
+                let help = each.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(
+                    help.contains(&format!("Example:\n    {path}")) || help.contains(&format!("sudo {path}")),
+                    "{path}: {help}"
+                );
+                look(each, &path);
+            }
+        }
+        CommandLine::command().debug_assert();
+        look(&CommandLine::command(), PROGRAM);
+    }
+}

@@ -1,0 +1,381 @@
+//! The words that an administrator may write, on the bastion itself and (without `init`, `serve` and files) over SSH.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use wgmfa_core::name::{DeviceName, HostName, UserName};
+
+const CONFIG_HELP: &str = "The configuration file [default: /etc/wgmfa/bastion.toml]";
+
+/// The second factor in front of WireGuard: keys are released only after a login with a one-time code.
+#[derive(Debug, Parser)]
+#[command(name = "wgmfa-bastion", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Example:\n    wgmfa-bastion init\n    wgmfa-bastion check && wgmfa-bastion serve")]
+pub struct CommandLine {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
+    pub config: Option<PathBuf>,
+    /// Answer with JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The first word.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make configuration, PAM service, keys and folders; overwrites nothing
+    #[command(after_help = "Example:\n    sudo wgmfa-bastion init\n    wgmfa-bastion init --dir ~/trial")]
+    Init {
+        /// Put everything below this folder, for a trial without root
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Run the bastion until SIGTERM
+    #[command(after_help = "Example:\n    wgmfa-bastion serve --config /etc/wgmfa/bastion.toml")]
+    Serve,
+    /// Speak SSH to the network; started by `serve`.
+    #[command(hide = true)]
+    Front,
+    /// Run one login through libpam; started by `serve`.
+    #[command(hide = true)]
+    PamWorker,
+    /// Take the policy files anew, all or nothing, and tell what changes
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion reload --dry-run\n    19 connections lock now, 2 change policy"
+    )]
+    Reload {
+        /// Only tell what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look for faults in configuration, PAM stack, policies, file modes and clock
+    #[command(after_help = "Example:\n    wgmfa-bastion check")]
+    Check,
+    /// How the bastion, its agents and its people are
+    #[command(after_help = "Example:\n    wgmfa-bastion status || echo 'the bastion needs care'")]
+    Status,
+    /// The first thing that stands in the way of a person or a connection, and what mends it
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion why justin\n    wgmfa-bastion why app-gw/devices:justins-laptop"
+    )]
+    Why {
+        /// A person, or any unique part of a connection's name
+        name: String,
+    },
+    /// Lines for people's known_hosts
+    #[command(after_help = "Example:\n    wgmfa-bastion host-key >> ~/.ssh/known_hosts")]
+    HostKey {
+        /// SSHFP records for the DNS (RFC 4255) instead
+        #[arg(long)]
+        sshfp: bool,
+    },
+    /// People
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion user add justin --password-stdin < password")]
+    User(UserCommand),
+    /// Machines with an agent
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion host add app-gw --key app-gw.pub")]
+    Host(HostCommand),
+    /// People's WireGuard keys
+    #[command(
+        subcommand,
+        after_help = "Example:\n    wgmfa-bastion device add justins-laptop --owner justin --public-key \
+                      ezi8yOz8uW/rZVM+88zTu79wzRa3bNPUXCahxDU9ebE="
+    )]
+    Device(DeviceCommand),
+    /// Policy files
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion policy check ./policy.d")]
+    Policy(PolicyCommand),
+    /// Hosts, their interfaces and peers as last reported, and devices
+    #[command(after_help = "Example:\n    wgmfa-bastion inventory --json > inventory.json")]
+    Inventory {
+        /// Only peers whose public key nobody registered
+        #[arg(long)]
+        unregistered: bool,
+    },
+    /// Connections and their preshared keys
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion key list")]
+    Key(KeyCommand),
+    /// The audit log
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Example:\n    wgmfa-bastion log --since 1d --user justin\n    wgmfa-bastion log verify"
+    )]
+    Log {
+        /// Which lines.
+        #[command(flatten)]
+        filter: LogFilter,
+        /// Another act than showing lines.
+        #[command(subcommand)]
+        act: Option<LogCommand>,
+    },
+}
+
+/// Where a new password comes from.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct PasswordSource {
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// The password is another PAM module's affair
+    #[arg(long)]
+    pub system_password: bool,
+}
+
+/// `user …`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a person; prints the otpauth URL, a QR code and ten recovery codes, once
+    #[command(after_help = "Example:\n    wgmfa-bastion user add justin --password-stdin < password")]
+    Add {
+        /// The person's name
+        name: UserName,
+        /// May give the commands of this program over SSH
+        #[arg(long)]
+        admin: bool,
+        /// Where the password comes from.
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// List people
+    #[command(after_help = "Example:\n    wgmfa-bastion user list")]
+    List,
+    /// Show one person
+    #[command(after_help = "Example:\n    wgmfa-bastion user show justin")]
+    Show {
+        /// The person's name
+        name: UserName,
+    },
+    /// Cut a person off at once, and keep them locked
+    #[command(after_help = "Example:\n    wgmfa-bastion user disable justin")]
+    Disable {
+        /// The person's name
+        name: UserName,
+    },
+    /// Let a disabled person in again
+    #[command(after_help = "Example:\n    wgmfa-bastion user enable justin")]
+    Enable {
+        /// The person's name
+        name: UserName,
+    },
+    /// Forget a person's failed logins
+    #[command(after_help = "Example:\n    wgmfa-bastion user unlock justin")]
+    Unlock {
+        /// The person's name
+        name: UserName,
+    },
+    /// Cut a person off at once, and forget them
+    #[command(after_help = "Example:\n    wgmfa-bastion user remove justin")]
+    Remove {
+        /// The person's name
+        name: UserName,
+    },
+    /// Give a person a new password, code secret and recovery codes; the old ones are dead
+    #[command(after_help = "Example:\n    wgmfa-bastion user reset justin --password-stdin < password")]
+    Reset {
+        /// The person's name
+        name: UserName,
+        /// Where the password comes from.
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+}
+
+/// `host …`
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// Add a machine with an agent
+    #[command(after_help = "Example:\n    wgmfa-bastion host add app-gw --key app-gw.pub")]
+    Add {
+        /// The host's name
+        name: HostName,
+        /// Its agent's SSH public key, one line as `wgmfa-agent init` prints it; - is standard input
+        #[arg(long, value_name = "FILE|-")]
+        key: PathBuf,
+        /// The person whose machine it is: it may then be a client side
+        #[arg(long, value_name = "USER")]
+        owner: Option<UserName>,
+    },
+    /// List hosts
+    #[command(after_help = "Example:\n    wgmfa-bastion host list")]
+    List,
+    /// Show one host
+    #[command(after_help = "Example:\n    wgmfa-bastion host show app-gw")]
+    Show {
+        /// The host's name
+        name: HostName,
+    },
+    /// Cut a host off at once
+    #[command(after_help = "Example:\n    wgmfa-bastion host disable app-gw")]
+    Disable {
+        /// The host's name
+        name: HostName,
+    },
+    /// Let a disabled host in again
+    #[command(after_help = "Example:\n    wgmfa-bastion host enable app-gw")]
+    Enable {
+        /// The host's name
+        name: HostName,
+    },
+    /// Cut a host off at once, and forget it
+    #[command(after_help = "Example:\n    wgmfa-bastion host remove app-gw")]
+    Remove {
+        /// The host's name
+        name: HostName,
+    },
+    /// Agree to the changed keys of a host's interfaces
+    #[command(after_help = "Example:\n    wgmfa-bastion host accept app-gw")]
+    Accept {
+        /// The host's name
+        name: HostName,
+    },
+}
+
+/// `device …`
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Add a person's WireGuard key
+    #[command(after_help = "Example:\n    wgmfa-bastion device add justins-laptop --owner justin --public-key \
+                      ezi8yOz8uW/rZVM+88zTu79wzRa3bNPUXCahxDU9ebE=")]
+    Add {
+        /// The device's name
+        name: DeviceName,
+        /// The person who owns it
+        #[arg(long, value_name = "USER")]
+        owner: UserName,
+        /// Its WireGuard public key, as `wg show INTERFACE public-key` prints it
+        #[arg(long, value_name = "KEY")]
+        public_key: String,
+    },
+    /// List devices
+    #[command(after_help = "Example:\n    wgmfa-bastion device list")]
+    List,
+    /// Show one device
+    #[command(after_help = "Example:\n    wgmfa-bastion device show justins-laptop")]
+    Show {
+        /// The device's name
+        name: DeviceName,
+    },
+    /// Cut a lost device off at once, and keep it locked
+    #[command(after_help = "Example:\n    wgmfa-bastion device disable justins-laptop")]
+    Disable {
+        /// The device's name
+        name: DeviceName,
+    },
+    /// Let a disabled device in again
+    #[command(after_help = "Example:\n    wgmfa-bastion device enable justins-laptop")]
+    Enable {
+        /// The device's name
+        name: DeviceName,
+    },
+    /// Cut a device off at once, and forget it
+    #[command(after_help = "Example:\n    wgmfa-bastion device remove justins-laptop")]
+    Remove {
+        /// The device's name
+        name: DeviceName,
+    },
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Every fault and warning of the policy files, then a count; a DIR needs neither configuration nor root
+    #[command(after_help = "Example:\n    wgmfa-bastion policy check ./policy.d")]
+    Check {
+        /// The folder to check; without it the one that the configuration names
+        dir: Option<PathBuf>,
+    },
+    /// For each connection: every policy that names it, which one wins and why, which side rotates, when next
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion policy explain justins-laptop\n    wgmfa-bastion policy explain \
+                      --inventory inventory.json --policy-dir ./policy.d"
+    )]
+    Explain {
+        /// Connections, or unique parts of their names; without any, all connections
+        names: Vec<String>,
+        /// A file as `inventory --json` writes it: needs no running bastion
+        #[arg(long, value_name = "FILE")]
+        inventory: Option<PathBuf>,
+        /// The folder of policies to try
+        #[arg(long, value_name = "DIR", requires = "inventory")]
+        policy_dir: Option<PathBuf>,
+        /// As if it were this time (RFC 3339)
+        #[arg(long, value_name = "TIME", requires = "inventory")]
+        at: Option<Timestamp>,
+    },
+}
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// The connections: host, interface, other end, policy, state, deadline
+    #[command(after_help = "Example:\n    wgmfa-bastion key list justins-laptop")]
+    List {
+        /// Parts of connections' names; without any, all connections
+        names: Vec<String>,
+        /// Only connections without a second factor
+        #[arg(long)]
+        without_mfa: bool,
+    },
+    /// Make new generations now, which ends running sessions
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion key rotate app-gw/devices:justins-laptop --reason 'laptop was lent'"
+    )]
+    Rotate {
+        /// Connections, or unique parts of their names
+        connections: Vec<String>,
+        /// All connections of this person
+        #[arg(long, value_name = "USER")]
+        user: Option<UserName>,
+        /// All connections of this host
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostName>,
+        /// All connections
+        #[arg(long)]
+        all: bool,
+        /// Why, for the audit log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// Which lines of the audit log.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LogFilter {
+    /// Not before this time: 2026-11-21T15:55:00Z, 2026-11-21, or how long ago (90m)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Not after this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// About this person
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// About connections of this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// About connections whose names have this part
+    #[arg(long, value_name = "CONNECTION")]
+    pub connection: Option<String>,
+    /// Of this kind, as the column `event` names it
+    #[arg(long, value_name = "EVENT")]
+    pub event: Option<String>,
+    /// Go on with new lines as they are written; with --json, JSON lines
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `log …`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Compute the hash chain anew and compare
+    #[command(after_help = "Example:\n    wgmfa-bastion log verify")]
+    Verify,
+    /// The number and hash of the last line
+    #[command(after_help = "Example:\n    wgmfa-bastion log head")]
+    Head,
+}

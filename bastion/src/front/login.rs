@@ -1,0 +1,369 @@
+//! Who is it? One connection's way from nobody to a person or a host, as the keeper decides.
+//!
+//! Methods are enforced here (the library only advertises them): keyboard-interactive for people, public keys for the
+//! user name `agent`. Any other request while a login is unfinished ends the connection, and so does a changed name.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use russh::server::Auth;
+use russh::{MethodKind, MethodSet};
+use tokio::sync::mpsc;
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::front::{Admits, FromFront, Limits, MAX_ATTEMPTS};
+use wgmfa_core::message::worker::{Prompt, PromptKind};
+
+use super::deadline::Lifetime;
+use super::keeper::{Keeper, Reply};
+
+/// The user name of hosts; no person can have it.
+pub const AGENT: &str = "agent";
+
+/// Longest user name, in bytes; longer than any that can exist.
+const USER_NAME: usize = 64;
+
+/// Keys that one connection may ask about: OpenSSH's agent holds a handful, each asked about twice.
+const KEYS: u32 = 32;
+
+/// Where a connection stands.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing is under way.
+    Nobody,
+    /// The person was asked this many questions.
+    Asked(usize),
+    /// The person is being shown why the login was refused.
+    Refused,
+    /// A person is in.
+    Person,
+    /// A host is in.
+    Host,
+}
+
+/// Why a connection ends before anybody is in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The client broke a rule that no honest client breaks, or the keeper is gone: hang up without a word.
+    Silently(&'static str),
+    /// Something a person should read.
+    Telling(String),
+}
+
+/// The login of one connection.
+pub struct Login {
+    /// The conversation with the keeper.
+    pub conversation: u64,
+    keeper: Keeper,
+    replies: mpsc::Receiver<Reply>,
+    lifetime: Lifetime,
+    source: IpAddr,
+    admits: Admits,
+    limits: Limits,
+    state: State,
+    user: String,
+    attempts: u32,
+    questions: usize,
+    keys: u32,
+}
+
+impl Login {
+    /// Nobody has said anything yet.
+    pub fn new(
+        (conversation, replies): (u64, mpsc::Receiver<Reply>),
+        keeper: Keeper,
+        lifetime: Lifetime,
+        (source, admits): (IpAddr, Admits),
+        limits: Limits,
+    ) -> Self {
+        let (state, user) = (State::Nobody, String::new());
+        Self {
+            conversation,
+            keeper,
+            replies,
+            lifetime,
+            source,
+            admits,
+            limits,
+            state,
+            user,
+            attempts: 0,
+            questions: 0,
+            keys: 0,
+        }
+    }
+
+    /// Whether it is a host that is in.
+    pub fn is_host(&self) -> bool {
+        self.state == State::Host
+    }
+
+    /// A method that nobody may use, or a question which methods there are.
+    pub fn other_method(&mut self, user: &str) -> Result<Auth, Broken> {
+        self.nothing_under_way()?;
+        Ok(refuse(user))
+    }
+
+    /// Keyboard-interactive begins.
+    pub async fn begin(&mut self, user: &str) -> Result<Auth, Broken> {
+        self.nothing_under_way()?;
+        if user == AGENT || self.admits == Admits::Agents || self.attempts == MAX_ATTEMPTS {
+            return Ok(refuse(user));
+        }
+        self.attempts += 1;
+        self.questions = 0;
+        self.user = user.to_owned();
+        let (conversation, source) = (self.conversation, self.source);
+        self.ask(FromFront::Login { conversation, user: cut(user), source }).await?;
+        self.verdict().await
+    }
+
+    /// Answers have come.
+    pub async fn answer<A: AsRef<[u8]>>(
+        &mut self,
+        user: &str,
+        answers: impl Iterator<Item = A>,
+    ) -> Result<Auth, Broken> {
+        if user != self.user {
+            return Err(Broken::Silently("another user name in an unfinished login"));
+        }
+        match self.state {
+            State::Refused => {
+                self.state = State::Nobody;
+                Ok(refuse(user))
+            }
+            State::Asked(questions) => {
+                let answers = self.read(answers, questions)?;
+                self.ask(FromFront::Answers { conversation: self.conversation, answers }).await?;
+                self.verdict().await
+            }
+            State::Nobody | State::Person | State::Host => Err(Broken::Silently("answers to no question")),
+        }
+    }
+
+    /// A key is offered (`verified` false: worth a signature?) or has signed (`verified` true: decide).
+    pub async fn key(&mut self, user: &str, public_key: String, verified: bool) -> Result<Auth, Broken> {
+        self.nothing_under_way()?;
+        if user != AGENT || self.admits == Admits::People {
+            return Ok(refuse(user));
+        }
+        self.keys += 1;
+        if self.keys > KEYS {
+            return Err(Broken::Silently("too many keys"));
+        }
+        let (conversation, source) = (self.conversation, self.source);
+        self.ask(FromFront::HostKey { conversation, public_key, source, verified }).await?;
+        match self.reply().await? {
+            Reply::Host(true) => {
+                if verified {
+                    self.state = State::Host;
+                }
+                Ok(Auth::Accept)
+            }
+            Reply::Host(false) => Ok(refuse(user)),
+            _ => Err(Broken::Silently("the keeper answered another question")),
+        }
+    }
+
+    fn nothing_under_way(&self) -> Result<(), Broken> {
+        match self.state {
+            State::Nobody => Ok(()),
+            _ => Err(Broken::Silently("another request in an unfinished login")),
+        }
+    }
+
+    fn read<A: AsRef<[u8]>>(
+        &self,
+        answers: impl Iterator<Item = A>,
+        questions: usize,
+    ) -> Result<Vec<SecretText>, Broken> {
+        let mut read = Vec::with_capacity(questions);
+        for answer in answers.take(questions + 1) {
+            if answer.as_ref().len() > self.limits.answer_bytes {
+                return Err(Broken::Telling(format!("an answer is longer than {} bytes", self.limits.answer_bytes)));
+            }
+            let text = str::from_utf8(answer.as_ref())
+                .map_err(|_| Broken::Telling("an answer is not UTF-8".into()))?;
+            read.push(SecretText::new(text.to_owned()));
+        }
+        if read.len() == questions { Ok(read) } else { Err(Broken::Silently("another number of answers than asked for")) }
+    }
+
+    async fn verdict(&mut self) -> Result<Auth, Broken> {
+        match self.reply().await? {
+            Reply::Accepted => {
+                self.state = State::Person;
+                Ok(Auth::Accept)
+            }
+            Reply::Refused(text) => {
+                self.state = State::Refused;
+                Ok(show(text, Vec::new()))
+            }
+            Reply::Prompts(prompts) => {
+                let (texts, questions) = sort(prompts);
+                self.questions += questions.len();
+                if self.questions > self.limits.prompts {
+                    return Err(Broken::Telling(format!("the login asks more than {} questions", self.limits.prompts)));
+                }
+                self.state = State::Asked(questions.len());
+                Ok(show(texts, questions))
+            }
+            Reply::Host(_) => Err(Broken::Silently("the keeper answered another question")),
+        }
+    }
+
+    async fn ask(&self, message: FromFront) -> Result<(), Broken> {
+        self.keeper.ask(message).await.map_err(|_| Broken::Silently("the keeper is gone"))
+    }
+
+    /// The library polls nothing of this connection while we wait here, so the deadline must be kept here too.
+    async fn reply(&mut self) -> Result<Reply, Broken> {
+        tokio::select! {
+            reply = self.replies.recv() => reply.ok_or(Broken::Silently("the keeper is gone")),
+            () = self.lifetime.over() => Err(Broken::Silently("no decision in time")),
+        }
+    }
+}
+
+/// A refusal that names the methods that this name could use.
+fn refuse(user: &str) -> Auth {
+    let method = if user == AGENT { MethodKind::PublicKey } else { MethodKind::KeyboardInteractive };
+    Auth::Reject { proceed_with_methods: Some(MethodSet::from([method].as_slice())), partial_success: false }
+}
+
+/// A request with these texts above these questions.
+fn show(texts: String, questions: Vec<(Cow<'static, str>, bool)>) -> Auth {
+    Auth::Partial { name: "".into(), instructions: texts.into(), prompts: questions.into() }
+}
+
+/// Texts in one, questions with whether their answer is shown.
+fn sort(prompts: Vec<Prompt>) -> (String, Vec<(Cow<'static, str>, bool)>) {
+    let (mut texts, mut questions) = (Vec::new(), Vec::new());
+    for Prompt { text, kind } in prompts {
+        match kind {
+            PromptKind::Secret => questions.push((text.into(), false)),
+            PromptKind::Visible => questions.push((text.into(), true)),
+            PromptKind::Info | PromptKind::Error => texts.push(text),
+        }
+    }
+    (texts.join("\n"), questions)
+}
+
+/// A name that is too long is nobody's: cut, and filled so that it stays longer than any name.
+fn cut(user: &str) -> String {
+    if user.len() <= USER_NAME {
+        return user.to_owned();
+    }
+    let end = (0..=USER_NAME).rev().find(|&at| user.is_char_boundary(at)).unwrap_or(0);
+    let mut name = user[..end].to_owned();
+    while name.len() < USER_NAME {
+        name.push('?');
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+    use wgmfa_core::message::front::ToFront;
+
+    use super::super::keeper;
+    use super::*;
+
+    /// A login, and a way to say what the keeper says.
+    fn login(admits: Admits) -> (Login, Keeper, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let (keeper, _) = keeper::talk(near).unwrap();
+        let lifetime = Lifetime::until(Instant::now() + Duration::from_secs(60));
+        let (conversation, replies, _) = keeper.begin(&lifetime);
+        let from = (IpAddr::from([192, 0, 2, 1]), admits);
+        let login = Login::new((conversation, replies), keeper.clone(), lifetime, from, Limits::default());
+        (login, keeper, far)
+    }
+
+    fn question(conversation: u64) -> ToFront {
+        let prompts = vec![Prompt { text: "Password: ".into(), kind: PromptKind::Secret }];
+        ToFront::Prompts { conversation, prompts }
+    }
+
+    #[tokio::test]
+    async fn nothing_else_may_come_while_a_login_is_unfinished() {
+        for what in ["same name again", "another name", "another name answers", "a key", "none", "two answers"] {
+            let (mut login, keeper, _far) = login(Admits::Everyone);
+            keeper.deliver(question(login.conversation));
+            assert!(matches!(login.begin("justin").await, Ok(Auth::Partial { .. })));
+            let verdict = match what {
+                "same name again" => login.begin("justin").await,
+                "another name" => login.begin("dana").await,
+                "another name answers" => login.answer("dana", ["x"].into_iter()).await,
+                "a key" => login.key(AGENT, "ssh-ed25519 AAAA".into(), true).await,
+                "none" => login.other_method("justin"),
+                _ => login.answer("justin", ["x", "y"].into_iter()).await,
+            };
+            assert!(matches!(verdict, Err(Broken::Silently(_))), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn three_attempts_and_no_more() {
+        let (mut login, keeper, _far) = login(Admits::Everyone);
+        let conversation = login.conversation;
+        for _ in 0..MAX_ATTEMPTS {
+            keeper.deliver(question(conversation));
+            assert!(matches!(login.begin("justin").await, Ok(Auth::Partial { .. })));
+            keeper.deliver(ToFront::Refused { conversation, text: "login refused".into() });
+            let shown = login.answer("justin", ["x"].into_iter()).await;
+            assert!(matches!(shown, Ok(Auth::Partial { instructions, .. }) if instructions == "login refused"));
+            assert!(matches!(login.answer("justin", [""; 0].into_iter()).await, Ok(Auth::Reject { .. })));
+        }
+        // the keeper says nothing more, and is not waited for
+        assert!(matches!(login.begin("justin").await, Ok(Auth::Reject { .. })));
+    }
+
+    #[tokio::test]
+    async fn only_a_verified_key_makes_a_host() {
+        let (mut login, keeper, _far) = login(Admits::Agents);
+        let conversation = login.conversation;
+        keeper.deliver(ToFront::Host { conversation, known: true });
+        assert!(matches!(login.key(AGENT, "ssh-ed25519 AAAA".into(), false).await, Ok(Auth::Accept)));
+        assert!(!login.is_host());
+        keeper.deliver(ToFront::Host { conversation, known: true });
+        assert!(matches!(login.key(AGENT, "ssh-ed25519 AAAA".into(), true).await, Ok(Auth::Accept)));
+        assert!(login.is_host());
+    }
+
+    #[tokio::test]
+    async fn names_and_doors_decide_which_method_may_be_tried() {
+        for admits in [Admits::Everyone, Admits::People, Admits::Agents] {
+            let (mut login, _, _far) = login(admits);
+            assert!(matches!(login.begin(AGENT).await, Ok(Auth::Reject { .. })));
+            assert!(matches!(login.key("justin", "ssh-ed25519 AAAA".into(), true).await, Ok(Auth::Reject { .. })));
+        }
+        assert!(matches!(login(Admits::Agents).0.begin("justin").await, Ok(Auth::Reject { .. })));
+        let key = "ssh-ed25519 AAAA".to_owned();
+        assert!(matches!(login(Admits::People).0.key(AGENT, key, true).await, Ok(Auth::Reject { .. })));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_becomes_nobodys() {
+        assert_eq!(cut("justin"), "justin");
+        assert_eq!(cut(&"x".repeat(65)), "x".repeat(64));
+        assert_eq!(cut(&format!("{}\u{e4}", "x".repeat(63))), format!("{}?", "x".repeat(63)));
+    }
+
+    #[test]
+    fn texts_stand_above_questions() {
+        let prompt = |text: &str, kind| Prompt { text: text.into(), kind };
+        let (texts, questions) = sort(vec![
+            prompt("hello", PromptKind::Info),
+            prompt("Password: ", PromptKind::Secret),
+            prompt("beware", PromptKind::Error),
+            prompt("Name: ", PromptKind::Visible),
+        ]);
+        assert_eq!(texts, "hello\nbeware");
+        assert_eq!(questions, [("Password: ".into(), false), ("Name: ".into(), true)]);
+    }
+}

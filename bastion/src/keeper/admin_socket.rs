@@ -1,0 +1,51 @@
+//! Administrators' commands on `admin.sock`: the words come in, what to print goes back.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+use wgmfa_core::message::admin::AdminRequest;
+use wgmfa_core::message::{LINE_FROM_AGENT, VERSION};
+
+use super::wire::Wire;
+use super::{Keeper, orders, say};
+
+/// Takes connections until the keeper ends.
+pub async fn accept(keeper: Rc<Keeper>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let keeper = keeper.clone();
+                tokio::task::spawn_local(async move {
+                    if let Err(reason) = serve(&keeper, stream).await {
+                        say(&format!("admin.sock: {reason}"));
+                    }
+                });
+            }
+            Err(error) => {
+                say(&format!("admin.sock: {error}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(keeper: &Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
+    let mut wire = Wire::new(stream, LINE_FROM_AGENT);
+    let peer = wire.peer().map_err(|error| error.to_string())?;
+    if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
+        return Err(format!("user {} may not ask here", peer.uid()));
+    }
+    if peer.pid().is_some_and(|pid| keeper.logins.borrow().contains_key(&pid)) {
+        return Err("a PAM worker may not ask here".to_owned());
+    }
+    let request = timeout(Duration::from_secs(5), wire.receive::<AdminRequest>()).await;
+    let request = match request.map_err(|_| "nothing was asked".to_owned())?.map_err(|error| error.to_string())? {
+        Some(request) if request.version == VERSION => request,
+        Some(_) => return Err("a request of another version".to_owned()),
+        None => return Ok(()),
+    };
+    orders::carry_out(keeper, &request, &mut wire).await
+}

@@ -1,0 +1,322 @@
+//! A host's agent: it proves itself to the keeper, reports, deposits, confirms, and is told what concerns its peers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use russh::keys::ssh_key;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text};
+use wgmfa_core::message::front::FromFront;
+use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
+use wgmfa_core::name::HostName;
+
+use super::conversation::{Conversation, Over, out_of_place};
+use super::{Keeper, say};
+use crate::store::{Event, HostRecord};
+
+/// How long an agent has for its proof, and for the subsystem to be asked for.
+const PROOF_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long an agent may be silent: it pings every ten seconds.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// How long the keeper waits for an agent to confirm an order (design: two seconds at most).
+pub const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+
+/// An order to a connected agent, and where its answer goes.
+pub enum Ask {
+    /// Open a peer, or prolong its session.
+    Open(PeerGeneration, u64, Answer),
+    /// Lock a peer.
+    Lock(PeerRef, String, Answer),
+    /// Do a round.
+    Round(String),
+    /// Hang up.
+    HangUp(String),
+}
+
+/// `Ok`: done; `Err`: why not.
+pub type Answer = oneshot::Sender<Result<(), String>>;
+
+/// A connected agent.
+pub struct Link {
+    /// The conversation that it came by.
+    pub conversation: u64,
+    /// Whether it stays connected, and so can be told things.
+    pub resident: bool,
+    /// Where orders go.
+    pub asks: mpsc::UnboundedSender<Ask>,
+}
+
+/// The registered hosts, not cut off, that bear this SSH key.
+pub fn hosts_with_key(keeper: &Keeper, public_key: &str) -> Vec<HostName> {
+    let Ok(offered) = ssh_key::PublicKey::from_openssh(public_key) else { return Vec::new() };
+    let same = |line: &str| {
+        ssh_key::PublicKey::from_openssh(line).is_ok_and(|registered| registered.key_data() == offered.key_data())
+    };
+    let hosts = keeper.store.hosts().unwrap_or_default();
+    let comes = |host: &HostRecord| !host.disabled && !host.owner_disabled && same(&host.public_key);
+    hosts.into_iter().filter(comes).map(|host| host.name).collect()
+}
+
+/// Serves a connection that came in with a registered host's key.
+///
+/// # Errors
+/// The connection is gone, or it is ended by the keeper.
+pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_key: &str) -> Result<(), Over> {
+    let proof = timeout(PROOF_WITHIN, prove(keeper, conversation, public_key)).await;
+    let (channel, host, resident) = proof.map_err(|_| Over::HangUp("no proof in time".to_owned()))??;
+    let (asks, mut orders) = mpsc::unbounded_channel();
+    let link = Link { conversation: conversation.id, resident, asks };
+    keeper.connect(&host, link, conversation.source);
+    let mut agent = Agent {
+        keeper,
+        id: conversation.id,
+        channel,
+        host: host.clone(),
+        assigned: BTreeSet::new(),
+        next_id: 0,
+        pending: BTreeMap::new(),
+    };
+    let result = agent.run(conversation, &mut orders).await;
+    keeper.disconnect(&host, conversation.id);
+    result
+}
+
+/// Waits for the subsystem, challenges, and checks the answer.
+async fn prove(
+    keeper: &Rc<Keeper>,
+    conversation: &mut Conversation,
+    public_key: &str,
+) -> Result<(u32, HostName, bool), Over> {
+    let channel = loop {
+        match conversation.next().await? {
+            FromFront::Exec { channel, command, subsystem: true, .. } if command == "wgmfa-agent" => break channel,
+            FromFront::Exec { channel, .. } => {
+                let line = "wgmfa: error: a host may ask for the subsystem wgmfa-agent only\n";
+                keeper.output(conversation.id, channel, SecretText::default(), line, Some(1));
+            }
+            FromFront::ChannelGone { .. } | FromFront::InputEnded { .. } => {}
+            _ => return out_of_place(),
+        }
+    };
+    let nonce = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>());
+    tell(keeper, conversation.id, channel, &ToAgent::Challenge { version: VERSION, nonce: nonce.clone() });
+    let hello = loop {
+        match conversation.next().await? {
+            FromFront::Line { line, .. } if line.expose().len() > LINE_BEFORE_PROOF => {
+                return Err(Over::HangUp("a line before the proof was too long".to_owned()));
+            }
+            FromFront::Line { line, .. } => break decode(line.expose().as_bytes()),
+            FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => return Err(Over::Gone),
+            _ => return out_of_place(),
+        }
+    };
+    let refuse = |reason: &str| {
+        tell(keeper, conversation.id, channel, &ToAgent::Refused { reason: reason.to_owned() });
+        keeper.output(conversation.id, channel, SecretText::default(), "", Some(1));
+        Err(Over::HangUp(reason.to_owned()))
+    };
+    match hello {
+        Ok(FromAgent::Hello { version: VERSION, host, signature, resident }) => {
+            if !hosts_with_key(keeper, public_key).contains(&host) {
+                keeper.refused_host(&host, conversation.source, "this SSH key is not the one of the host it names");
+                return refuse("this SSH key is not registered for the host that the agent names");
+            }
+            if !signed(public_key, &signature, &signed_text(&nonce, &host)) {
+                keeper.refused_host(&host, conversation.source, "the signature over the nonce is not good");
+                return refuse("the signature over the nonce is not good");
+            }
+            tell(keeper, conversation.id, channel, &ToAgent::Welcome { host: host.clone() });
+            Ok((channel, host, resident))
+        }
+        Ok(FromAgent::Hello { .. }) => refuse("this bastion speaks version 1 of the agents' conversation"),
+        _ => refuse("the first line must be hello"),
+    }
+}
+
+/// Whether a signature (SSHSIG) over this text was made by this key.
+fn signed(public_key: &str, signature: &str, text: &str) -> bool {
+    let Ok(key) = ssh_key::PublicKey::from_openssh(public_key) else { return false };
+    let Ok(signature) = ssh_key::SshSig::from_pem(signature) else { return false };
+    key.verify(SIGNATURE_NAMESPACE, text.as_bytes(), &signature).is_ok()
+}
+
+fn tell(keeper: &Keeper, conversation: u64, channel: u32, message: &ToAgent) {
+    let line = String::from_utf8(encode(message)).expect("JSON is UTF-8");
+    keeper.output(conversation, channel, SecretText::new(line), "", None);
+}
+
+/// A host that has proved itself.
+struct Agent<'a> {
+    keeper: &'a Rc<Keeper>,
+    id: u64,
+    channel: u32,
+    host: HostName,
+    /// The peers for which this host may deposit: those of the last assignments.
+    assigned: BTreeSet<PeerRef>,
+    next_id: u64,
+    pending: BTreeMap<u64, Answer>,
+}
+
+impl Agent<'_> {
+    async fn run(
+        &mut self,
+        conversation: &mut Conversation,
+        orders: &mut mpsc::UnboundedReceiver<Ask>,
+    ) -> Result<(), Over> {
+        loop {
+            tokio::select! {
+                event = timeout(SILENCE, conversation.next()) => match event {
+                    Err(_) => return Err(Over::HangUp(format!("{} was silent for {} s", self.host, SILENCE.as_secs()))),
+                    Ok(event) => match event? {
+                        FromFront::Line { channel, line, .. } if channel == self.channel => self.hear(line.expose())?,
+                        FromFront::InputEnded { channel, .. } | FromFront::ChannelGone { channel, .. } if channel == self.channel => {
+                            self.keeper.output(self.id, self.channel, SecretText::default(), "", Some(0));
+                            return Err(Over::Gone);
+                        }
+                        FromFront::ChannelGone { .. } | FromFront::InputEnded { .. } => {}
+                        _ => return out_of_place(),
+                    },
+                },
+                Some(order) = orders.recv() => self.order(order)?,
+            }
+        }
+    }
+
+    fn tell(&self, message: &ToAgent) {
+        tell(self.keeper, self.id, self.channel, message);
+    }
+
+    fn refuse(&self, reason: &str) -> Result<(), Over> {
+        self.tell(&ToAgent::Refused { reason: reason.to_owned() });
+        Err(Over::HangUp(format!("{}: {reason}", self.host)))
+    }
+
+    fn order(&mut self, order: Ask) -> Result<(), Over> {
+        self.next_id += 1;
+        let id = self.next_id;
+        match order {
+            Ask::Open(which, seconds_left, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Open { id, which, seconds_left });
+            }
+            Ask::Lock(peer, reason, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Lock { id, peer, reason });
+            }
+            Ask::Round(reason) => self.tell(&ToAgent::Round { reason }),
+            Ask::HangUp(reason) => return self.refuse(&reason),
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, line: &str) -> Result<(), Over> {
+        let Ok(message) = decode::<FromAgent>(line.as_bytes()) else {
+            return self.refuse("a line is no message of this conversation");
+        };
+        self.keeper.heard(&self.host);
+        match message {
+            FromAgent::Hello { .. } => return self.refuse("hello was said before"),
+            FromAgent::Ping => self.tell(&ToAgent::Pong),
+            FromAgent::Report { interfaces, handshake_ages, next_in_seconds, events } => {
+                match self.keeper.take_report(&self.host, interfaces, &handshake_ages, next_in_seconds, &events) {
+                    Ok((assignments, uncovered)) => {
+                        self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
+                        self.tell(&ToAgent::Assignments { assignments, uncovered });
+                    }
+                    Err(reason) => return self.refuse(&reason),
+                }
+            }
+            FromAgent::Deposit { mut deposits } => {
+                deposits.retain(|deposit| self.assigned.contains(&deposit.which.peer));
+                match self.keeper.take_deposits(&self.host, &deposits) {
+                    Ok(deposits) => self.tell(&ToAgent::Stored { deposits }),
+                    Err(reason) => return self.refuse(&reason),
+                }
+            }
+            FromAgent::Applied { mut applied } => {
+                applied.retain(|applied| self.assigned.contains(&applied.peer));
+                match self.keeper.take_applied(&self.host, &applied) {
+                    Ok(applied) => self.tell(&ToAgent::Noted { applied }),
+                    Err(reason) => return self.refuse(&reason),
+                }
+            }
+            FromAgent::Opened { id, refused } => self.answer(id, refused),
+            FromAgent::Locked { id, failed } => self.answer(id, failed),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, id: u64, trouble: Option<String>) {
+        if let Some(answer) = self.pending.remove(&id) {
+            let result = match trouble {
+                None => Ok(()),
+                Some(reason) => Err(reason),
+            };
+            // who asked may have stopped waiting
+            let _ = answer.send(result);
+        }
+    }
+}
+
+impl Keeper {
+    /// Takes over a host's connection from an earlier one.
+    fn connect(&self, host: &HostName, link: Link, source: std::net::IpAddr) {
+        let resident = link.resident;
+        if let Some(earlier) = self.links.borrow_mut().insert(host.clone(), link) {
+            let _ = earlier.asks.send(Ask::HangUp("another connection of this host has taken over".to_owned()));
+            self.note_host(
+                host,
+                Event::HostReplaced,
+                Some(source),
+                "a second connection of this host replaced the first",
+            );
+        } else if resident {
+            self.note_host(host, Event::HostConnected, Some(source), "the resident agent is connected");
+        }
+        self.heard(host);
+    }
+
+    fn disconnect(&self, host: &HostName, conversation: u64) {
+        let mut links = self.links.borrow_mut();
+        if links.get(host).is_some_and(|link| link.conversation == conversation) {
+            let link = links.remove(host);
+            drop(links);
+            if link.is_some_and(|link| link.resident) {
+                self.note_host(host, Event::Noted, None, "the resident agent is gone");
+            }
+        }
+    }
+
+    fn refused_host(&self, host: &HostName, source: std::net::IpAddr, reason: &str) {
+        say(&format!("{source}: {host}: {reason}"));
+        self.note_host(host, Event::HostRefused, Some(source), reason);
+    }
+
+    /// Asks a connected resident agent, and waits for its answer. `None`: there is none, or it did not answer in time.
+    pub async fn ask(
+        &self,
+        host: &HostName,
+        within: Duration,
+        order: impl FnOnce(Answer) -> Ask,
+    ) -> Option<Result<(), String>> {
+        let asks = self.links.borrow().get(host).filter(|link| link.resident).map(|link| link.asks.clone())?;
+        let (answer, answered) = oneshot::channel();
+        asks.send(order(answer)).ok()?;
+        timeout(within, answered).await.ok()?.ok()
+    }
+
+    /// Tells a connected resident agent something that needs no answer; whether there is one.
+    pub fn order_round(&self, host: &HostName, reason: &str) -> bool {
+        let links = self.links.borrow();
+        links
+            .get(host)
+            .filter(|link| link.resident)
+            .is_some_and(|link| link.asks.send(Ask::Round(reason.to_owned())).is_ok())
+    }
+}

@@ -1,0 +1,62 @@
+//! How a release and a person's status are written: for scripts on standard output, for people on standard error.
+
+use std::rc::Rc;
+
+use wgmfa_core::exit::Exit;
+use wgmfa_core::interval::left;
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::encode;
+use wgmfa_core::message::sync::{RefusedKey, Release, ReleasedKey};
+use wgmfa_core::name::UserName;
+use zeroize::Zeroizing;
+
+use super::Keeper;
+use super::person::Said;
+
+/// `--format json`: the object on standard output; what was refused also on standard error.
+pub fn json(release: &Release) -> Said {
+    let object = String::from_utf8(encode(release)).expect("JSON is UTF-8");
+    let stderr = release.refused.iter().map(refused).collect();
+    Said { stdout: SecretText::new(object), stderr, exit: exit(release) }
+}
+
+/// The keys on standard output, a line each; what a person wants to read on standard error.
+pub fn tsv(keeper: &Rc<Keeper>, release: &Release) -> Said {
+    let mut keys = Zeroizing::new(String::with_capacity(release.keys.len() * 96));
+    for key in &release.keys {
+        keys.push_str(&format!("{}\t", key.peer_public_key));
+        keys.push_str(&key.preshared_key.expose_base64());
+        keys.push('\n');
+    }
+    let mut stderr: String = release.keys.iter().map(|key| open(keeper, key)).collect();
+    stderr.extend(release.refused.iter().map(refused));
+    if release.keys.is_empty() && release.refused.is_empty() {
+        stderr = format!("{}: no connection of this device needs a login\n", release.device);
+    }
+    Said { stdout: SecretText::new(std::mem::take(&mut keys)), stderr, exit: exit(release) }
+}
+
+/// `app-gw/devices: OK, 60 min left (until 15:55), policy 101 Prod User Devices`
+fn open(keeper: &Keeper, key: &ReleasedKey) -> String {
+    let (left, until) = (left(key.seconds_left), keeper.clock(key.deadline));
+    let policy = format!("policy {} {}", key.policy.ordinal, key.policy.description);
+    format!("{}: OK, {left} (until {until}), {policy}\n", server_side(&key.connection))
+}
+
+fn refused(refused: &RefusedKey) -> String {
+    format!("{}: refused: {}\n", server_side(&refused.connection), refused.reason)
+}
+
+/// A person's own connections are told apart by their server side.
+fn server_side(connection: &str) -> &str {
+    connection.split_once(':').map_or(connection, |(one, _)| one)
+}
+
+fn exit(release: &Release) -> Exit {
+    if release.refused.is_empty() { Exit::Done } else { Exit::Partly }
+}
+
+/// `wgmfa-status`: the person's own connections, as `key list` shows them.
+pub fn status(keeper: &Rc<Keeper>, user: &UserName, json: bool) -> String {
+    keeper.with_admin(user.as_str(), |context| crate::admin::own_connections(context, user, json))
+}

@@ -1,0 +1,103 @@
+//! One SSH connection, as the front relays it: the rows of the table in `message::front`, each only in its state.
+//!
+//! Whatever comes out of its state ends the conversation: the front does not do that unless it was taken over.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use tokio::sync::mpsc;
+use wgmfa_core::key::SecretText;
+use wgmfa_core::login::REFUSED;
+use wgmfa_core::message::front::{FromFront, MAX_ATTEMPTS, ToFront};
+
+use super::{Keeper, agent, attempt, person};
+
+/// The keeper's end of one SSH connection.
+pub struct Conversation {
+    /// The front's number for it.
+    pub id: u64,
+    /// Where it comes from.
+    pub source: IpAddr,
+    inbox: mpsc::Receiver<FromFront>,
+}
+
+/// The conversation is over; with the reason if it is our decision.
+#[derive(Debug)]
+pub enum Over {
+    /// The other side is gone.
+    Gone,
+    /// We hang up, and this is why.
+    HangUp(String),
+}
+
+/// Something came that has no place in this state.
+pub fn out_of_place<T>() -> Result<T, Over> {
+    Err(Over::HangUp("a request came out of its order".to_owned()))
+}
+
+impl Conversation {
+    /// The next thing that happens on this connection.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn next(&mut self) -> Result<FromFront, Over> {
+        match self.inbox.recv().await {
+            Some(FromFront::Gone { .. }) | None => Err(Over::Gone),
+            Some(event) => Ok(event),
+        }
+    }
+}
+
+/// Serves one connection from its first request to its end.
+pub async fn serve(keeper: Rc<Keeper>, id: u64, source: IpAddr, inbox: mpsc::Receiver<FromFront>) {
+    let mut conversation = Conversation { id, source, inbox };
+    let over = run(&keeper, &mut conversation).await;
+    if let Err(Over::HangUp(reason)) = over {
+        keeper.to_front(&ToFront::End { conversation: id, reason });
+    }
+}
+
+async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation) -> Result<(), Over> {
+    let id = conversation.id;
+    let mut attempts = 0;
+    loop {
+        match conversation.next().await? {
+            FromFront::Login { user, .. } => {
+                attempts += 1;
+                if attempts > MAX_ATTEMPTS {
+                    return Err(Over::HangUp("too many attempts on one connection".to_owned()));
+                }
+                match attempt::run(keeper, conversation, &user).await? {
+                    attempt::Verdict::Accept(login) => {
+                        keeper.to_front(&ToFront::Accepted { conversation: id });
+                        return person::serve(keeper, conversation, login).await;
+                    }
+                    attempt::Verdict::Refuse => {
+                        keeper.to_front(&ToFront::Refused { conversation: id, text: keeper.refusal() });
+                    }
+                }
+            }
+            FromFront::HostKey { public_key, verified, .. } => {
+                let hosts = agent::hosts_with_key(keeper, &public_key);
+                keeper.to_front(&ToFront::Host { conversation: id, known: !hosts.is_empty() });
+                if verified && !hosts.is_empty() {
+                    return agent::serve(keeper, conversation, &public_key).await;
+                }
+            }
+            FromFront::ChannelGone { .. } | FromFront::InputEnded { .. } => {}
+            _ => return out_of_place(),
+        }
+    }
+}
+
+impl Keeper {
+    /// What a person reads after any refusal, and whom to call.
+    pub fn refusal(&self) -> String {
+        if self.config.contact.is_empty() { REFUSED.to_owned() } else { format!("{REFUSED}\n{}", self.config.contact) }
+    }
+
+    /// Writes to a channel; with `exit`, for the last time.
+    pub fn output(&self, conversation: u64, channel: u32, stdout: SecretText, stderr: &str, exit: Option<u8>) {
+        self.to_front(&ToFront::Output { conversation, channel, stdout, stderr: stderr.to_owned(), exit });
+    }
+}

@@ -1,0 +1,74 @@
+//! What the policies say about a connection, in the terms in which core decides about releases and standings.
+
+use wgmfa_core::connection::{Connection, Other};
+use wgmfa_core::inventory::Inventory;
+use wgmfa_core::message::sync::PolicyRef;
+use wgmfa_core::name::HostName;
+use wgmfa_core::policy::{Selection, Sides};
+use wgmfa_core::release::{Cover, Newest, Phase};
+
+use crate::store::{Place, Record};
+
+/// What one place is to a connection.
+pub struct Served {
+    /// What the policies say.
+    pub cover: Cover,
+    /// The policy that applies.
+    pub policy: Option<PolicyRef>,
+    /// Its rotation interval, in seconds; 0 without a policy.
+    pub rotation_interval: u64,
+}
+
+impl Served {
+    /// No policy says anything.
+    pub fn nobody() -> Self {
+        Self { cover: Cover::NotReleased, policy: None, rotation_interval: 0 }
+    }
+}
+
+/// What a place is to its connection: covered when it is the server side of an MFA policy that rotates keys.
+pub fn serves(selection: &Selection<'_>, connection: &Connection, place: &Place) -> Served {
+    match selection {
+        Selection::Applies { policy, sides: sides @ Sides::Server(_) } if policy.enforce.rotates() => {
+            if sides.server_side(connection) != Some(&place.server_side) {
+                return Served::nobody();
+            }
+            let rotation_interval = policy.rotation_interval.as_seconds();
+            let policy = policy.reference();
+            Served {
+                cover: Cover::Mfa { policy: policy.clone(), rotation_interval },
+                policy: Some(policy),
+                rotation_interval,
+            }
+        }
+        Selection::Conflict { reason, .. } => Served { cover: Cover::Conflict(reason.to_string()), ..Served::nobody() },
+        Selection::Applies { .. } | Selection::None => Served::nobody(),
+    }
+}
+
+/// Why nobody may come in on this connection, when an administrator has cut off one of its ends.
+pub fn cut_off(inventory: &Inventory, connection: &Connection) -> Option<String> {
+    let host = |name: &HostName| inventory.hosts.iter().find(|host| host.name == *name && host.disabled);
+    if let Some(host) = host(&connection.name.one.host) {
+        return Some(format!("{} is disabled", host.name));
+    }
+    match &connection.name.other {
+        Other::Interface(end) => host(&end.host).map(|host| format!("{} is disabled", host.name)),
+        Other::Device(name) => {
+            let device = inventory.devices.iter().find(|device| device.name == *name && device.disabled);
+            device.map(|device| format!("{} is disabled", device.name))
+        }
+        Other::Unmonitored(_) => None,
+    }
+}
+
+/// The generation that counts: a deposit that was not confirmed does not end what the server side accepts now.
+pub fn newest(record: Option<&Record>) -> Option<Newest> {
+    let record = record?;
+    match &record.current {
+        Some(current) if current.phase != Phase::Expired => {
+            Some(Newest { generation: current.generation, phase: current.phase })
+        }
+        _ => record.newest(),
+    }
+}

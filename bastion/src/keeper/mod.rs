@@ -1,0 +1,374 @@
+//! The keeper: it owns the store, the sealing key and every decision.
+//!
+//! One event loop on one thread; each conversation is a task. The front asks a short table of requests (`conversation`),
+//! agents come through it (`agent`), the PAM module asks on its socket (`module`), administrators on theirs.
+
+mod admin_socket;
+mod agent;
+mod answer;
+mod attempt;
+mod children;
+mod conversation;
+mod coverage;
+mod module;
+mod orders;
+mod person;
+mod release;
+mod rounds;
+mod sockets;
+mod verify;
+mod wire;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use wgmfa_core::exit::{Exit, Failure, sanitise};
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::front::{Admits, FromFront, Limits, ToFront};
+use wgmfa_core::message::module::Verdict;
+use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode, encode};
+use wgmfa_core::name::{HostName, UserName};
+use wgmfa_core::policy::PolicySet;
+use zeroize::Zeroizing;
+
+use crate::admin::when::When;
+use crate::config::Config;
+use crate::policies;
+use crate::store::{Actor, Event, Note, SealingKey, Store};
+use crate::{trusted, voice};
+
+/// How many requests of one connection may wait for the keeper.
+const INBOX: usize = 512;
+
+/// How often the keeper looks for deadlines that have passed.
+const EXPIRE_EVERY: Duration = Duration::from_millis(500);
+
+/// The policies in force.
+pub struct Policies {
+    /// The set.
+    pub set: PolicySet,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What all tasks share.
+pub struct Keeper {
+    config: Config,
+    store: Store,
+    zone: TimeZone,
+    policies: RefCell<Rc<Policies>>,
+    front: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>,
+    /// Logins in progress, by the process id of their PAM worker.
+    logins: RefCell<HashMap<i32, Rc<attempt::Ours>>>,
+    /// Agents that are connected.
+    links: RefCell<BTreeMap<HostName, agent::Link>>,
+    /// When each host's agent was last heard, in this run.
+    heard: RefCell<BTreeMap<HostName, Timestamp>>,
+    /// People who are logged in, by conversation.
+    people: RefCell<HashMap<u64, UserName>>,
+    hashing: Semaphore,
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// The configuration, the policies, the PAM service or the store is not fit to serve, or an address is in use.
+pub fn serve(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the event loop: {error}")))?;
+    tokio::task::LocalSet::new().block_on(&runtime, run(config))
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let set = policies::load(&config.policy_dir)?;
+    let pam_file = config.pam_file();
+    if !pam_file.exists() {
+        return Err(Failure::new(Exit::Usage, format!("{}: the PAM service file is missing", pam_file.display()))
+            .hint("`wgmfa-bastion init` writes it; without it PAM would fall back to the service 'other'"));
+    }
+    let sealing = SealingKey::read(&config.sealing_key)?;
+    let host_keys = host_keys(&config)?;
+    let store = Store::open(&config.state_dir, sealing)?;
+    let _only = sockets::only_one(&config.state_dir)?;
+    let (module_socket, admin_socket) =
+        (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
+    let (listeners, admits) = listeners(&config)?;
+    let (front, mut front_process) = children::start_front(listeners, &config.front_user)?;
+    let (from_front, mut to_front) = front.into_split();
+    let (sender, mut outgoing) = mpsc::unbounded_channel::<Zeroizing<Vec<u8>>>();
+    tokio::task::spawn_local(async move {
+        while let Some(line) = outgoing.recv().await {
+            if to_front.write_all(&line).await.is_err() {
+                return;
+            }
+        }
+    });
+    let now = store.now(Timestamp::now());
+    let policies = RefCell::new(Rc::new(Policies { set, since: now }));
+    let keeper = Rc::new(Keeper {
+        store,
+        zone: TimeZone::system(),
+        policies,
+        front: sender,
+        logins: RefCell::default(),
+        links: RefCell::default(),
+        heard: RefCell::default(),
+        people: RefCell::default(),
+        hashing: Semaphore::new(2),
+        config,
+    });
+    keeper.store.note(now, Note::new(Event::Started))?;
+    keeper.note_policies()?;
+    keeper.to_front(&ToFront::Start { host_keys, listeners: admits, limits: Limits::default() });
+    for address in keeper.config.listen.iter().chain(&keeper.config.agent_listen) {
+        say(&format!("listening on {address}"));
+    }
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hangup = signals(SignalKind::hangup())?;
+    let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
+    tokio::task::spawn_local(module::accept(keeper.clone(), module_socket));
+    tokio::task::spawn_local(admin_socket::accept(keeper.clone(), admin_socket));
+    let mut front_requests = tokio::task::spawn_local(read_front(keeper.clone(), from_front));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => keeper.reload(),
+            _ = deadlines.tick() => keeper.expire(),
+            _ = &mut front_requests => {
+                return Err(Failure::new(Exit::Failed, "the front has ended").hint("its last words stand above"));
+            }
+            status = front_process.wait() => {
+                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                return Err(Failure::new(Exit::Failed, format!("the front has ended ({status})")));
+            }
+        }
+    }
+    keeper.store.note(keeper.now(), Note::new(Event::Stopped))?;
+    for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()] {
+        // a socket that is left behind is replaced at the next start
+        let _ = std::fs::remove_file(socket);
+    }
+    Ok(())
+}
+
+fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}")))
+}
+
+fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
+    let read = |path: &std::path::PathBuf| {
+        let text = trusted::read_secret(path)?;
+        let text = std::str::from_utf8(&text);
+        let text =
+            text.map_err(|_| Failure::new(Exit::Usage, format!("{}: not an SSH private key", path.display())))?;
+        Ok(SecretText::new(text.to_owned()))
+    };
+    config.host_keys.iter().map(read).collect()
+}
+
+/// The listening sockets, and who may come to each.
+fn listeners(config: &Config) -> Result<(Vec<std::net::TcpListener>, Vec<Admits>), Failure> {
+    let people = if config.agent_listen.is_empty() { Admits::Everyone } else { Admits::People };
+    let wanted = config.listen.iter().map(|address| (address, people));
+    let wanted = wanted.chain(config.agent_listen.iter().map(|address| (address, Admits::Agents)));
+    let bound = wanted.map(|(address, admits)| sockets::tcp(*address).map(|socket| (socket, admits)));
+    Ok(bound.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
+}
+
+/// Takes the front's requests, each to its conversation.
+async fn read_front(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
+    let mut lines = Lines::new(LINE_FROM_AGENT * 2);
+    let mut inboxes: HashMap<u64, mpsc::Sender<FromFront>> = HashMap::new();
+    let mut chunk = Zeroizing::new(vec![0; 64 * 1024]);
+    loop {
+        match front.read(&mut chunk).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => lines.push(&chunk[..count]),
+        }
+        loop {
+            let request = match lines.next_line() {
+                Ok(None) => break,
+                Ok(Some(line)) => decode::<FromFront>(&Zeroizing::new(line)),
+                Err(error) => Err(error),
+            };
+            match request {
+                Ok(request) => dispatch(&keeper, &mut inboxes, request),
+                Err(error) => {
+                    say(&format!("the front: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, mpsc::Sender<FromFront>>, request: FromFront) {
+    let id = request.conversation();
+    if let FromFront::Gone { .. } = request {
+        inboxes.remove(&id);
+        return;
+    }
+    inboxes.retain(|_, inbox| !inbox.is_closed());
+    let source = match &request {
+        FromFront::Login { source, .. } | FromFront::HostKey { source, .. } => Some(*source),
+        _ => None,
+    };
+    let inbox = match (inboxes.get(&id), source) {
+        (Some(inbox), _) => inbox,
+        (None, Some(source)) => {
+            let (inbox, requests) = mpsc::channel(INBOX);
+            tokio::task::spawn_local(conversation::serve(keeper.clone(), id, source, requests));
+            inboxes.entry(id).or_insert(inbox)
+        }
+        // the conversation was ended here, and the front has not heard of it yet
+        (None, None) => return,
+    };
+    if inbox.try_send(request).is_err() {
+        inboxes.remove(&id);
+        keeper.to_front(&ToFront::End { conversation: id, reason: "too many requests at once".to_owned() });
+    }
+}
+
+impl Keeper {
+    /// Now, never below the last recorded time.
+    fn now(&self) -> Timestamp {
+        self.store.now(Timestamp::now())
+    }
+
+    fn to_front(&self, message: &ToFront) {
+        // without a front there is nobody to tell, and the keeper is about to end
+        let _ = self.front.send(Zeroizing::new(encode(message)));
+    }
+
+    /// A time of day for people, with the date when it is not today.
+    fn clock(&self, time: Timestamp) -> String {
+        When::new(self.now(), self.zone.clone()).clock(time)
+    }
+
+    /// What a PAM worker must not see: the store, the sealing key, the host keys, and the administrators' socket.
+    fn covered_paths(&self) -> Vec<String> {
+        let config = &self.config;
+        let mut paths = vec![config.state_dir.clone(), config.sealing_key.clone(), config.admin_socket()];
+        paths.extend(config.host_keys.iter().cloned());
+        paths.into_iter().map(|path| path.display().to_string()).collect()
+    }
+
+    /// Ends what is past its deadline.
+    fn expire(&self) {
+        if let Err(error) = self.store.expire(self.now()) {
+            say(&format!("a session's end could not be recorded: {error}"));
+        }
+    }
+
+    /// The `account` hook of the PAM module.
+    fn account(&self, user: &str) -> Verdict {
+        let person = user.parse::<UserName>().ok().map(|user| self.store.person(&user));
+        match person {
+            Some(Ok(Some(person))) if !person.disabled => Verdict::Accept,
+            Some(Err(_)) => Verdict::Unavailable,
+            _ => Verdict::Refuse,
+        }
+    }
+
+    fn heard(&self, host: &HostName) {
+        self.heard.borrow_mut().insert(host.clone(), self.now());
+    }
+
+    /// The `session` hook of the PAM module, of the bastion's own service or another one on this machine.
+    fn note_session(&self, user: &str, service: &str, open: bool) {
+        let word = if open { "opened" } else { "closed" };
+        let service: String = service.chars().take(64).collect();
+        let note = Note::new(Event::Noted).reason(format!("session {word} (PAM service {service})"));
+        let note = match user.parse::<UserName>() {
+            Ok(user) => note.user(user),
+            Err(_) => note,
+        };
+        if let Err(error) = self.store.note(self.now(), note) {
+            say(&error.to_string());
+        }
+    }
+
+    fn note_host(&self, host: &HostName, event: Event, source: Option<IpAddr>, reason: &str) {
+        let from = source.map(|source| source.to_string());
+        let note = Note::new(event).host(host).from(from.as_deref()).reason(reason);
+        if let Err(error) = self.store.note(self.now(), note) {
+            say(&error.to_string());
+        }
+    }
+
+    fn hang_up_host(&self, host: &HostName) {
+        if let Some(link) = self.links.borrow().get(host) {
+            let _ = link.asks.send(agent::Ask::HangUp("this host was cut off by an administrator".to_owned()));
+        }
+    }
+
+    fn hang_up_user(&self, user: &UserName) {
+        for (conversation, _) in self.people.borrow().iter().filter(|(_, name)| *name == user) {
+            let reason = "cut off by an administrator".to_owned();
+            self.to_front(&ToFront::End { conversation: *conversation, reason });
+        }
+    }
+
+    fn note_policies(&self) -> Result<(), Failure> {
+        let policies = self.policies.borrow().clone();
+        let summary = format!("{} policies", policies.set.policies().len());
+        self.store.note_policies(self.now(), Actor::BASTION, &digest(&policies.set), &summary)?;
+        Ok(())
+    }
+
+    /// SIGHUP: the policy files anew, all or nothing.
+    fn reload(&self) {
+        match policies::load(&self.config.policy_dir) {
+            Ok(set) => {
+                self.put_in_force(set);
+                if let Err(failure) = self.note_policies() {
+                    say(&failure.error);
+                }
+                say("the policies were taken anew");
+            }
+            Err(failure) => {
+                let note = Note::new(Event::PoliciesRefused).reason(failure.error.lines().next().unwrap_or_default());
+                if let Err(error) = self.store.note(self.now(), note) {
+                    say(&error.to_string());
+                }
+                say(&format!("the policies stay as they were: {}", failure.error));
+            }
+        }
+    }
+}
+
+/// Tells one set of policies from another.
+fn digest(set: &PolicySet) -> String {
+    let hash = Sha256::digest(format!("{:?}", set.policies()));
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Seconds from now until then, for a message.
+fn seconds_until(then: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(then.as_second().saturating_sub(now.as_second())).unwrap_or(0)
+}
+
+/// A line for the log.
+fn say(text: &str) {
+    voice::complain(&format!("{}: {}\n", voice::PROGRAM, sanitise(text)));
+}
+
+/// Ends this process as `kill -9` would, at a point that a test names. Only in debug builds.
+fn crash_point(name: &str) {
+    if cfg!(debug_assertions) && std::env::var("WGMFA_CRASH_AT").is_ok_and(|wanted| wanted == name) {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,114 @@
+//! An administrator's command: run on the store, then carried out on the agents, then answered.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use wgmfa_core::message::admin::{AdminReply, AdminRequest};
+use wgmfa_core::name::HostName;
+
+use super::agent::Ask;
+use super::wire::Wire;
+use super::{Keeper, Policies};
+use crate::admin::{self, Agents, Context, Order};
+
+/// How long an administrator's command waits for agents to confirm that they have locked.
+const LOCKED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often `log --follow` looks for new lines.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+/// Runs a command and answers it.
+///
+/// # Errors
+/// The caller is gone.
+pub async fn carry_out(keeper: &Rc<Keeper>, request: &AdminRequest, wire: &mut Wire) -> Result<(), String> {
+    let mut outcome = keeper.with_admin("root", |context| admin::run(request, context));
+    if let Some(set) = outcome.policies.take() {
+        keeper.put_in_force(set);
+    }
+    let unconfirmed = give(keeper, std::mem::take(&mut outcome.orders)).await;
+    if !unconfirmed.is_empty() {
+        keeper.with_admin("root", |context| admin::name_unconfirmed(&mut outcome.reply, &unconfirmed, context));
+    }
+    send(wire, &outcome.reply).await?;
+    if let Some(mut follow) = outcome.follow {
+        loop {
+            tokio::time::sleep(FOLLOW_EVERY).await;
+            let more = keeper.with_admin("root", |context| follow.next(context));
+            // an empty line now and then finds out that the caller is gone
+            send(wire, &more).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn send(wire: &mut Wire, reply: &AdminReply) -> Result<(), String> {
+    wire.send(reply).await.map_err(|error| error.to_string())
+}
+
+/// Carries out orders; answers with the locks that were not confirmed in time.
+async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
+    let mut locks = tokio::task::JoinSet::new();
+    for order in orders {
+        match order {
+            Order::Round { host, reason } => {
+                keeper.order_round(&host, &reason);
+            }
+            Order::HangUpHost(host) => keeper.hang_up_host(&host),
+            Order::HangUpUser(user) => keeper.hang_up_user(&user),
+            Order::Lock { host, peer, reason } => {
+                let keeper = keeper.clone();
+                locks.spawn_local(async move {
+                    let asked = (peer.clone(), reason.clone());
+                    let done = keeper.ask(&host, LOCKED_WITHIN, |answer| Ask::Lock(asked.0, asked.1, answer)).await;
+                    (!matches!(done, Some(Ok(())))).then_some(Order::Lock { host, peer, reason })
+                });
+            }
+        }
+    }
+    locks.join_all().await.into_iter().flatten().collect()
+}
+
+/// What commands may know of the agents.
+struct Connected<'a>(&'a Keeper);
+
+impl Agents for Connected<'_> {
+    fn connected(&self, host: &HostName) -> bool {
+        self.0.links.borrow().contains_key(host)
+    }
+
+    fn last_seen(&self, host: &HostName) -> Option<Timestamp> {
+        let heard = self.0.heard.borrow().get(host).copied();
+        heard.or_else(|| self.0.store.host(host).ok().flatten()?.last_seen)
+    }
+}
+
+impl Keeper {
+    /// Lets an administrator's command look at the keeper and change its store.
+    pub(super) fn with_admin<T>(&self, actor: &str, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let now = self.now();
+        let policies = self.policies.borrow().clone();
+        let mut context = Context {
+            store: &self.store,
+            policies: &policies.set,
+            policies_since: policies.since,
+            config: &self.config,
+            now,
+            zone: self.zone.clone(),
+            agents: &Connected(self),
+            actor: actor.to_owned(),
+            from: None,
+        };
+        act(&mut context)
+    }
+
+    /// Puts a set of policies in force, and tells every agent to ask what it means for its peers.
+    pub(super) fn put_in_force(&self, set: wgmfa_core::policy::PolicySet) {
+        *self.policies.borrow_mut() = Rc::new(Policies { set, since: self.now() });
+        let hosts: Vec<HostName> = self.links.borrow().keys().cloned().collect();
+        for host in hosts {
+            self.order_round(&host, "the policies have changed");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A person who has logged in: what they may ask for, and how it is answered.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tokio::time::timeout;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::SecretText;
+use wgmfa_core::message::front::FromFront;
+use wgmfa_core::message::sync::{ClientAnswer, ClientHello, Release};
+use wgmfa_core::message::{decode, encode};
+use wgmfa_core::words::words;
+
+use super::conversation::{Conversation, Over, out_of_place};
+use super::release::Wish;
+use super::{Keeper, answer};
+use crate::store::Login;
+
+/// What everything else is refused with.
+const REFUSAL: &str = "wgmfa: error: only wgmfa-sync and wgmfa-status can be asked for here\n";
+
+/// How long the subsystem waits for the client's first line, which it may leave out.
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the subsystem waits for each answer of the client.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The words after `wgmfa-sync`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wgmfa-sync",
+    about = "Releases the current preshared keys of your connections",
+    after_help = "Example:\n  ssh bastion wgmfa-sync --device justins-laptop",
+    disable_version_flag = true
+)]
+struct SyncWords {
+    /// tsv: PEER-PUBLIC-KEY<TAB>PRESHARED-KEY, a line each; json: one object
+    #[arg(long, value_enum, default_value = "tsv")]
+    format: Format,
+    /// The device whose keys are wanted, if you have several
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Only these connections: any unique part of their names
+    #[arg(value_name = "CONNECTION")]
+    connections: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Tsv,
+    Json,
+}
+
+/// The words after `wgmfa-status`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wgmfa-status",
+    about = "Shows your connections and how long each is open",
+    after_help = "Example:\n  ssh bastion wgmfa-status --json",
+    disable_version_flag = true
+)]
+struct StatusWords {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Answers requests until the connection is gone.
+///
+/// # Errors
+/// The connection is gone, or the front asked for something out of its order.
+pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, login: Login) -> Result<(), Over> {
+    keeper.people.borrow_mut().insert(conversation.id, login.user.clone());
+    let over = answer_all(keeper, conversation, &login).await;
+    keeper.people.borrow_mut().remove(&conversation.id);
+    over
+}
+
+async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, login: &Login) -> Result<(), Over> {
+    loop {
+        match conversation.next().await? {
+            FromFront::Exec { channel, command, subsystem: true, .. } if command == "wgmfa-sync" => {
+                subsystem(keeper, conversation, login, channel).await?;
+            }
+            FromFront::Exec { channel, command, subsystem: false, .. } => {
+                let said = run(keeper, login, &command).await;
+                keeper.output(conversation.id, channel, said.stdout, &said.stderr, Some(said.exit.code()));
+            }
+            FromFront::Exec { channel, .. } => {
+                keeper.output(conversation.id, channel, SecretText::default(), REFUSAL, Some(Exit::Failed.code()));
+            }
+            FromFront::Line { .. } | FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => {}
+            _ => return out_of_place(),
+        }
+    }
+}
+
+/// What a command says, and its exit status.
+pub struct Said {
+    /// For standard output.
+    pub stdout: SecretText,
+    /// For standard error.
+    pub stderr: String,
+    /// The exit status.
+    pub exit: Exit,
+}
+
+impl Said {
+    fn failure(failure: &Failure) -> Self {
+        Self { stdout: SecretText::default(), stderr: failure.lines("wgmfa-sync"), exit: failure.exit }
+    }
+
+    /// What clap says: help on standard output, wrong usage on standard error.
+    fn usage(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        match error.use_stderr() {
+            true => Self { stdout: SecretText::default(), stderr: text, exit: Exit::Usage },
+            false => Self { stdout: SecretText::new(text), stderr: String::new(), exit: Exit::Done },
+        }
+    }
+}
+
+async fn run(keeper: &Rc<Keeper>, login: &Login, command: &str) -> Said {
+    let words = match words(command) {
+        Ok(words) => words,
+        Err(error) => return Said::failure(&Failure::new(Exit::Usage, error.to_string())),
+    };
+    match words.first().map(String::as_str) {
+        None => {
+            let table = answer::status(keeper, &login.user, false);
+            let names = "\nAsk for one of these: wgmfa-sync, wgmfa-status (ssh bastion wgmfa-sync)\n";
+            Said { stdout: SecretText::new(table + names), stderr: String::new(), exit: Exit::Done }
+        }
+        Some("wgmfa-sync") => match SyncWords::try_parse_from(&words) {
+            Ok(asked) => {
+                let wish = Wish { device: asked.device, connections: asked.connections, hello: ClientHello::default() };
+                match keeper.release(login, &wish).await {
+                    Ok(release) if asked.format == Format::Json => answer::json(&release),
+                    Ok(release) => answer::tsv(keeper, &release),
+                    Err(failure) => Said::failure(&failure),
+                }
+            }
+            Err(error) => Said::usage(&error),
+        },
+        Some("wgmfa-status") => match StatusWords::try_parse_from(&words) {
+            Ok(asked) => Said {
+                stdout: SecretText::new(answer::status(keeper, &login.user, asked.json)),
+                stderr: String::new(),
+                exit: Exit::Done,
+            },
+            Err(error) => Said::usage(&error),
+        },
+        Some(_) => Said { stdout: SecretText::default(), stderr: REFUSAL.to_owned(), exit: Exit::Failed },
+    }
+}
+
+/// The subsystem `wgmfa-sync`: JSON lines.
+async fn subsystem(
+    keeper: &Rc<Keeper>,
+    conversation: &mut Conversation,
+    login: &Login,
+    channel: u32,
+) -> Result<(), Over> {
+    let id = conversation.id;
+    let end = |failure: &Failure| {
+        let exit = Some(failure.exit.code());
+        keeper.output(id, channel, SecretText::default(), &failure.lines("wgmfa-sync"), exit);
+    };
+    let hello = match timeout(HELLO_WITHIN, line(conversation, channel)).await {
+        Err(_) | Ok(Ok(Line::Ended)) => ClientHello::default(),
+        Ok(Ok(Line::Gone)) => return Ok(()),
+        Ok(Ok(Line::Text(text))) => match decode::<ClientHello>(text.expose().as_bytes()) {
+            Ok(hello) => hello,
+            Err(error) => {
+                end(&Failure::new(Exit::Usage, format!("the first line: {error}"))
+                    .hint("begin with {\"version\": 1, \"public_keys\": [\"…\"], \"peers\": [\"…\"]}"));
+                return Ok(());
+            }
+        },
+        Ok(Err(over)) => return Err(over),
+    };
+    let wish = Wish { device: None, connections: Vec::new(), hello };
+    let release: Release = match keeper.release(login, &wish).await {
+        Ok(release) => release,
+        Err(failure) => {
+            end(&failure);
+            return Ok(());
+        }
+    };
+    let keys = String::from_utf8(encode(&release)).expect("JSON is UTF-8");
+    keeper.output(id, channel, SecretText::new(keys), "", None);
+    let exit = if release.refused.is_empty() { Exit::Done } else { Exit::Partly };
+    loop {
+        match timeout(ANSWER_WITHIN, line(conversation, channel)).await {
+            Ok(Ok(Line::Text(text))) => match decode::<ClientAnswer>(text.expose().as_bytes()) {
+                Ok(ClientAnswer::Received { .. }) => {}
+                Ok(ClientAnswer::Applied { applied }) => {
+                    keeper.note_client_applied(login, &release, &applied);
+                    break;
+                }
+                Err(error) => {
+                    end(&Failure::new(Exit::Usage, format!("after the keys: {error}")));
+                    return Ok(());
+                }
+            },
+            Ok(Ok(Line::Ended)) | Err(_) => break,
+            Ok(Ok(Line::Gone)) => return Ok(()),
+            Ok(Err(over)) => return Err(over),
+        }
+    }
+    keeper.output(id, channel, SecretText::default(), "", Some(exit.code()));
+    Ok(())
+}
+
+enum Line {
+    Text(SecretText),
+    Ended,
+    Gone,
+}
+
+/// The next line of this channel. Another command on the same connection is told to wait.
+async fn line(conversation: &mut Conversation, channel: u32) -> Result<Line, Over> {
+    loop {
+        match conversation.next().await? {
+            FromFront::Line { channel: on, line, .. } if on == channel => return Ok(Line::Text(line)),
+            FromFront::InputEnded { channel: on, .. } if on == channel => return Ok(Line::Ended),
+            FromFront::ChannelGone { channel: on, .. } if on == channel => return Ok(Line::Gone),
+            FromFront::Line { .. } | FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => {}
+            FromFront::Exec { .. } => {
+                return Err(Over::HangUp("two commands at once on one connection".to_owned()));
+            }
+            _ => return out_of_place(),
+        }
+    }
+}

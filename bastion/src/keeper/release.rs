@@ -1,0 +1,231 @@
+//! Releases the keys of one device to a login: decided by core, opened on the servers, recorded, then handed out.
+
+use std::rc::Rc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use wgmfa_core::connection::{Connection, Other};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::inventory::{Device, Inventory};
+use wgmfa_core::message::agent::PeerGeneration;
+use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
+use wgmfa_core::name::{HostName, UserName};
+use wgmfa_core::policy::Selector;
+use wgmfa_core::release::{Decision, Facts, decide};
+use wgmfa_core::state::KeyState;
+
+use super::Keeper;
+use super::agent::{Ask, CONFIRM_WITHIN};
+use super::coverage::{cut_off, newest, serves};
+use crate::admin::site::Site;
+use crate::store::{Event, Granted, Login, Note, Place, Wanted};
+
+/// What a person asked for.
+pub struct Wish {
+    /// The device by its name; none: the only one, or the one whose public key the client named.
+    pub device: Option<String>,
+    /// Parts of names of connections; empty: all.
+    pub connections: Vec<String>,
+    /// What the client said about its machine.
+    pub hello: ClientHello,
+}
+
+/// A connection whose key may be released.
+struct Offer {
+    connection: Connection,
+    place: Place,
+    generation: u64,
+    seconds_left: u64,
+    policy: PolicyRef,
+}
+
+impl Keeper {
+    /// Releases everything of one device to one login, in one transaction with its audit lines.
+    ///
+    /// # Errors
+    /// The login may have no keys, it is not clear which device is meant, or nothing could be recorded.
+    pub async fn release(self: &Rc<Self>, login: &Login, wish: &Wish) -> Result<Release, Failure> {
+        self.expire();
+        let now = self.now();
+        let mut site = Site::read(&self.store)?;
+        let device = choose(&site.inventory, &login.user, wish)?.clone();
+        site.connections.retain(|connection| connection.name.other == Other::Device(device.name.clone()));
+        let (offers, mut refused) = self.offers(&site, &device, wish, now)?;
+        let offers = self.open(offers, &mut refused).await;
+        let mut release = Release {
+            version: wgmfa_core::message::VERSION,
+            user: login.user.to_string(),
+            device: device.name.to_string(),
+            keys: Vec::new(),
+            refused,
+        };
+        if offers.is_empty() {
+            return Ok(release);
+        }
+        let wanted: Vec<Wanted> = offers.iter().map(|offer| offer.wanted(now)).collect();
+        let outcome = self.store.release(self.now(), login, device.name.as_str(), &wanted)?;
+        super::crash_point("released");
+        let named = |place: &Place| offers.iter().find(|offer| offer.place == *place);
+        for (place, reason) in outcome.refused {
+            let connection = named(&place).map(|offer| offer.connection.name.to_string()).unwrap_or_default();
+            release.refused.push(RefusedKey { connection, reason });
+        }
+        for granted in outcome.granted {
+            if let Some(offer) = named(&granted.place) {
+                release.keys.push(offer.released(granted, self.now()));
+            }
+        }
+        Ok(release)
+    }
+
+    /// Decides about each connection of the device.
+    fn offers(
+        &self,
+        site: &Site,
+        device: &Device,
+        wish: &Wish,
+        now: Timestamp,
+    ) -> Result<(Vec<Offer>, Vec<RefusedKey>), Failure> {
+        let policies = self.policies.borrow();
+        let mut selector = Selector::new(&policies.set);
+        let chosen = match wish.connections.as_slice() {
+            [] => site.connections.iter().collect(),
+            parts => parts.iter().map(|part| site.find(part)).collect::<Result<Vec<_>, _>>()?,
+        };
+        let (mut offers, mut refused) = (Vec::new(), Vec::new());
+        for connection in chosen {
+            let place = Place { server_side: connection.name.one.clone(), public_key: device.public_key };
+            let served = serves(&selector.select(connection), connection, &place);
+            let record = site.record(&place);
+            let facts = Facts {
+                cover: served.cover,
+                cut_off: cut_off(&site.inventory, connection)
+                    .or_else(|| record.and_then(|record| record.kept_locked.clone())),
+                newest: newest(record),
+                next_round: self.next_round(&place.server_side.host, now)?,
+            };
+            match decide(&facts, now) {
+                Decision::Grant { generation, seconds_left, policy, .. } => {
+                    offers.push(Offer { connection: connection.clone(), place, generation, seconds_left, policy });
+                }
+                Decision::Refuse(reason) => {
+                    refused.push(RefusedKey { connection: connection.name.to_string(), reason });
+                }
+                Decision::Pass => {}
+            }
+        }
+        Ok((offers, refused))
+    }
+
+    /// Tells the resident agents; an offer whose server says no is refused. Without an answer in time the release goes
+    /// on: the server accepts the generation already, and counts it as released since its last contact.
+    async fn open(self: &Rc<Self>, offers: Vec<Offer>, refused: &mut Vec<RefusedKey>) -> Vec<Offer> {
+        let mut asked = JoinSet::new();
+        for offer in offers {
+            let keeper = self.clone();
+            asked.spawn_local(async move {
+                let which = PeerGeneration { peer: offer.place.peer(), generation: offer.generation };
+                let host = &offer.place.server_side.host;
+                let seconds_left = offer.seconds_left;
+                let answer = keeper.ask(host, CONFIRM_WITHIN, |answer| Ask::Open(which, seconds_left, answer)).await;
+                (offer, answer)
+            });
+        }
+        let mut open = Vec::new();
+        while let Some(joined) = asked.join_next().await {
+            let Ok((offer, answer)) = joined else { continue };
+            let host = &offer.place.server_side.host;
+            match answer {
+                Some(Err(reason)) => {
+                    self.order_round(host, "a release was refused");
+                    let reason = format!("{host} refuses: {reason}");
+                    refused.push(RefusedKey { connection: offer.connection.name.to_string(), reason });
+                }
+                Some(Ok(())) | None => open.push(offer),
+            }
+        }
+        super::crash_point("opened");
+        open.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
+        open
+    }
+
+    /// When a server without a key to release is expected to have one, in words.
+    fn next_round(&self, host: &HostName, now: Timestamp) -> Result<String, Failure> {
+        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
+            return Ok(format!("{host} has no key ready yet; try again in a few seconds"));
+        }
+        let record = self.store.host(host)?;
+        let (next, seen) = record.map_or((None, None), |record| (record.next_round, record.last_seen));
+        Ok(match (next, seen) {
+            (Some(next), _) if next > now => format!("next round of {host} expected by {}", self.clock(next)),
+            (Some(next), _) => format!("{host} is overdue since {}", self.clock(next)),
+            (None, Some(seen)) => format!("{host} was last heard at {}", self.clock(seen)),
+            (None, None) => format!("{host} was never heard; its agent has not come yet"),
+        })
+    }
+
+    /// The client says that the keys stand in its interface.
+    pub fn note_client_applied(&self, login: &Login, release: &Release, applied: &[AppliedKey]) {
+        for key in release.keys.iter().filter(|key| {
+            applied.iter().any(|a| a.peer_public_key == key.peer_public_key && a.generation == key.generation)
+        }) {
+            let note = Note::new(Event::Noted)
+                .user(&login.user)
+                .from(Some(&login.from))
+                .device(&release.device)
+                .generation(key.generation)
+                .reason(format!("{}: the client has put the key into its interface", key.connection));
+            if let Err(error) = self.store.note(self.now(), note) {
+                super::say(&error.to_string());
+            }
+        }
+    }
+}
+
+impl Offer {
+    fn wanted(&self, now: Timestamp) -> Wanted {
+        let seconds = i64::try_from(self.seconds_left).unwrap_or(i64::MAX);
+        let deadline = now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+        Wanted { place: self.place.clone(), generation: self.generation, deadline }
+    }
+
+    fn released(&self, granted: Granted, now: Timestamp) -> ReleasedKey {
+        ReleasedKey {
+            connection: self.connection.name.to_string(),
+            public_key: self.connection.other_public_key,
+            peer_public_key: self.connection.public_key,
+            preshared_key: granted.preshared_key,
+            generation: granted.generation,
+            state: KeyState::MatchPending.name().to_owned(),
+            policy: self.policy.clone(),
+            seconds_left: super::seconds_until(granted.deadline, now),
+            deadline: granted.deadline,
+        }
+    }
+}
+
+/// The device that a login means.
+fn choose<'a>(inventory: &'a Inventory, user: &UserName, wish: &Wish) -> Result<&'a Device, Failure> {
+    let mine: Vec<&Device> = inventory.devices.iter().filter(|device| device.owner == *user).collect();
+    let names = || mine.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = &wish.device {
+        return mine.iter().find(|device| device.name.as_str() == name).copied().ok_or_else(|| {
+            let hint = if mine.is_empty() { "you have none".to_owned() } else { format!("yours: {}", names()) };
+            Failure::new(Exit::Failed, "--device: you have no device of that name").hint(hint)
+        });
+    }
+    let here: Vec<&Device> =
+        mine.iter().filter(|device| wish.hello.public_keys.contains(&device.public_key)).copied().collect();
+    match (&here[..], &mine[..]) {
+        ([device], _) => Ok(device),
+        ([], []) => Err(Failure::new(Exit::Failed, format!("{user} has no device"))
+            .hint("an administrator adds it: wgmfa-bastion device add NAME --owner USER --public-key KEY")),
+        ([], [_]) if !wish.hello.public_keys.is_empty() => {
+            Err(Failure::new(Exit::Failed, "no WireGuard interface here has the public key of a device of yours")
+                .hint(format!("your device: {}; look at wg show, or ask an administrator", names())))
+        }
+        ([], [device]) => Ok(device),
+        _ => Err(Failure::new(Exit::Usage, format!("{user} has several devices: {}", names()))
+            .hint("name one of them: --device NAME")),
+    }
+}

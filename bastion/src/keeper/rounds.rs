@@ -1,0 +1,156 @@
+//! What an agent's report, deposits and confirmations change, and the assignments that it gets.
+
+use std::collections::BTreeMap;
+
+use wgmfa_core::inventory::Interface;
+use wgmfa_core::key::Fingerprint;
+use wgmfa_core::message::agent::{Deposit, HandshakeAge, LocalEvent, PeerGeneration, PeerRef};
+use wgmfa_core::name::HostName;
+use wgmfa_core::policy::{Selector, Warning};
+use wgmfa_core::release::Cover;
+use wgmfa_core::rotation::Assignment;
+use wgmfa_core::standing::{Facts, standing};
+
+use super::Keeper;
+use super::coverage::{Served, cut_off, newest, serves};
+use crate::admin::site::places;
+use crate::store::{Event, Note, Place, Record, Report, StoreError};
+
+impl Keeper {
+    /// Takes a report, and answers with the host's assignments and its peers without a second factor.
+    pub(super) fn take_report(
+        &self,
+        host: &HostName,
+        interfaces: Vec<Interface>,
+        handshake_ages: &[HandshakeAge],
+        next_in_seconds: Option<u64>,
+        events: &[LocalEvent],
+    ) -> Result<(Vec<Assignment>, Vec<PeerRef>), String> {
+        let now = self.now();
+        let report = Report { interfaces: &interfaces, handshake_ages, next_in_seconds };
+        let told = |error: StoreError| error.to_string();
+        self.store.report(now, host, &report).map_err(told)?;
+        for event in events {
+            self.note_local(host, event).map_err(told)?;
+        }
+        self.expire();
+        self.confirm_what_stands(host, &interfaces).map_err(told)?;
+        self.assignments(host).map_err(told)
+    }
+
+    /// A deposited generation whose fingerprint stands on the interface is applied: its confirmation was lost.
+    fn confirm_what_stands(&self, host: &HostName, interfaces: &[Interface]) -> Result<(), StoreError> {
+        let observed: BTreeMap<PeerRef, Fingerprint> = interfaces
+            .iter()
+            .flat_map(|interface| interface.peers.iter().map(move |peer| (interface, peer)))
+            .filter_map(|(interface, peer)| {
+                let at = PeerRef { interface: interface.name.clone(), public_key: peer.public_key };
+                Some((at, peer.fingerprint?))
+            })
+            .collect();
+        let stands = |record: &Record| {
+            let deposited = record.deposited.as_ref()?;
+            let peer = record.place.peer();
+            (observed.get(&peer) == Some(&deposited.fingerprint))
+                .then_some(PeerGeneration { peer, generation: deposited.generation })
+        };
+        let applied: Vec<_> = self.store.records_of(host)?.iter().filter_map(stands).collect();
+        if !applied.is_empty() {
+            self.store.applied(self.now(), host, &applied)?;
+        }
+        Ok(())
+    }
+
+    /// Every peer of this host that a policy covers or once covered, and those without a second factor.
+    fn assignments(&self, host: &HostName) -> Result<(Vec<Assignment>, Vec<PeerRef>), StoreError> {
+        let now = self.now();
+        let inventory = self.store.inventory()?;
+        let policies = self.policies.borrow();
+        let mut selector = Selector::new(&policies.set);
+        let mut records: BTreeMap<Place, Record> =
+            self.store.records_of(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
+        let mut assignments = Vec::new();
+        for connection in wgmfa_core::connection::connections(&inventory) {
+            for place in places(&connection).into_iter().filter(|place| place.server_side.host == *host) {
+                let record = records.remove(&place);
+                let served = serves(&selector.select(&connection), &connection, &place);
+                if matches!(served.cover, Cover::Mfa { .. }) || record.is_some() {
+                    let cut_off = cut_off(&inventory, &connection);
+                    assignments.push(assignment(&place, &connection.name.to_string(), served, cut_off, record, now));
+                }
+            }
+        }
+        // what is no connection any more (a device was removed, a peer taken out) stays locked
+        for (place, record) in records {
+            let name = record.connection.to_string();
+            assignments.push(assignment(&place, &name, Served::nobody(), None, Some(record), now));
+        }
+        let uncovered = wgmfa_core::policy::warnings(&policies.set, &inventory).0.into_iter().filter_map(|warning| {
+            let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
+            (connection.one.host == *host).then_some(PeerRef { interface: connection.one.interface, public_key })
+        });
+        Ok((assignments, uncovered.collect()))
+    }
+
+    /// Puts new generations on disk; answers with those that are.
+    pub(super) fn take_deposits(&self, host: &HostName, deposits: &[Deposit]) -> Result<Vec<PeerGeneration>, String> {
+        let stored = self.store.deposit(self.now(), host, deposits).map_err(|error| error.to_string())?;
+        super::crash_point("deposited");
+        Ok(stored)
+    }
+
+    /// Notes which generations the server side accepts.
+    pub(super) fn take_applied(
+        &self,
+        host: &HostName,
+        applied: &[PeerGeneration],
+    ) -> Result<Vec<PeerGeneration>, String> {
+        let noted = self.store.applied(self.now(), host, applied).map_err(|error| error.to_string())?;
+        super::crash_point("applied");
+        Ok(noted)
+    }
+
+    /// Puts what happened on a host without the bastion into the audit log.
+    fn note_local(&self, host: &HostName, event: &LocalEvent) -> Result<(), StoreError> {
+        let kind = match event.event.as_str() {
+            "override" => Event::Override,
+            "stand-down" => Event::StandDown,
+            "lock" => Event::Locked,
+            "changed-outside" => Event::ChangedOutside,
+            _ => Event::Noted,
+        };
+        let reason: String = event.reason.chars().take(300).collect();
+        let mut note = Note::new(kind).host(host).reason(format!("{reason} ({} s ago)", event.seconds_ago));
+        if let Some(peer) = &event.peer {
+            note = note.place(&Place::new(host, peer));
+        }
+        self.store.note(self.now(), note)
+    }
+}
+
+fn assignment(
+    place: &Place,
+    connection: &str,
+    served: Served,
+    cut_off: Option<String>,
+    record: Option<Record>,
+    now: jiff::Timestamp,
+) -> Assignment {
+    let kept_locked = record.as_ref().and_then(|record| record.kept_locked.clone());
+    let applied_at = record.as_ref().and_then(|record| record.current.as_ref()?.applied_at);
+    let facts = Facts {
+        cover: served.cover,
+        cut_off: cut_off.or(kept_locked),
+        newest: newest(record.as_ref()),
+        applied_at,
+        rotation_ordered: record.as_ref().and_then(|record| record.rotation_ordered.clone()),
+    };
+    Assignment {
+        peer: place.peer(),
+        connection: connection.to_owned(),
+        policy: served.policy,
+        rotation_interval: served.rotation_interval,
+        highest_generation: record.map_or(0, |record| record.highest),
+        standing: standing(&facts, now),
+    }
+}

@@ -1,0 +1,70 @@
+//! What the keeper listens on: TCP for the front, Unix sockets for the PAM module and for administrators.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+};
+use nix::sys::stat::{Mode, umask};
+use tokio::net::UnixListener;
+use wgmfa_core::exit::{Exit, Failure};
+
+/// Binds a TCP socket that the front will inherit. An IPv6 address takes no IPv4 connections, so that `0.0.0.0` and
+/// `[::]` can stand side by side.
+///
+/// # Errors
+/// The address is in use, or not of this machine.
+pub fn tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let attempt = || -> nix::Result<TcpListener> {
+        let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        if address.is_ipv6() {
+            setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+        }
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+        listen(&fd, Backlog::new(128)?)?;
+        Ok(TcpListener::from(fd))
+    };
+    attempt().map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot listen on {address}: {}", error.desc())).hint(
+            "another program may use this port, or the address may not be of this machine (see listen in bastion.toml)",
+        )
+    })
+}
+
+/// Binds a Unix socket of mode 0600, in place of one that a dead keeper left behind.
+///
+/// # Errors
+/// The folder is missing or not writable.
+pub fn unix(path: &Path) -> Result<UnixListener, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("cannot listen on {}: {error}", path.display()))
+            .hint("see run-dir in bastion.toml; the path of a Unix socket has at most 107 bytes")
+    };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
+        _ => {}
+    }
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(path);
+    umask(before);
+    bound.map_err(cannot)
+}
+
+/// Makes sure that only one keeper works on a state folder.
+///
+/// # Errors
+/// Another one does.
+pub fn only_one(state_dir: &Path) -> Result<Flock<std::fs::File>, Failure> {
+    let path = state_dir.join("lock");
+    let file = std::fs::File::create(&path)
+        .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        Failure::new(Exit::Failed, format!("{}: another wgmfa-bastion serves this state-dir", path.display()))
+            .hint("stop it first; `wgmfa-bastion reload` takes new policies without a restart")
+    })
+}

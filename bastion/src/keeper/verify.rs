@@ -1,0 +1,209 @@
+//! One attempt's answers: the evidence is gathered in full each time, then `wgmfa_core::login` judges it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use wgmfa_core::code::{self, CodeVerdict, RecoveryCode};
+use wgmfa_core::guessing::{self, Attempt, Source};
+use wgmfa_core::key::SecretText;
+use wgmfa_core::login::{Answer, CodeAnswer, CodeUse, Evidence, Judgement, judge};
+use wgmfa_core::message::module::Verdict;
+use wgmfa_core::name::UserName;
+
+use super::attempt::Ours;
+use super::{Keeper, say};
+use crate::store::{Acceptance, CodeRule, Credentials, Login, LoginId, Password, PasswordVerdict, Refusal, StoreError};
+
+/// Who wants to log in, as the PAM application says.
+pub struct Claim {
+    /// The user name.
+    pub user: String,
+    /// Where from.
+    pub rhost: Option<String>,
+    /// By which PAM service.
+    pub service: String,
+}
+
+/// Which questions the module asks.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// For the password.
+    pub password: bool,
+    /// For the one-time code.
+    pub code: bool,
+}
+
+/// The answers; none where nothing was asked.
+pub struct Given {
+    /// The password.
+    pub password: Option<SecretText>,
+    /// The one-time code, or a recovery code.
+    pub code: Option<SecretText>,
+}
+
+/// Which login the module's process belongs to.
+pub enum Tie {
+    /// One of this keeper's own workers.
+    Ours(Rc<Ours>),
+    /// Another PAM application on this machine (the site's sshd, pamtester).
+    Foreign,
+}
+
+/// Decides about one attempt. A code that is accepted is used up when this returns.
+pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie) -> Verdict {
+    let login = match tie {
+        Tie::Ours(ours) => ours.login.clone().filter(|login| login.user.as_str() == claim.user),
+        Tie::Foreign => foreign(claim),
+    };
+    let from = login.as_ref().map_or_else(|| claim.rhost.clone().unwrap_or_default(), |login| login.from.clone());
+    let foreign_charge = Cell::default();
+    let charged = match tie {
+        Tie::Ours(ours) => &ours.charged,
+        Tie::Foreign => &foreign_charge,
+    };
+    let judged = match attempt(keeper, login.as_ref(), given, charged).await {
+        Ok(judged) => judged,
+        Err(error) => {
+            say(&format!("login of {}: {error}", quoted(&claim.user)));
+            return Verdict::Unavailable;
+        }
+    };
+    let accepted = match (judged, login) {
+        (Judgement::Refuse(reason), _) => Err(reason),
+        (Judgement::Accept(_), None) => Err("not a person's name".to_owned()),
+        (Judgement::Accept(used), Some(login)) => match use_up(keeper, &login, used, tie) {
+            Ok(Acceptance::Accept) => Ok(()),
+            Ok(Acceptance::Refuse(reason)) => Err(reason),
+            Err(error) => {
+                say(&format!("login of {}: {error}", quoted(&claim.user)));
+                return Verdict::Unavailable;
+            }
+        },
+    };
+    match accepted {
+        Ok(()) => Verdict::Accept,
+        Err(reason) => {
+            match tie {
+                Tie::Ours(ours) => *ours.reason.borrow_mut() = Some(reason),
+                Tie::Foreign => {
+                    let reason = format!("{reason} (PAM service {})", quoted(&claim.service));
+                    keeper.note_refusal(&claim.user, &from, &reason, charged.get());
+                }
+            }
+            Verdict::Refuse
+        }
+    }
+}
+
+/// A login that came by another PAM application.
+fn foreign(claim: &Claim) -> Option<Login> {
+    let user = claim.user.parse::<UserName>().ok()?;
+    let source = Source::from_rhost(claim.rhost.as_deref());
+    Some(Login { id: LoginId::random(), user, from: claim.rhost.clone().unwrap_or_else(|| source.to_string()), source })
+}
+
+/// Charges the attempt, gathers the evidence, and judges.
+async fn attempt(
+    keeper: &Rc<Keeper>,
+    login: Option<&Login>,
+    given: Given,
+    charged: &Cell<bool>,
+) -> Result<Judgement, StoreError> {
+    let now = keeper.now();
+    let recovery = given.code.as_ref().is_some_and(|code| code::looks_like_recovery(code.expose()));
+    let credentials = match login {
+        Some(login) => keeper.store.credentials(&login.user)?,
+        None => None,
+    };
+    let mut barred = None;
+    let mut disabled = false;
+    if let (Some(login), Some(_)) = (login, &credentials) {
+        disabled = keeper.store.person(&login.user)?.is_none_or(|person| person.disabled);
+        let (pair, person) = keeper.store.guesses(&login.user, login.source)?;
+        match guessing::attempt(&pair, &person, recovery, now) {
+            Attempt::Judge { pair, person } => {
+                keeper.store.charge(now, &login.user, login.source, &pair, &person)?;
+                charged.set(true);
+            }
+            Attempt::Refuse(refusal) => barred = Some(refusal.to_string()),
+        }
+    }
+    let code = judge_code(login, credentials.as_ref(), given.code.as_ref(), recovery, now);
+    let password = match given.password {
+        None => Answer::NotAsked,
+        Some(password) => keeper.compare_password(password, credentials.as_ref().map(|c| c.password.clone())).await,
+    };
+    Ok(judge(&Evidence { known: credentials.is_some(), disabled, barred, password, code }))
+}
+
+fn judge_code(
+    login: Option<&Login>,
+    credentials: Option<&Credentials>,
+    given: Option<&SecretText>,
+    recovery: bool,
+    now: jiff::Timestamp,
+) -> CodeAnswer {
+    let Some(given) = given else { return CodeAnswer::NotAsked };
+    let (Some(login), Some(credentials)) = (login, credentials) else { return CodeAnswer::Wrong };
+    if recovery {
+        return match RecoveryCode::parse(given.expose()) {
+            Ok(code) => recovery_answer(credentials, code::recovery_hash(&login.user, &code)),
+            Err(_) => CodeAnswer::Wrong,
+        };
+    }
+    let Some((secret, parameters)) = &credentials.code else { return CodeAnswer::Wrong };
+    match code::verify(secret, *parameters, given.expose(), now, credentials.last_step) {
+        CodeVerdict::Accept(step) => CodeAnswer::Step(step),
+        CodeVerdict::Used => CodeAnswer::Used,
+        CodeVerdict::Wrong => CodeAnswer::Wrong,
+    }
+}
+
+fn recovery_answer(credentials: &Credentials, hash: [u8; 32]) -> CodeAnswer {
+    if credentials.recovery.contains(&hash) { CodeAnswer::Recovery(hash) } else { CodeAnswer::Wrong }
+}
+
+/// Uses up the code in one transaction. A foreign login has passed with it: nothing more of it comes by here.
+fn use_up(keeper: &Keeper, login: &Login, used: CodeUse, tie: &Tie) -> Result<Acceptance, StoreError> {
+    let now = keeper.now();
+    let accepted = match used {
+        CodeUse::Step(step) => keeper.store.accept_code(now, login, step)?,
+        CodeUse::Recovery(hash) => keeper.store.use_recovery_code(now, login, &hash)?,
+        CodeUse::Nothing => Acceptance::Accept,
+    };
+    match (accepted, tie) {
+        (Acceptance::Accept, Tie::Foreign) => keeper.store.record_login(now, login, CodeRule::Foreign),
+        (accepted, _) => Ok(accepted),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let short: String = text.chars().take(64).collect();
+    format!("{short:?}")
+}
+
+impl Keeper {
+    /// Compares a password off the event loop, two at a time: each costs as much as the machine can bear.
+    async fn compare_password(&self, password: SecretText, known: Option<Password>) -> Answer {
+        let _turn = self.hashing.acquire().await;
+        let compared = tokio::task::spawn_blocking(move || {
+            let hash = match &known {
+                Some(Password::Hashed(hash)) => Some(hash),
+                _ => None,
+            };
+            crate::store::verify_password(&password, hash)
+        });
+        match compared.await {
+            Ok(PasswordVerdict::Right) => Answer::Right,
+            _ => Answer::Wrong,
+        }
+    }
+
+    /// Puts a refused login into the audit log, with its real reason.
+    pub fn note_refusal(&self, user: &str, from: &str, reason: &str, charged: bool) {
+        let refusal = Refusal { user, from, reason, charged };
+        if let Err(error) = self.store.record_refusal(self.now(), refusal) {
+            say(&format!("a refused login could not be recorded: {error}"));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The audit log: append-only, each line bound to the one before it by a hash.
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, TransactionBehavior};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::column::{self, Time};
+use super::{Event, Note, Store, StoreError, Writing, connections};
+
+/// A line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written, by the bastion's time.
+    pub time: Timestamp,
+    /// The name of the [`Event`].
+    pub event: String,
+    /// Whom it is about.
+    pub user: Option<String>,
+    /// Who did it; none: the bastion by itself.
+    pub actor: Option<String>,
+    /// Where it came from.
+    pub from: Option<String>,
+    /// The host that it is about.
+    pub host: Option<String>,
+    /// The device that it is about.
+    pub device: Option<String>,
+    /// The connection that it is about, by its name at that time.
+    pub connection: Option<String>,
+    /// The generation that it is about.
+    pub generation: Option<u64>,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// SHA-256 over the hash of the line before, a newline and this line in JSON without its hash; in hexadecimal.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hash: String,
+}
+
+/// Which lines to read. The default is all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// From this time on.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// About this person, or done by them.
+    pub user: Option<String>,
+    /// About this host.
+    pub host: Option<String>,
+    /// About this connection: any part of its name.
+    pub connection: Option<String>,
+    /// Of this event.
+    pub event: Option<Event>,
+    /// After the line with this number.
+    pub after: Option<u64>,
+    /// At most this many: the newest ones, oldest first; with `after`, the first ones.
+    pub limit: Option<u32>,
+}
+
+/// The last line: whoever keeps it elsewhere can tell later that nothing before it was changed or cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Head {
+    /// Its number; 0: the log is empty.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Verified {
+    /// Every line is as it was written; this is the last one.
+    Intact(Head),
+    /// From this line on the log is not as it was written.
+    Broken {
+        /// The number of the first line that is wrong or missing.
+        seq: u64,
+        /// What is wrong with it, in words.
+        reason: String,
+    },
+}
+
+impl Store {
+    /// Writes a line about something that changes nothing in the store.
+    pub fn note(&self, now: Timestamp, note: Note) -> Result<(), StoreError> {
+        self.write(now, |w| w.audit(note))
+    }
+
+    /// Reads lines, oldest first.
+    pub fn log(&self, filter: &Filter) -> Result<Vec<Line>, StoreError> {
+        let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+        let sql = format!(
+            "SELECT * FROM log
+             WHERE (?1 IS NULL OR time >= ?1) AND (?2 IS NULL OR time < ?2)
+               AND (?3 IS NULL OR user = ?3 OR actor = ?3) AND (?4 IS NULL OR host = ?4)
+               AND (?5 IS NULL OR instr(connection, ?5) > 0) AND (?6 IS NULL OR event = ?6)
+               AND seq > ?7
+             ORDER BY seq {order} LIMIT ?8"
+        );
+        let parameters = rusqlite::params![
+            filter.since.map(Time::from),
+            filter.until.map(Time::from),
+            filter.user,
+            filter.host,
+            filter.connection,
+            filter.event.map(Event::as_str),
+            filter.after.unwrap_or(0),
+            filter.limit.map_or(-1, i64::from),
+        ];
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut lines = statement.query_map(parameters, line)?.collect::<Result<Vec<_>, _>>()?;
+        if filter.after.is_none() {
+            lines.reverse();
+        }
+        Ok(lines)
+    }
+
+    /// The last line.
+    pub fn log_head(&self) -> Result<Head, StoreError> {
+        let sql = "SELECT log_seq, log_hash FROM meta";
+        Ok(self.connection.query_row(sql, [], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? }))?)
+    }
+
+    /// Computes every hash again. `known` are heads that were kept elsewhere: each must still be in the log.
+    pub fn verify_log(&self, known: &[Head]) -> Result<Verified, StoreError> {
+        let broken = |seq, reason: &str| Ok(Verified::Broken { seq, reason: reason.to_owned() });
+        // one transaction, so that lines which come meanwhile are seen whole or not at all
+        let _snapshot = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
+        let mut before = Head { seq: 0, hash: self.instance_id()? };
+        let recorded = self.log_head()?;
+        let mut statement = self.connection.prepare("SELECT * FROM log ORDER BY seq")?;
+        for found in statement.query_map([], line)? {
+            let Ok(found) = found else {
+                return broken(before.seq + 1, "the line cannot be read");
+            };
+            if found.seq != before.seq + 1 {
+                return broken(before.seq + 1, "the line is missing");
+            }
+            if found.hash != chained(&before.hash, &found) {
+                return broken(found.seq, "the line was changed, or stands where another stood");
+            }
+            if known.iter().any(|head| head.seq == found.seq && head.hash != found.hash) {
+                return broken(found.seq, "the log was written anew: the head kept elsewhere has another hash");
+            }
+            before = Head { seq: found.seq, hash: found.hash };
+        }
+        let furthest = known.iter().map(|head| head.seq).max().unwrap_or(0).max(recorded.seq);
+        if furthest > before.seq {
+            return broken(before.seq + 1, "the log was cut off before this line");
+        }
+        if recorded != before {
+            return broken(recorded.seq + 1, "the line was added by somebody else");
+        }
+        Ok(Verified::Intact(before))
+    }
+}
+
+impl Writing<'_> {
+    /// Adds a line to the log.
+    pub(super) fn audit(&self, note: Note) -> Result<(), StoreError> {
+        let connection = match &note.place {
+            Some(place) => Some(connections::name(self.tx, place)?.to_string()),
+            None => None,
+        };
+        let sql = "SELECT log_seq, log_hash FROM meta";
+        let (seq, before): (u64, String) =
+            self.tx.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut new = Line {
+            seq: seq + 1,
+            time: self.now.into(),
+            event: note.event.as_str().to_owned(),
+            user: note.user,
+            actor: note.actor,
+            from: note.from,
+            host: note.host,
+            device: note.device,
+            connection,
+            generation: note.generation,
+            reason: note.reason,
+            hash: String::new(),
+        };
+        new.hash = chained(&before, &new);
+        self.execute(
+            "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            rusqlite::params![
+                new.seq,
+                self.now,
+                new.event,
+                new.user,
+                new.actor,
+                new.from,
+                new.host,
+                new.device,
+                new.connection,
+                new.generation,
+                new.reason,
+                new.hash,
+            ],
+        )?;
+        self.execute("UPDATE meta SET log_seq = ?1, log_hash = ?2", (new.seq, &new.hash))?;
+        Ok(())
+    }
+}
+
+/// The hash of a line: SHA-256 over the hash of the line before (of the first: the instance's name), a newline, and the
+/// line in JSON without its hash.
+fn chained(before: &str, line: &Line) -> String {
+    let body = Line { hash: String::new(), ..line.clone() };
+    let json = serde_json::to_vec(&body).expect("a line is plain text");
+    let hash = Sha256::new().chain_update(before).chain_update("\n").chain_update(json).finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn line(row: &rusqlite::Row<'_>) -> rusqlite::Result<Line> {
+    Ok(Line {
+        seq: row.get("seq")?,
+        time: column::time(row, "time")?,
+        event: row.get("event")?,
+        user: row.get("user")?,
+        actor: row.get("actor")?,
+        from: row.get("source")?,
+        host: row.get("host")?,
+        device: row.get("device")?,
+        connection: row.get("connection")?,
+        generation: row.get("generation")?,
+        reason: row.get("reason")?,
+        hash: row.get("hash")?,
+    })
+}

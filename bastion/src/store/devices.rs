@@ -1,0 +1,148 @@
+//! Devices: people's WireGuard keys.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::name::{DeviceName, UserName};
+
+use super::column::{Text, text, time};
+use super::{Actor, Change, CutOff, Event, Note, Place, Store, StoreError, Writing, hosts};
+
+/// A device as the bastion knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Its name.
+    pub name: DeviceName,
+    /// The person who owns it.
+    pub owner: UserName,
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// Reported lost, or cut off by an administrator.
+    pub disabled: bool,
+    /// Its owner is cut off, and the device with them.
+    pub owner_disabled: bool,
+    /// When it was added.
+    pub added_at: Timestamp,
+}
+
+impl Store {
+    /// Adds a device. The same again is `Unchanged`; the same name with other values, or a public key that belongs to
+    /// another device or an interface, is refused, audited, and the first is named.
+    pub fn add_device(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        name: &DeviceName,
+        owner: &UserName,
+        public_key: &PublicKey,
+    ) -> Result<Change, StoreError> {
+        // a refusal is an answer here, so that its audit line stays
+        self.write(now, |w| {
+            if let Some(found) = find(w.tx, name)? {
+                return if found.owner == *owner && found.public_key == *public_key {
+                    Ok(Ok(Change::Unchanged))
+                } else {
+                    Err(StoreError::refused(format!("device {name} is there already, with another key or owner"))
+                        .hint(format!("`device remove {name}` first")))
+                };
+            }
+            w.must_be_free("host", name.as_str())?;
+            w.must_exist(owner)?;
+            if let Some(holder) = hosts::holder(w.tx, public_key)? {
+                let reason = format!("{public_key} belongs to {holder}");
+                w.audit(Note::new(Event::RegistrationRefused).user(owner).device(name).actor(actor).reason(&reason))?;
+                let hint = "each device has a key of its own: make one with `wg genkey`";
+                return Ok(Err(StoreError::refused(reason).hint(hint)));
+            }
+            w.execute(
+                "INSERT INTO devices (name, owner, public_key, added_at) VALUES (?1, ?2, ?3, ?4)",
+                (name.as_str(), owner.as_str(), Text(public_key), w.now),
+            )?;
+            w.registered(public_key)?;
+            w.inventory_changed()?;
+            let note = Note::new(Event::DeviceAdded).user(owner).device(name).actor(actor);
+            w.audit(note.reason(public_key.to_string()))?;
+            Ok(Ok(Change::Made))
+        })?
+    }
+
+    /// All devices, sorted by name.
+    pub fn devices(&self) -> Result<Vec<DeviceRecord>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY devices.name"))?;
+        Ok(statement.query_map([], record)?.collect::<Result<_, _>>()?)
+    }
+
+    /// One device.
+    pub fn device(&self, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
+        find(&self.connection, name)
+    }
+
+    /// Cuts a device off, or lets it in again.
+    pub fn set_device_disabled(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        name: &DeviceName,
+        disabled: bool,
+    ) -> Result<CutOff, StoreError> {
+        self.write(now, |w| {
+            let Some(device) = find(w.tx, name)? else {
+                let hint = "`device list` shows which there are";
+                return Err(StoreError::refused(format!("no such device: {name}")).hint(hint));
+            };
+            let sql = "UPDATE devices SET disabled = ?2 WHERE name = ?1 AND disabled <> ?2";
+            if w.execute(sql, (name.as_str(), disabled))? == 0 {
+                return Ok(CutOff::nothing());
+            }
+            let event = if disabled { Event::DeviceDisabled } else { Event::DeviceEnabled };
+            w.audit(Note::new(event).user(&device.owner).device(name).actor(actor))?;
+            w.inventory_changed()?;
+            let places = if disabled {
+                w.end_all(&w.places_of_key(&device.public_key)?, &format!("device {name} is disabled"))?
+            } else {
+                Vec::new()
+            };
+            Ok(CutOff { change: Change::Made, places })
+        })
+    }
+
+    /// Removes a device; an unknown name is `Unchanged`. Its connections stay locked until its key is registered again.
+    pub fn remove_device(&self, now: Timestamp, actor: Actor<'_>, name: &DeviceName) -> Result<CutOff, StoreError> {
+        self.write(now, |w| match find(w.tx, name)? {
+            Some(_) => Ok(CutOff { change: Change::Made, places: w.remove_device(actor, name)? }),
+            None => Ok(CutOff::nothing()),
+        })
+    }
+}
+
+impl Writing<'_> {
+    /// Removes a device if it exists; its places stay locked until its key is registered again.
+    pub(super) fn remove_device(&self, actor: Actor<'_>, name: &DeviceName) -> Result<Vec<Place>, StoreError> {
+        let Some(device) = find(self.tx, name)? else { return Ok(Vec::new()) };
+        let places = self.places_of_key(&device.public_key)?;
+        let places = self.keep_locked(&places, &format!("device {name} was removed"))?;
+        self.audit(Note::new(Event::DeviceRemoved).user(&device.owner).device(name).actor(actor))?;
+        self.execute("DELETE FROM devices WHERE name = ?1", [name.as_str()])?;
+        self.inventory_changed()?;
+        Ok(places)
+    }
+}
+
+const SELECT: &str = "
+    SELECT devices.*, people.disabled AS owner_disabled FROM devices JOIN people ON people.name = devices.owner";
+
+fn find(connection: &Connection, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE devices.name = ?1"))?;
+    Ok(statement.query_row([name.as_str()], record).optional()?)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
+    Ok(DeviceRecord {
+        name: text(row, "name")?,
+        owner: text(row, "owner")?,
+        public_key: text(row, "public_key")?,
+        disabled: row.get("disabled")?,
+        owner_disabled: row.get("owner_disabled")?,
+        added_at: time(row, "added_at")?,
+    })
+}

@@ -1,0 +1,253 @@
+//! Generations: deposited, applied, released, over. Their numbers only go up.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use wgmfa_core::connection::InterfaceRef;
+use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
+use wgmfa_core::message::agent::{Deposit, PeerGeneration};
+use wgmfa_core::name::HostName;
+use zeroize::Zeroizing;
+
+use super::column::{Text, Time};
+use super::places::{self, PlaceRow};
+use super::seal::{Binding, SealingKey};
+use super::{Actor, Event, Note, Place, Store, StoreError, Writing, connections, report};
+
+/// A generation whose key was wiped just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Where it was used.
+    pub place: Place,
+    /// Its number.
+    pub generation: u64,
+}
+
+/// JSON numbers are exact up to here in every program; nobody gets that far.
+const HIGHEST: u64 = 1 << 53;
+
+impl Store {
+    /// Takes new generations of a host, sealed, all in one transaction; they are on disk when this returns. Answers with
+    /// those that were stored: one is refused (and audited) if its number is not above the highest ever, if the host did
+    /// not report such a peer, if its key was used before, or if somebody is cut off there.
+    pub fn deposit(
+        &self,
+        now: Timestamp,
+        host: &HostName,
+        deposits: &[Deposit],
+    ) -> Result<Vec<PeerGeneration>, StoreError> {
+        self.write(now, |w| {
+            let interfaces = report::interfaces_of(w.tx, host)?;
+            let mut stored = Vec::new();
+            for deposit in deposits {
+                let which = &deposit.which;
+                let place = Place::new(host, &which.peer);
+                let own_key = interfaces
+                    .get(&which.peer.interface)
+                    .and_then(|(key, peers)| peers.contains(&which.peer.public_key).then_some(key));
+                match w.deposit_one(&place, own_key, deposit)? {
+                    None => stored.push(which.clone()),
+                    Some(reason) => {
+                        let note = Note::new(Event::DepositRefused).place(&place);
+                        w.audit(note.generation(which.generation.min(HIGHEST)).reason(reason))?;
+                    }
+                }
+            }
+            Ok(stored)
+        })
+    }
+
+    /// Notes which generations the server side accepts; answers with those that were noted. Only the newest deposited
+    /// one can be; older ones are over, also when a person has them. Repeating it is harmless.
+    pub fn applied(
+        &self,
+        now: Timestamp,
+        host: &HostName,
+        applied: &[PeerGeneration],
+    ) -> Result<Vec<PeerGeneration>, StoreError> {
+        self.write(now, |w| {
+            let mut noted = Vec::new();
+            for which in applied {
+                if w.applied_one(&Place::new(host, &which.peer), which.generation)? {
+                    noted.push(which.clone());
+                }
+            }
+            Ok(noted)
+        })
+    }
+
+    /// Ends every released generation whose deadline has come, and wipes its key.
+    pub fn expire(&self, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+        self.write(now, |w| {
+            let condition = "id IN (SELECT place FROM generations WHERE phase = 'released' AND deadline <= ?1)";
+            let mut ended = Vec::new();
+            for row in places::select(w.tx, condition, [w.now])? {
+                let sql = "SELECT generation FROM generations WHERE place = ?1 AND phase = 'released'";
+                let generation = w.tx.prepare_cached(sql)?.query_row([row.id], |row| row.get(0))?;
+                w.end(&row, generation, Event::Expired, "the deadline has passed")?;
+                ended.push(Ended { place: row.place, generation });
+            }
+            Ok(ended)
+        })
+    }
+
+    /// Orders a new generation: the current one is over at once, also when a person has it.
+    ///
+    /// # Errors
+    /// There never was a generation at this place.
+    pub fn order_rotation(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        place: &Place,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        self.write(now, |w| {
+            let Some(row) = places::find(w.tx, place)? else {
+                return Err(StoreError::refused("there is no key of this connection yet"));
+            };
+            w.execute("UPDATE places SET ordered = ?2 WHERE id = ?1", (row.id, reason))?;
+            w.audit(Note::new(Event::RotationOrdered).place(place).actor(actor).reason(reason))?;
+            w.end_accepted(&row, Event::Ended, "a rotation was ordered")
+        })
+    }
+
+    /// The key of a generation that is applied, or released and before its deadline.
+    ///
+    /// # Errors
+    /// It is in another state, or does not unseal.
+    pub fn unseal(&self, now: Timestamp, place: &Place, generation: u64) -> Result<PresharedKey, StoreError> {
+        let now = self.now(now);
+        let live = match places::find(&self.connection, place)? {
+            Some(row) => sealed(&self.connection, &row, generation, now.into())?,
+            None => None,
+        };
+        let Some(sealed) = live else {
+            return Err(StoreError::refused(format!("generation {generation} is not one that may be looked at")));
+        };
+        open(&self.sealing, place, generation, &sealed)
+    }
+}
+
+/// The sealed key of a generation that the server side accepts now.
+fn sealed(connection: &Connection, row: &PlaceRow, generation: u64, now: Time) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT sealed FROM generations WHERE place = ?1 AND generation = ?2
+                   AND (phase = 'applied' OR (phase = 'released' AND deadline > ?3))";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row((row.id, generation, now), |row| row.get(0)).optional()?)
+}
+
+/// Unseals the key of a generation, which opens only in its place and under its number.
+pub(super) fn open(
+    sealing: &SealingKey,
+    place: &Place,
+    generation: u64,
+    sealed: &[u8],
+) -> Result<PresharedKey, StoreError> {
+    let row = row_name(place);
+    let secret = sealing.unseal(Binding { table: "generations", row: &row, generation }, sealed)?;
+    let bytes = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new);
+    bytes
+        .ok()
+        .and_then(|bytes| PresharedKey::from_bytes(*bytes).ok())
+        .ok_or_else(|| StoreError::Broken(format!("the sealed record of {row}, {generation} is no key")))
+}
+
+fn row_name(place: &Place) -> String {
+    format!("{}:{}", place.server_side, place.public_key)
+}
+
+impl Writing<'_> {
+    /// Stores a deposit, or answers why not.
+    fn deposit_one(
+        &self,
+        place: &Place,
+        own_key: Option<&PublicKey>,
+        deposit: &Deposit,
+    ) -> Result<Option<String>, StoreError> {
+        let generation = deposit.which.generation;
+        let Some(own_key) = own_key else {
+            return Ok(Some("the host has not reported such a peer".to_owned()));
+        };
+        if let Some(reason) = connections::cut_off(self.tx, place)? {
+            return Ok(Some(reason));
+        }
+        let found = places::find(self.tx, place)?;
+        let highest = found.as_ref().map_or(0, |row| row.highest);
+        if generation <= highest || generation > HIGHEST {
+            return Ok(Some(format!("generation {highest} was there already")));
+        }
+        let fingerprint = deposit.preshared_key.fingerprint(own_key, &place.public_key);
+        let id = if let Some(row) = found {
+            if self.used_before(&row, &fingerprint)? {
+                return Ok(Some("this key was used before".to_owned()));
+            }
+            let waiting = "SELECT generation FROM generations WHERE place = ?1 AND phase = 'deposited'";
+            if let Some(older) = self.tx.prepare_cached(waiting)?.query_row([row.id], |row| row.get(0)).optional()? {
+                self.end(&row, older, Event::Ended, "a newer one was deposited")?;
+            }
+            let sql = "UPDATE places SET highest = ?2, public_key = ?3 WHERE id = ?1";
+            self.execute(sql, (row.id, generation, Text(own_key)))?;
+            row.id
+        } else {
+            let sql = "INSERT INTO places (host, interface, peer, public_key, highest) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let InterfaceRef { host, interface } = &place.server_side;
+            let peer = Text(place.public_key);
+            self.execute(sql, (host.as_str(), interface.as_str(), peer, Text(own_key), generation))?;
+            self.tx.last_insert_rowid()
+        };
+        let binding = Binding { table: "generations", row: &row_name(place), generation };
+        let sealed = self.sealing.seal(binding, deposit.preshared_key.expose_bytes());
+        self.execute(
+            "INSERT INTO generations (place, generation, phase, sealed, fingerprint, deposited_at)
+             VALUES (?1, ?2, 'deposited', ?3, ?4, ?5)",
+            (id, generation, sealed, Text(fingerprint), self.now),
+        )?;
+        self.audit(Note::new(Event::Deposited).place(place).generation(generation))?;
+        Ok(None)
+    }
+
+    fn used_before(&self, row: &PlaceRow, fingerprint: &Fingerprint) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM generations WHERE place = ?1 AND fingerprint = ?2";
+        Ok(self.tx.prepare_cached(sql)?.exists((row.id, Text(fingerprint)))?)
+    }
+
+    /// Notes that the server side accepts a generation; answers whether it can be so.
+    fn applied_one(&self, place: &Place, generation: u64) -> Result<bool, StoreError> {
+        let Some(row) = places::find(self.tx, place)? else { return Ok(false) };
+        let sql = "SELECT phase FROM generations WHERE place = ?1 AND generation = ?2";
+        let phase =
+            self.tx.prepare_cached(sql)?.query_row((row.id, generation), |row| row.get::<_, String>(0)).optional()?;
+        match phase.as_deref() {
+            Some("applied" | "released") => return Ok(true),
+            Some("deposited") => {}
+            _ => return Ok(false),
+        }
+        self.end_accepted(&row, Event::Ended, &format!("generation {generation} has taken its place"))?;
+        self.execute(
+            "UPDATE generations SET phase = 'applied', applied_at = ?3 WHERE place = ?1 AND generation = ?2",
+            (row.id, generation, self.now),
+        )?;
+        // the one before stays, so that people see how the last session ended
+        self.execute(
+            "DELETE FROM generations WHERE place = ?1 AND generation < (
+                 SELECT max(generation) FROM generations WHERE place = ?1 AND generation < ?2)",
+            (row.id, generation),
+        )?;
+        self.execute("UPDATE places SET ordered = NULL WHERE id = ?1", [row.id])?;
+        // the peer was removed and added again: only a handshake from now on proves that the ends match
+        let InterfaceRef { host, interface } = &place.server_side;
+        let sql = "DELETE FROM handshakes WHERE host = ?1 AND interface = ?2 AND peer = ?3";
+        self.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key)))?;
+        self.audit(Note::new(Event::Applied).place(place).generation(generation))?;
+        Ok(true)
+    }
+
+    /// Ends the generation that the server side accepts, if there is one.
+    fn end_accepted(&self, row: &PlaceRow, event: Event, reason: &str) -> Result<(), StoreError> {
+        let sql = "SELECT generation FROM generations WHERE place = ?1 AND phase IN ('applied', 'released')";
+        match self.tx.prepare_cached(sql)?.query_row([row.id], |row| row.get(0)).optional()? {
+            Some(generation) => self.end(row, generation, event, reason),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The bastion's memory: people, hosts, devices, generations, logins and the audit log, in one SQLite file.
+//!
+//! Every change is one transaction that also writes its audit lines and records the time; a change that cannot be
+//! written whole leaves nothing behind. No method waits for anything but the disk, so a caller on one thread that reads
+//! and then writes without awaiting in between sees nothing change underneath.
+
+mod attempts;
+mod audit;
+mod column;
+mod connections;
+mod credentials;
+mod devices;
+mod error;
+mod event;
+mod generations;
+mod hosts;
+mod inventory;
+mod location;
+mod logins;
+mod meta;
+mod password;
+mod people;
+mod places;
+mod policies;
+mod record;
+mod release;
+mod report;
+mod schema;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+pub use attempts::Refusal;
+pub use audit::{Filter, Head, Line, Verified};
+pub use credentials::{Credentials, Password, PasswordKind};
+pub use devices::DeviceRecord;
+pub use error::StoreError;
+pub use event::{Event, Note};
+pub use generations::Ended;
+pub use hosts::{HostRecord, PendingKey};
+pub use logins::{Acceptance, CodeRule, Login, LoginId};
+pub use password::{PasswordHash, PasswordVerdict, hash_password, verify_password};
+pub use people::{NewPerson, Person};
+pub use record::{Generation, Place, Record};
+pub use release::{Granted, ReleaseOutcome, Wanted};
+pub use report::{Report, ReportRefusal, Reported};
+pub use seal::SealingKey;
+
+use std::cell::Cell;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use wgmfa_core::exit::{Exit, Failure};
+
+use column::Time;
+
+/// The name of the database file in the state folder.
+pub const FILE_NAME: &str = "wgmfa.db";
+
+/// The bastion's memory, opened. All methods take `now`; a `now` below the last recorded time counts as that time.
+pub struct Store {
+    connection: Connection,
+    sealing: SealingKey,
+    /// The last recorded time, as this connection knows it.
+    last_time: Cell<Time>,
+}
+
+/// Who makes a change: goes into its audit line.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor<'a> {
+    /// `root`, or the administrator's or person's name; none: the bastion by itself.
+    pub name: Option<&'a str>,
+    /// Where the words came from; none: from the bastion itself.
+    pub from: Option<&'a str>,
+}
+
+impl Actor<'static> {
+    /// The bastion by itself.
+    pub const BASTION: Self = Self { name: None, from: None };
+    /// Root on the bastion.
+    pub const ROOT: Self = Self { name: Some("root"), from: None };
+}
+
+/// Whether a change that may be repeated did anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Made,
+    /// All was so already.
+    Unchanged,
+}
+
+/// A change that cuts people, hosts or devices off (or lets them in again).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct CutOff {
+    /// Whether anything changed.
+    pub change: Change,
+    /// The peers that are to be locked on their hosts at once. Their keys are wiped here already.
+    pub places: Vec<Place>,
+}
+
+impl CutOff {
+    fn nothing() -> Self {
+        Self { change: Change::Unchanged, places: Vec::new() }
+    }
+}
+
+impl Store {
+    /// Opens the store in a state folder, making folder and file if they are missing, and brings an older one forward.
+    ///
+    /// # Errors
+    /// The folder or file is a symbolic link, belongs to somebody else or can be reached by others; the file is no
+    /// store, is from a newer program, or was sealed with another key.
+    pub fn open(state_folder: &Path, sealing: SealingKey) -> Result<Self, Failure> {
+        let path = location::prepare(state_folder, FILE_NAME)?;
+        let shown = path.display().to_string();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|error| Failure::new(Exit::Failed, format!("{shown}: {error}")))?;
+        let unusable = |error: StoreError| Failure::new(Exit::Failed, format!("{shown}: {error}"));
+        schema::configure(&connection).map_err(unusable)?;
+        schema::bring_forward(&connection, &shown, |tx| meta::begin(tx, &sealing))?;
+        meta::check_sealing(&connection, &sealing, &shown)?;
+        let last_time = Cell::new(meta::last_time(&connection).map_err(unusable)?);
+        Ok(Self { connection, sealing, last_time })
+    }
+
+    /// The bastion's time: the system's, but never below the last recorded one. Whole milliseconds.
+    pub fn now(&self, system: Timestamp) -> Timestamp {
+        Time::from(system).max(self.last_time.get()).into()
+    }
+
+    /// Random text by which this bastion's memory is told from another's, made with the store.
+    pub fn instance_id(&self) -> Result<String, StoreError> {
+        Ok(self.connection.query_row("SELECT instance FROM meta", [], |row| row.get(0))?)
+    }
+
+    /// Runs `change` in one transaction that records the time; on an error nothing of it stays.
+    fn write<T>(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Writing<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let now = meta::record_time(&tx, Time::from(now))?;
+        let answer = change(&Writing { tx: &tx, sealing: &self.sealing, now })?;
+        tx.commit()?;
+        self.last_time.set(now);
+        Ok(answer)
+    }
+}
+
+/// A transaction in progress.
+struct Writing<'a> {
+    tx: &'a Connection,
+    sealing: &'a SealingKey,
+    /// The bastion's time of this transaction.
+    now: Time,
+}
+
+impl Writing<'_> {
+    /// Runs one statement and answers with the number of rows that it changed.
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StoreError> {
+        Ok(self.tx.prepare_cached(sql)?.execute(parameters)?)
+    }
+
+    /// The inventory is not what it was ([`Store::revision`]); hosts whose reports were refused in part are heard anew.
+    fn inventory_changed(&self) -> Result<(), StoreError> {
+        self.execute("UPDATE meta SET revision = revision + 1", [])?;
+        self.execute("UPDATE hosts SET report_digest = NULL WHERE refused <> '[]'", [])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Places found by who stands at them, and what happens to all of them at once.
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use wgmfa_core::connection::InterfaceRef;
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::name::{HostName, InterfaceName, UserName};
+
+use super::column::{Text, text};
+use super::{Event, Note, Place, StoreError, Writing};
+
+/// A row of `places`.
+#[derive(Debug, Clone)]
+pub(super) struct PlaceRow {
+    pub id: i64,
+    pub place: Place,
+    /// The interface's own public key, at the last deposit.
+    pub public_key: PublicKey,
+    pub highest: u64,
+    pub ordered: Option<String>,
+    pub kept_locked: Option<String>,
+}
+
+/// The places that fulfil a condition, sorted.
+pub(super) fn select(
+    connection: &Connection,
+    condition: &str,
+    parameters: impl Params,
+) -> Result<Vec<PlaceRow>, StoreError> {
+    let sql = format!("SELECT * FROM places WHERE {condition} ORDER BY host, interface, peer");
+    let mut statement = connection.prepare_cached(&sql)?;
+    Ok(statement.query_map(parameters, place_row)?.collect::<Result<_, _>>()?)
+}
+
+/// The row of one place.
+pub(super) fn find(connection: &Connection, place: &Place) -> Result<Option<PlaceRow>, StoreError> {
+    let sql = "SELECT * FROM places WHERE host = ?1 AND interface = ?2 AND peer = ?3";
+    let InterfaceRef { host, interface } = &place.server_side;
+    let parameters = (host.as_str(), interface.as_str(), Text(place.public_key));
+    Ok(connection.prepare_cached(sql)?.query_row(parameters, place_row).optional()?)
+}
+
+fn place_row(row: &Row<'_>) -> rusqlite::Result<PlaceRow> {
+    let server_side = InterfaceRef { host: text(row, "host")?, interface: text(row, "interface")? };
+    Ok(PlaceRow {
+        id: row.get("id")?,
+        place: Place { server_side, public_key: text(row, "peer")? },
+        public_key: text(row, "public_key")?,
+        highest: row.get("highest")?,
+        ordered: row.get("ordered")?,
+        kept_locked: row.get("kept_locked")?,
+    })
+}
+
+impl Writing<'_> {
+    /// Where a public key is the peer.
+    pub(super) fn places_of_key(&self, key: &PublicKey) -> Result<Vec<PlaceRow>, StoreError> {
+        select(self.tx, "peer = ?1", [Text(key)])
+    }
+
+    /// Where a host is the server side, or one of its interfaces is the peer.
+    pub(super) fn places_of_host(&self, host: &HostName) -> Result<Vec<PlaceRow>, StoreError> {
+        let condition = "host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE host = ?1)";
+        select(self.tx, condition, [host.as_str()])
+    }
+
+    /// Where an interface is the server side.
+    pub(super) fn places_of_interface(
+        &self,
+        host: &HostName,
+        interface: &InterfaceName,
+    ) -> Result<Vec<PlaceRow>, StoreError> {
+        select(self.tx, "host = ?1 AND interface = ?2", (host.as_str(), interface.as_str()))
+    }
+
+    /// Where a person's devices or hosts take part.
+    pub(super) fn places_of_person(&self, person: &UserName) -> Result<Vec<PlaceRow>, StoreError> {
+        let condition = "
+            host IN (SELECT name FROM hosts WHERE owner = ?1)
+            OR peer IN (SELECT public_key FROM devices WHERE owner = ?1
+                UNION ALL SELECT interfaces.public_key FROM interfaces JOIN hosts ON hosts.name = interfaces.host
+                    WHERE hosts.owner = ?1)";
+        select(self.tx, condition, [person.as_str()])
+    }
+
+    /// Ends every generation at these places, and answers with the places.
+    pub(super) fn end_all(&self, rows: &[PlaceRow], reason: &str) -> Result<Vec<Place>, StoreError> {
+        for row in rows {
+            let sql = "SELECT generation FROM generations WHERE place = ?1 AND phase <> 'ended'";
+            let mut statement = self.tx.prepare_cached(sql)?;
+            let live = statement.query_map([row.id], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
+            for generation in live {
+                self.end(row, generation, Event::Ended, reason)?;
+            }
+        }
+        Ok(rows.iter().map(|row| row.place.clone()).collect())
+    }
+
+    /// The same, and nobody may come in there again until what was removed is registered anew.
+    pub(super) fn keep_locked(&self, rows: &[PlaceRow], reason: &str) -> Result<Vec<Place>, StoreError> {
+        for row in rows {
+            self.execute("UPDATE places SET kept_locked = ?2 WHERE id = ?1", (row.id, reason))?;
+        }
+        self.end_all(rows, reason)
+    }
+
+    /// A public key is registered (again): what was kept locked because it had gone is free.
+    pub(super) fn registered(&self, key: &PublicKey) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE places SET kept_locked = NULL WHERE peer = ?1 AND kept_locked <> 'host ' || host || ' was removed'";
+        self.execute(sql, [Text(key)]).map(drop)
+    }
+
+    /// Ends a generation: its key is wiped. One that was never applied leaves no row.
+    pub(super) fn end(&self, row: &PlaceRow, generation: u64, event: Event, reason: &str) -> Result<(), StoreError> {
+        let gone = "DELETE FROM generations WHERE place = ?1 AND generation = ?2 AND phase = 'deposited'";
+        let ended =
+            "UPDATE generations SET phase = 'ended', sealed = NULL, deadline = min(deadline, ?3), ended_at = ?3,
+                         ended_because = ?4
+                     WHERE place = ?1 AND generation = ?2 AND phase IN ('applied', 'released')";
+        let changed =
+            self.execute(gone, (row.id, generation))? + self.execute(ended, (row.id, generation, self.now, reason))?;
+        if changed == 0 {
+            return Ok(());
+        }
+        self.audit(Note::new(event).place(&row.place).generation(generation).reason(reason))
+    }
+}

@@ -1,0 +1,161 @@
+//! What the store knows about the generations of one peer of a server side.
+
+use jiff::Timestamp;
+use rusqlite::Row;
+use wgmfa_core::connection::{ConnectionName, InterfaceRef};
+use wgmfa_core::key::{Fingerprint, PublicKey};
+use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::name::{HostName, UserName};
+use wgmfa_core::release::{Newest, Phase};
+
+use super::column::{text, text_or_none, time, time_or_none};
+use super::places::{self, PlaceRow};
+use super::{Store, StoreError, connections};
+
+/// Where a generation is used: a peer of an interface of a host, the server side of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The interface whose key is changed.
+    pub server_side: InterfaceRef,
+    /// The peer on it.
+    pub public_key: PublicKey,
+}
+
+impl Place {
+    /// A peer as an agent names it.
+    pub fn new(host: &HostName, peer: &PeerRef) -> Self {
+        let server_side = InterfaceRef { host: host.clone(), interface: peer.interface.clone() };
+        Self { server_side, public_key: peer.public_key }
+    }
+
+    /// The peer as its agent names it.
+    pub fn peer(&self) -> PeerRef {
+        PeerRef { interface: self.server_side.interface.clone(), public_key: self.public_key }
+    }
+}
+
+/// One generation of one place, without its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number.
+    pub generation: u64,
+    /// What stands for the key.
+    pub fingerprint: Fingerprint,
+    /// Where it stands, by what is recorded: a deadline that has passed still reads `Released` until [`Store::expire`].
+    pub phase: Phase,
+    /// When it was put on disk.
+    pub deposited_at: Timestamp,
+    /// When the server side confirmed it.
+    pub applied_at: Option<Timestamp>,
+    /// When it was first released.
+    pub released_at: Option<Timestamp>,
+    /// When it was last released: the same, or the last renewal.
+    pub renewed_at: Option<Timestamp>,
+    /// To whom.
+    pub released_to: Option<UserName>,
+    /// For which device, or which host of theirs.
+    pub released_for: Option<String>,
+    /// To where.
+    pub released_from: Option<String>,
+    /// When it stops being accepted.
+    pub deadline: Option<Timestamp>,
+    /// When it was over, and its key wiped.
+    pub ended_at: Option<Timestamp>,
+    /// Why it was over.
+    pub ended_because: Option<String>,
+}
+
+/// Everything about the generations of one place. It exists as soon as there was ever a deposit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where.
+    pub place: Place,
+    /// The connection's name, by what is registered now.
+    pub connection: ConnectionName,
+    /// The highest generation that was ever deposited.
+    pub highest: u64,
+    /// The newest generation that the server side has confirmed; it may be over.
+    pub current: Option<Generation>,
+    /// The one before it; its key is wiped.
+    pub previous: Option<Generation>,
+    /// A newer one that is deposited and not confirmed.
+    pub deposited: Option<Generation>,
+    /// Why a new generation was ordered; until the next one is applied.
+    pub rotation_ordered: Option<String>,
+    /// Why nobody may come in here until what was removed is registered again.
+    pub kept_locked: Option<String>,
+}
+
+impl Record {
+    /// The newest generation of all, confirmed or not.
+    pub fn newest(&self) -> Option<Newest> {
+        let newest = self.deposited.as_ref().or(self.current.as_ref())?;
+        Some(Newest { generation: newest.generation, phase: newest.phase })
+    }
+}
+
+impl Store {
+    /// What is known about one place.
+    pub fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
+        places::find(&self.connection, place)?.map(|row| self.complete(row)).transpose()
+    }
+
+    /// What is known about every place of a host: each peer of it that ever had a generation.
+    pub fn records_of(&self, host: &HostName) -> Result<Vec<Record>, StoreError> {
+        self.complete_all(places::select(&self.connection, "host = ?1", [host.as_str()])?)
+    }
+
+    /// What is known about every place, sorted.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.complete_all(places::select(&self.connection, "TRUE", [])?)
+    }
+
+    fn complete_all(&self, rows: Vec<PlaceRow>) -> Result<Vec<Record>, StoreError> {
+        rows.into_iter().map(|row| self.complete(row)).collect()
+    }
+
+    fn complete(&self, row: PlaceRow) -> Result<Record, StoreError> {
+        let sql = "SELECT * FROM generations WHERE place = ?1 ORDER BY generation DESC";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_map([row.id], generation)?.collect::<Result<Vec<_>, _>>()?;
+        let (deposited, confirmed): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|generation| generation.phase == Phase::Deposited);
+        let mut confirmed = confirmed.into_iter();
+        Ok(Record {
+            connection: connections::name(&self.connection, &row.place)?,
+            place: row.place,
+            highest: row.highest,
+            current: confirmed.next(),
+            previous: confirmed.next(),
+            deposited: deposited.into_iter().next(),
+            rotation_ordered: row.ordered,
+            kept_locked: row.kept_locked,
+        })
+    }
+}
+
+/// One row of `generations`, without its key.
+pub(super) fn generation(row: &Row<'_>) -> rusqlite::Result<Generation> {
+    let deadline = time_or_none(row, "deadline")?;
+    let phase = match (row.get::<_, String>("phase")?.as_str(), deadline) {
+        ("deposited", _) => Phase::Deposited,
+        ("applied", _) => Phase::Applied,
+        ("released", Some(deadline)) => Phase::Released { deadline },
+        _ => Phase::Expired,
+    };
+    Ok(Generation {
+        generation: row.get("generation")?,
+        fingerprint: text(row, "fingerprint")?,
+        phase,
+        deposited_at: time(row, "deposited_at")?,
+        applied_at: time_or_none(row, "applied_at")?,
+        released_at: time_or_none(row, "released_at")?,
+        renewed_at: time_or_none(row, "renewed_at")?,
+        released_to: text_or_none(row, "released_to")?,
+        released_for: row.get("released_for")?,
+        released_from: row.get("released_from")?,
+        deadline,
+        ended_at: time_or_none(row, "ended_at")?,
+        ended_because: row.get("ended_because")?,
+    })
+}

@@ -1,0 +1,180 @@
+//! Releases: one login, one device, one transaction.
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+use wgmfa_core::connection::ConnectionName;
+use wgmfa_core::key::{PresharedKey, PublicKey};
+use wgmfa_core::release::RELEASE_WINDOW_SECONDS;
+
+use super::column::{Time, text};
+use super::{Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places};
+
+/// A generation that is to be released, as `wgmfa_core::release` decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where.
+    pub place: Place,
+    /// Its number.
+    pub generation: u64,
+    /// Until when. A renewal never brings a deadline forward.
+    pub deadline: Timestamp,
+}
+
+/// A generation that is released: its audit line is on disk.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// Where.
+    pub place: Place,
+    /// The connection's name.
+    pub connection: ConnectionName,
+    /// Its number.
+    pub generation: u64,
+    /// Until when.
+    pub deadline: Timestamp,
+    /// A session was running, and is prolonged.
+    pub renewal: bool,
+    /// The key.
+    pub preshared_key: PresharedKey,
+}
+
+/// What became of a release.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ReleaseOutcome {
+    /// These keys may be handed out.
+    pub granted: Vec<Granted>,
+    /// These may not, and why, in words for the person.
+    pub refused: Vec<(Place, String)>,
+}
+
+impl Store {
+    /// Releases generations to a login for one device (or one host that the person owns), in one transaction with its
+    /// audit lines. The login must have passed ([`Store::record_login`]), be at most 60 s old, and not have released
+    /// before; it is used up when anything is granted. Each generation must be the newest, applied or still released,
+    /// belong to that device, and the device to that person.
+    ///
+    /// # Errors
+    /// The login may not release, the device is not this person's or is cut off, or nothing could be recorded.
+    pub fn release(
+        &self,
+        now: Timestamp,
+        login: &Login,
+        device: &str,
+        wanted: &[Wanted],
+    ) -> Result<ReleaseOutcome, StoreError> {
+        self.write(now, |w| {
+            w.may_release(login)?;
+            let keys = w.keys_of(login, device)?;
+            let mut outcome = ReleaseOutcome::default();
+            for wanted in wanted {
+                let note = Note::new(Event::ReleaseRefused).place(&wanted.place).generation(wanted.generation);
+                let note = note.user(&login.user).device(device).from(Some(&login.from));
+                match w.release_one(login, device, &keys, wanted)? {
+                    Ok(granted) => {
+                        let event = if granted.renewal { Event::Renewed } else { Event::Released };
+                        w.audit(Note { event, ..note }.reason(format!("until {:.0}", granted.deadline)))?;
+                        outcome.granted.push(granted);
+                    }
+                    Err(reason) => {
+                        w.audit(note.reason(&reason))?;
+                        outcome.refused.push((wanted.place.clone(), reason));
+                    }
+                }
+            }
+            if !outcome.granted.is_empty() {
+                w.execute("UPDATE logins SET released_at = ?2 WHERE id = ?1", (login.id.to_string(), w.now))?;
+            }
+            Ok(outcome)
+        })
+    }
+}
+
+impl Writing<'_> {
+    /// One login, one release, soon.
+    fn may_release(&self, login: &Login) -> Result<(), StoreError> {
+        let sql = "SELECT released_at IS NOT NULL AS released, coalesce(code_at, passed_at) AS since
+                   FROM logins JOIN people ON people.name = person
+                   WHERE id = ?1 AND person = ?2 AND passed_at IS NOT NULL AND NOT disabled";
+        let found = self.tx.prepare_cached(sql)?.query_row((login.id.to_string(), login.user.as_str()), |row| {
+            Ok((row.get::<_, bool>("released")?, row.get::<_, Time>("since")?))
+        });
+        let refuse = |reason: &str| Err(StoreError::refused(reason).hint("log in again"));
+        match found.optional()? {
+            None => refuse("this login has not passed"),
+            Some((true, _)) => refuse("this login has already had its keys"),
+            Some((_, since)) if self.now.0 - since.0 > RELEASE_WINDOW_SECONDS * 1000 => {
+                refuse("this login is more than 60 s old")
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The public keys of a device or host, which must be this person's and not cut off.
+    fn keys_of(&self, login: &Login, device: &str) -> Result<Vec<PublicKey>, StoreError> {
+        let sql = "SELECT public_key FROM devices WHERE name = ?1 AND owner = ?2 AND NOT disabled
+                   UNION ALL
+                   SELECT interfaces.public_key FROM interfaces JOIN hosts ON hosts.name = interfaces.host
+                       WHERE hosts.name = ?1 AND owner = ?2 AND NOT disabled";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let keys = statement
+            .query_map((device, login.user.as_str()), |row| text(row, "public_key"))?
+            .collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err(StoreError::refused(format!("{device} is no device of {}, or is disabled", login.user)));
+        }
+        Ok(keys)
+    }
+
+    /// Releases one generation, or answers why not.
+    fn release_one(
+        &self,
+        login: &Login,
+        device: &str,
+        keys: &[PublicKey],
+        wanted: &Wanted,
+    ) -> Result<Result<Granted, String>, StoreError> {
+        let Wanted { place, generation, deadline } = wanted;
+        let refuse = |reason: &str| Ok(Err(reason.to_owned()));
+        if !keys.contains(&place.public_key) {
+            return refuse("it belongs to another device");
+        }
+        if let Some(reason) = connections::cut_off(self.tx, place)? {
+            return Ok(Err(reason));
+        }
+        let row = places::find(self.tx, place)?;
+        let Some(row) = row.filter(|row| row.highest == *generation) else {
+            return refuse("there is a newer key, or none");
+        };
+        let sql = "SELECT sealed, released_at IS NOT NULL AS renewal FROM generations
+                   WHERE place = ?1 AND generation = ?2
+                       AND (phase = 'applied' OR (phase = 'released' AND deadline > ?3))";
+        let found = self.tx.prepare_cached(sql)?.query_row((row.id, generation, self.now), |row| {
+            Ok((row.get::<_, Vec<u8>>("sealed")?, row.get::<_, bool>("renewal")?))
+        });
+        let Some((sealed, renewal)) = found.optional()? else {
+            return refuse("the server does not accept it yet, or not any more");
+        };
+        let Ok(preshared_key) = generations::open(self.sealing, place, *generation, &sealed) else {
+            return refuse("its key cannot be unsealed");
+        };
+        if Time::from(*deadline) <= self.now {
+            return refuse("its deadline has passed");
+        }
+        let sql = "UPDATE generations SET phase = 'released', released_at = coalesce(released_at, ?3), renewed_at = ?3,
+                       released_to = ?4, released_for = ?5, released_from = ?6,
+                       deadline = max(coalesce(deadline, ?7), ?7)
+                   WHERE place = ?1 AND generation = ?2 RETURNING deadline";
+        let deadline: Time = self.tx.prepare_cached(sql)?.query_row(
+            (row.id, generation, self.now, login.user.as_str(), device, &login.from, Time::from(*deadline)),
+            |row| row.get(0),
+        )?;
+        Ok(Ok(Granted {
+            place: place.clone(),
+            connection: connections::name(self.tx, place)?,
+            generation: *generation,
+            deadline: deadline.into(),
+            renewal,
+            preshared_key,
+        }))
+    }
+}

@@ -1,0 +1,236 @@
+//! What a host reports about its interfaces.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wgmfa_core::inventory::{Interface, Peer};
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::message::agent::HandshakeAge;
+use wgmfa_core::name::{HostName, InterfaceName};
+
+use super::column::{Json, Text, Time, text};
+use super::{Event, Note, Store, StoreError, Writing, connections, hosts};
+
+/// What a host reports, as it stands in its message.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// All interfaces that the agent looks after.
+    pub interfaces: &'a [Interface],
+    /// For each peer that ever shook hands: how many seconds ago.
+    pub handshake_ages: &'a [HandshakeAge],
+    /// When the agent comes next, in seconds; none: it stays, or does not know.
+    pub next_in_seconds: Option<u64>,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// Interfaces or peers differ from the last report.
+    pub changed: bool,
+    /// What was refused; the rest is stored.
+    pub refused: Vec<ReportRefusal>,
+}
+
+/// An interface that was not taken over from a report. What was known of it stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportRefusal {
+    /// The interface.
+    pub interface: InterfaceName,
+    /// Why, in words; names who has the key.
+    pub reason: String,
+}
+
+impl fmt::Display for ReportRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.interface, self.reason)
+    }
+}
+
+/// A handshake counts as a new one only if it is so much later, in milliseconds: ages are whole seconds and take time
+/// to arrive. WireGuard shakes hands at most every 5 s (REKEY_TIMEOUT).
+const HANDSHAKES_APART: i64 = 3_000;
+
+impl Store {
+    /// Replaces what is known of a host's interfaces, when it differs from the last report, and notes that the host was
+    /// heard. A refusal is audited once, not with each report.
+    ///
+    /// # Errors
+    /// The host is unknown or cut off, or the disk fails.
+    pub fn report(&self, now: Timestamp, host: &HostName, report: &Report<'_>) -> Result<Reported, StoreError> {
+        let interfaces: Vec<Interface> = report.interfaces.iter().map(as_reported).collect();
+        let json = serde_json::to_vec(&interfaces).expect("a report is plain text and numbers");
+        let digest = Sha256::digest(&json);
+        self.write(now, |w| {
+            let known = w.must_exist_host(host)?;
+            if known.disabled || known.owner_disabled {
+                return Err(StoreError::refused(format!("host {host} is disabled")));
+            }
+            let next_round = report.next_in_seconds.map(|seconds| {
+                Time(w.now.0.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)))
+            });
+            let sql = "UPDATE hosts SET last_seen = ?2, next_round = ?3 WHERE name = ?1";
+            w.execute(sql, (host.as_str(), w.now, next_round))?;
+            let sql = "SELECT report_digest IS ?2 FROM hosts WHERE name = ?1";
+            let same = w.tx.prepare_cached(sql)?.query_row((host.as_str(), &digest[..]), |row| row.get(0))?;
+            let refused = if same { known.refused } else { w.replace_report(host, &interfaces, &known.refused)? };
+            if !same {
+                w.inventory_changed()?;
+                let sql = "UPDATE hosts SET report_digest = ?2, refused = ?3 WHERE name = ?1";
+                w.execute(sql, (host.as_str(), &digest[..], Json(&refused)))?;
+            }
+            w.note_handshakes(host, &interfaces, report.handshake_ages, !same)?;
+            Ok(Reported { changed: !same, refused })
+        })
+    }
+}
+
+/// The interfaces of a host that are present, each with its own public key and those of its peers.
+pub(super) fn interfaces_of(
+    connection: &Connection,
+    host: &HostName,
+) -> Result<BTreeMap<InterfaceName, (PublicKey, BTreeSet<PublicKey>)>, StoreError> {
+    let sql = "SELECT name, public_key, peers FROM interfaces WHERE host = ?1 AND present";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map([host.as_str()], |row| {
+        let Json(peers) = row.get::<_, Json<Vec<Peer>>>("peers")?;
+        let peers = peers.into_iter().map(|peer| peer.public_key).collect();
+        Ok((text(row, "name")?, (text(row, "public_key")?, peers)))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// An interface as its host knows it: what only the bastion can say is left out, and the order of peers is always one.
+fn as_reported(interface: &Interface) -> Interface {
+    let mut interface = interface.clone();
+    interface.peers.sort_by_key(|peer| peer.public_key);
+    for peer in &mut interface.peers {
+        (peer.latest_handshake, peer.generation) = (None, None);
+        (peer.rotated_at, peer.released_at, peer.deadline) = (None, None, None);
+    }
+    interface
+}
+
+/// What to do about one interface of a report.
+enum Taking {
+    /// It has the key that is known, or a free one.
+    Take,
+    /// The key is another one, and an administrator may agree to it.
+    Await(String),
+    /// The key is somebody else's.
+    Refuse(String),
+}
+
+impl Writing<'_> {
+    fn replace_report(
+        &self,
+        host: &HostName,
+        interfaces: &[Interface],
+        refused_before: &[ReportRefusal],
+    ) -> Result<Vec<ReportRefusal>, StoreError> {
+        self.execute("UPDATE interfaces SET present = 0 WHERE host = ?1", [host.as_str()])?;
+        self.execute("DELETE FROM pending_keys WHERE host = ?1", [host.as_str()])?;
+        let mut refused = Vec::new();
+        for interface in interfaces {
+            let reason = match self.taking(host, interface)? {
+                Taking::Take => {
+                    self.take(host, interface)?;
+                    continue;
+                }
+                Taking::Await(reason) => {
+                    let sql = "INSERT OR REPLACE INTO pending_keys (host, interface, public_key) VALUES (?1, ?2, ?3)";
+                    self.execute(sql, (host.as_str(), interface.name.as_str(), Text(interface.public_key)))?;
+                    reason
+                }
+                Taking::Refuse(reason) => reason,
+            };
+            // what was known of it stays in force
+            let sql = "UPDATE interfaces SET present = 1 WHERE host = ?1 AND name = ?2";
+            self.execute(sql, (host.as_str(), interface.name.as_str()))?;
+            let refusal = ReportRefusal { interface: interface.name.clone(), reason };
+            if !refused_before.contains(&refusal) {
+                self.audit(Note::new(Event::ReportRefused).host(host).reason(refusal.to_string()))?;
+            }
+            refused.push(refusal);
+        }
+        Ok(refused)
+    }
+
+    fn taking(&self, host: &HostName, interface: &Interface) -> Result<Taking, StoreError> {
+        let key = &interface.public_key;
+        let sql = "SELECT public_key FROM interfaces WHERE host = ?1 AND name = ?2";
+        let known: Option<PublicKey> = self
+            .tx
+            .prepare_cached(sql)?
+            .query_row((host.as_str(), interface.name.as_str()), |row| text(row, "public_key"))
+            .optional()?;
+        let agree = format!("`wgmfa-bastion host accept {host}` agrees to it");
+        let elsewhere = connections::interface(self.tx, key)?;
+        Ok(match (known, elsewhere) {
+            (Some(known), _) if known == *key => Taking::Take,
+            (_, Some(other)) if other.host == *host => {
+                Taking::Await(format!("its public key {key} was the one of {other} until now; {agree}"))
+            }
+            _ => match (hosts::holder(self.tx, key)?, known) {
+                (Some(holder), _) => Taking::Refuse(format!("its public key {key} belongs to {holder}")),
+                (None, Some(known)) => Taking::Await(format!("its public key was {known} and is now {key}; {agree}")),
+                (None, None) => Taking::Take,
+            },
+        })
+    }
+
+    fn take(&self, host: &HostName, interface: &Interface) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO interfaces (host, name, public_key, listen_port, present, peers) VALUES (?1, ?2, ?3, ?4, 1, ?5)
+             ON CONFLICT (host, name) DO UPDATE SET listen_port = ?4, present = 1, peers = ?5",
+            (
+                host.as_str(),
+                interface.name.as_str(),
+                Text(interface.public_key),
+                interface.listen_port,
+                Json(&interface.peers),
+            ),
+        )?;
+        self.registered(&interface.public_key)
+    }
+
+    /// Keeps when each peer last shook hands; `changed`: peers may be gone, and their handshakes with them.
+    fn note_handshakes(
+        &self,
+        host: &HostName,
+        interfaces: &[Interface],
+        ages: &[HandshakeAge],
+        changed: bool,
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT interface, peer, at FROM handshakes WHERE host = ?1";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let known = statement.query_map([host.as_str()], |row| {
+            Ok(((row.get::<_, String>(0)?, row.get::<_, String>(1)?), row.get::<_, Time>(2)?))
+        })?;
+        let known = known.collect::<Result<BTreeMap<_, _>, _>>()?;
+        let peers: BTreeSet<_> = interfaces
+            .iter()
+            .flat_map(|interface| interface.peers.iter().map(|peer| (interface.name.clone(), peer.public_key)))
+            .collect();
+        for HandshakeAge { peer, seconds } in ages {
+            let at = self.now.0.saturating_sub(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000));
+            let name = (peer.interface.to_string(), peer.public_key.to_string());
+            let newer = known.get(&name).is_none_or(|before| at > before.0 + HANDSHAKES_APART);
+            if newer && peers.contains(&(peer.interface.clone(), peer.public_key)) {
+                let sql = "INSERT OR REPLACE INTO handshakes (host, interface, peer, at) VALUES (?1, ?2, ?3, ?4)";
+                self.execute(sql, (host.as_str(), name.0, name.1, at))?;
+            }
+        }
+        if changed {
+            let kept: BTreeSet<_> = peers.iter().map(|(name, key)| (name.to_string(), key.to_string())).collect();
+            for (interface, peer) in known.keys().filter(|name| !kept.contains(name)) {
+                let sql = "DELETE FROM handshakes WHERE host = ?1 AND interface = ?2 AND peer = ?3";
+                self.execute(sql, (host.as_str(), interface, peer))?;
+            }
+        }
+        Ok(())
+    }
+}

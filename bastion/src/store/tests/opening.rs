@@ -1,0 +1,134 @@
+//! Which folders, files and keys are accepted.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use super::*;
+
+fn refused(folder: &Path) -> Failure {
+    Store::open(folder, SealingKey::from_bytes([3; 32])).err().expect("it must not open")
+}
+
+#[test]
+fn folder_and_file_belong_to_nobody_else() {
+    let (folder, store) = empty();
+    let mode = |name: &str| folder.path().join("state").join(name).metadata().unwrap().mode() & 0o7777;
+    assert_eq!(mode(""), 0o700);
+    for name in ["wgmfa.db", "wgmfa.db-wal", "wgmfa.db-shm"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    drop(store);
+}
+
+#[test]
+fn an_unsafe_folder_or_file_is_refused_with_its_mode() {
+    let (folder, store) = empty();
+    drop(store);
+    let state = folder.path().join("state");
+    let file = state.canonicalize().unwrap().join(FILE_NAME);
+
+    set_permissions(&state, Permissions::from_mode(0o750)).unwrap();
+    let failure = refused(&state);
+    assert_eq!(failure.error, format!("{}: mode 0750: others can reach it", state.display()));
+    assert_eq!(failure.hint, Some(format!("chmod go-rwx {}", state.display())));
+    set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+
+    set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(refused(&state).error, format!("{}: mode 0640: others can reach it", file.display()));
+    set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+
+    let link = folder.path().join("link");
+    symlink(&state, &link).unwrap();
+    assert_eq!(refused(&link).error, format!("{}: is a symbolic link", link.display()));
+
+    let elsewhere = folder.path().join("elsewhere.db");
+    std::fs::rename(&file, &elsewhere).unwrap();
+    symlink(&elsewhere, &file).unwrap();
+    assert_eq!(refused(&state).error, format!("{}: is a symbolic link", file.display()));
+
+    let missing = folder.path().join("a/b");
+    assert_eq!(refused(&missing).error, format!("{}: no such folder", missing.display()));
+}
+
+#[test]
+fn another_sealing_key_is_refused_by_name() {
+    let (folder, store) = empty();
+    drop(store);
+    let failure = Store::open(&folder.path().join("state"), SealingKey::from_bytes([4; 32])).err().unwrap();
+    assert!(failure.error.ends_with("sealed with another key than the one given"), "{}", failure.error);
+    assert!(failure.hint.unwrap().contains("sealing key"));
+}
+
+#[test]
+fn a_sealing_key_file_is_32_bytes_that_nobody_else_can_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sealing.key");
+    std::fs::write(&path, *SealingKey::random_bytes()).unwrap();
+    set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    let failure = SealingKey::read(&path).unwrap_err();
+    assert_eq!(failure.error, format!("{}: mode 0640: others can read it", path.display()));
+    set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    assert!(SealingKey::read(&path).is_ok());
+    std::fs::write(&path, [0; 31]).unwrap();
+    let failure = SealingKey::read(&path).unwrap_err();
+    assert_eq!(failure.error, format!("{}: a sealing key has 32 bytes, this file has 31", path.display()));
+}
+
+#[test]
+fn a_newer_store_and_a_foreign_database_are_left_alone() {
+    let (folder, store) = empty();
+    let state = folder.path().join("state");
+    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    let failure = refused(&state);
+    assert!(failure.error.ends_with("made by a newer wgmfa-bastion (version 99, this one knows 1)"), "{failure}");
+
+    let other = tempfile::tempdir().unwrap();
+    let state = other.path().join("state");
+    std::fs::DirBuilder::new().create(&state).unwrap();
+    set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+    let file = state.join(FILE_NAME);
+    Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    assert!(refused(&state).error.ends_with("not a store of wgmfa-bastion"));
+
+    std::fs::write(&file, "no database at all, but long enough to be taken for the header of one ".repeat(20)).unwrap();
+    assert!(refused(&state).error.contains("not a database"));
+}
+
+#[test]
+fn it_is_the_same_store_after_a_restart() {
+    let (folder, store) = with_applied(1);
+    let (instance, head) = (store.instance_id().unwrap(), store.log_head().unwrap());
+    let record = store.record(&place()).unwrap();
+    drop(store);
+    let store = open_at(&folder.path().join("state"));
+    assert_eq!(store.instance_id().unwrap(), instance);
+    assert_eq!(store.log_head().unwrap(), head);
+    assert_eq!(store.record(&place()).unwrap(), record);
+    assert_eq!(store.unseal(at(3), &place(), 1).unwrap(), key(1));
+}
+
+#[test]
+fn time_never_runs_below_what_was_recorded() {
+    let (folder, store) = furnished();
+    store.note(at(1000), Note::new(Event::Noted)).unwrap();
+    assert_eq!(store.now(at(400)), at(1000));
+    assert_eq!(store.now(at(1001)), at(1001));
+    store.note(at(400), Note::new(Event::Noted)).unwrap();
+    assert_eq!(last_line(&store).time, at(1000));
+    drop(store);
+    let store = open_at(&folder.path().join("state"));
+    assert_eq!(store.now(at(0)), at(1000));
+}
+
+#[test]
+fn a_clock_set_back_prolongs_no_deadline() {
+    let (_folder, store) = with_applied(1);
+    let login = passed(&store, at(10));
+    let outcome = store.release(at(10), &login, device().as_str(), &[wanted(1, at(40))]).unwrap();
+    assert_eq!(outcome.granted.len(), 1);
+    store.note(at(40), Note::new(Event::Noted)).unwrap();
+    assert!(store.unseal(at(-3600), &place(), 1).is_err());
+    assert_eq!(store.expire(at(-3600)).unwrap(), [Ended { place: place(), generation: 1 }]);
+}

@@ -1,0 +1,151 @@
+//! `client.toml`: what a person would otherwise type each time. The person's own file goes over the site's, key by key.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+use wgmfa_core::diagnostic::Faults;
+use wgmfa_core::document::Document;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::interval::Interval;
+use wgmfa_core::name::{DeviceName, InterfaceName};
+
+use crate::bastion::Bastion;
+use crate::person::Person;
+
+/// The site's file.
+const OF_THE_SITE: &str = "/etc/wgmfa/client.toml";
+/// The person's file, under the home folder.
+const OF_THE_PERSON: &str = ".config/wgmfa/client.toml";
+
+/// What the files say; each key may be absent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where to log in.
+    pub bastion: Option<Bastion>,
+    /// Only this interface.
+    pub interface: Option<InterfaceName>,
+    /// Whether `sync` also writes the keys where the interface is configured.
+    pub save: Option<bool>,
+    /// The device whose keys are wanted.
+    pub device: Option<DeviceName>,
+    /// For ssh.
+    pub ssh_options: Option<Vec<OsString>>,
+    /// How long before its end `status` takes a session for over.
+    pub warn_before: Option<Interval>,
+}
+
+impl Config {
+    /// What holds for this person; with `named`, that file alone, and it must be there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that others could have written, or every fault of its content.
+    pub fn load(named: Option<&Path>, person: Option<&Person>) -> Result<Self, Failure> {
+        if let Some(path) = named {
+            let missing = || Failure::new(Exit::Usage, format!("{}: no such file", path.display()));
+            return Self::read(path, person)?.ok_or_else(missing);
+        }
+        let own: Option<PathBuf> = person.map(|person| person.home().join(OF_THE_PERSON));
+        let own = own.map(|path| Self::read(&path, person)).transpose()?.flatten().unwrap_or_default();
+        let site = Self::read(Path::new(OF_THE_SITE), person)?.unwrap_or_default();
+        Ok(own.over(site))
+    }
+
+    fn over(self, below: Self) -> Self {
+        Self {
+            bastion: self.bastion.or(below.bastion),
+            interface: self.interface.or(below.interface),
+            save: self.save.or(below.save),
+            device: self.device.or(below.device),
+            ssh_options: self.ssh_options.or(below.ssh_options),
+            warn_before: self.warn_before.or(below.warn_before),
+        }
+    }
+
+    fn read(path: &Path, person: Option<&Person>) -> Result<Option<Self>, Failure> {
+        let name = path.display();
+        let unreadable = |error: std::io::Error| Failure::new(Exit::Usage, format!("{name}: {error}"));
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let metadata = file.metadata().map_err(unreadable)?;
+        // it can name programs for ssh to start, so the rule is that of ssh_config(5)
+        let owners = [Some(0), Some(geteuid().as_raw()), person.map(Person::uid)];
+        if !owners.contains(&Some(metadata.uid())) || metadata.mode() & 0o022 != 0 {
+            let mode = metadata.mode() & 0o7777;
+            let error = format!("{name}: somebody else could have written this file (mode {mode:04o})");
+            return Err(Failure::new(Exit::Usage, error).hint(format!("chown it to yourself, and chmod go-w {name}")));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        Ok(Some(Self::parse(&name.to_string(), &text)?))
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, Faults> {
+        let mut document = Document::parse(file, text)?;
+        let config = Self {
+            bastion: document.parsed("bastion").map(|bastion| bastion.value),
+            interface: document.parsed("interface").map(|interface| interface.value),
+            save: document.boolean("save").map(|save| save.value),
+            device: document.parsed("device").map(|device| device.value),
+            ssh_options: document
+                .strings("ssh-options")
+                .map(|options| options.value.into_iter().map(|option| option.value.into()).collect()),
+            warn_before: document.parsed("warn-before").map(|interval| interval.value),
+        };
+        document.finish()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_persons_file_goes_over_the_sites() {
+        let own = Config::parse("own", "interface = \"wg1\"\nsave = false\n").unwrap();
+        let site = Config::parse(
+            "site",
+            "bastion = \"ssh://bastion.example.net:2222\"\ninterface = \"wg0\"\nsave = true\ndevice = \"laptop\"\n\
+             ssh-options = [\"-J\", \"jump\"]\nwarn-before = \"10m\"\n",
+        )
+        .unwrap();
+        let both = own.over(site);
+        assert_eq!(both.bastion, "ssh://bastion.example.net:2222".parse().ok());
+        assert_eq!(both.interface, "wg1".parse().ok());
+        assert_eq!(both.save, Some(false));
+        assert_eq!(both.device, "laptop".parse().ok());
+        assert_eq!(both.ssh_options, Some(vec!["-J".into(), "jump".into()]));
+        assert_eq!(both.warn_before, "10m".parse().ok());
+    }
+
+    #[test]
+    fn every_fault_is_shown_with_its_place() {
+        let faults =
+            Config::parse("client.toml", "bastion = \"-oProxyCommand=id\"\nport = 22\n").unwrap_err().to_string();
+        for expected in ["client.toml:1:11: bastion: write [user@]host", "client.toml:2:1: ", "2 faults"] {
+            assert!(faults.contains(expected), "{faults}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.toml");
+        std::fs::write(&path, "bastion = \"b\"\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        let failure = Config::load(Some(&path), None).unwrap_err();
+        assert!(failure.error.ends_with("somebody else could have written this file (mode 0666)"), "{failure}");
+        assert_eq!(failure.exit, Exit::Usage);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        assert_eq!(Config::load(Some(&path), None).unwrap().bastion, "b".parse().ok());
+    }
+}

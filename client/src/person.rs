@@ -1,0 +1,65 @@
+//! The person for whom `ssh` runs: with sudo in between, the one behind it, not root.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::{Uid, User, geteuid, getuid};
+
+/// Whose `~/.ssh` and `~/.config` count.
+#[derive(Debug)]
+pub struct Person {
+    user: User,
+    /// Children must change to this user first.
+    change: bool,
+}
+
+impl Person {
+    /// The caller, or who called sudo (`SUDO_UID`, sudo(8)) when the caller is root.
+    pub fn find() -> Option<Self> {
+        let behind = if geteuid().is_root() { behind_sudo() } else { None };
+        match behind {
+            Some(user) => Some(Self { user, change: true }),
+            None => Some(Self { user: User::from_uid(getuid()).ok()??, change: false }),
+        }
+    }
+
+    /// Whether there is someone who could be asked: not root by itself.
+    pub fn is_behind_sudo(&self) -> bool {
+        self.change
+    }
+
+    /// The person's user number.
+    pub fn uid(&self) -> u32 {
+        self.user.uid.as_raw()
+    }
+
+    /// The home folder: what HOME says, but not root's for somebody else.
+    pub fn home(&self) -> PathBuf {
+        match std::env::var_os("HOME") {
+            Some(home) if !self.change && !home.is_empty() => home.into(),
+            _ => self.user.dir.clone(),
+        }
+    }
+
+    /// Makes a program run as this person.
+    pub fn lends_itself_to(&self, command: &mut Command) {
+        if self.change {
+            let Self { user, .. } = self;
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()); // uid() also drops root's other groups
+            command.env("HOME", &user.dir).env("USER", &user.name).env("LOGNAME", &user.name);
+            command.current_dir("/");
+        }
+    }
+}
+
+fn behind_sudo() -> Option<User> {
+    let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok()?;
+    let uid = Uid::from_raw(uid);
+    if uid.is_root() { None } else { User::from_uid(uid).ok()? }
+}
+
+/// Whether somebody sits at a terminal: then sudo and ssh may ask.
+pub fn has_terminal() -> bool {
+    std::fs::OpenOptions::new().read(true).write(true).open(Path::new("/dev/tty")).is_ok()
+}

@@ -1,0 +1,198 @@
+//! What `sync` leaves behind for `status`: a file without keys for each interface, in `/run/wgmfa-client`, and the lock
+//! that lets one program at a time change interfaces.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+use wgmfa_core::boottime::{BootId, Boottime};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::message::{VERSION, decode, encode};
+use wgmfa_core::name::InterfaceName;
+
+use crate::order::Session;
+
+/// Where the files are; gone after a reboot, as the keys are.
+pub const FOLDER: &str = "/run/wgmfa-client";
+
+/// The sessions of one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Version of this format.
+    pub version: u32,
+    /// The boot to which the times belong.
+    pub boot_id: BootId,
+    /// The interface.
+    pub interface: InterfaceName,
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// Each connection that was ever unlocked in this boot.
+    pub connections: Vec<Remembered>,
+}
+
+/// A released key, without the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The peer.
+    pub peer_public_key: PublicKey,
+    /// What the bastion said.
+    #[serde(flatten)]
+    pub session: Session,
+    /// When it came in.
+    pub received: Boottime,
+}
+
+impl Remembered {
+    /// Seconds until the key stops being accepted; 0: it has.
+    pub fn seconds_left(&self, now: Boottime) -> u64 {
+        let deadline = self.received.plus_seconds(self.session.seconds_left);
+        deadline.since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+    }
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn none(boot_id: BootId, interface: InterfaceName, public_key: PublicKey) -> Self {
+        Self { version: VERSION, boot_id, interface, public_key, connections: Vec::new() }
+    }
+
+    /// What is remembered about a peer.
+    pub fn of(&self, peer: &PublicKey) -> Option<&Remembered> {
+        self.connections.iter().find(|known| known.peer_public_key == *peer)
+    }
+
+    /// Remembers a key, in place of what was known about its peer. A bare key says nothing about how long it is good.
+    pub fn remember(&mut self, peer: PublicKey, session: Option<&Session>, received: Boottime) {
+        self.connections.retain(|known| known.peer_public_key != peer);
+        if let Some(session) = session.cloned() {
+            self.connections.push(Remembered { peer_public_key: peer, session, received });
+            self.connections.sort_by(|a, b| a.session.connection.cmp(&b.session.connection));
+        }
+    }
+}
+
+/// The folder, while this program alone may change interfaces.
+#[derive(Debug)]
+pub struct Locked {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Locked {
+    /// Makes the folder if it is missing, and waits until no other `wgmfa` changes interfaces: milliseconds.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or somebody else could have prepared it.
+    pub fn wait(folder: &Path) -> Result<Self, Failure> {
+        let name = folder.display();
+        let failed = |error: std::io::Error| {
+            Failure::new(Exit::Failed, format!("{name}: {error}")).hint("it needs root: run it with sudo")
+        };
+        match DirBuilder::new().mode(0o755).create(folder) {
+            Ok(()) => std::fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed)?, // past the umask
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let found = folder.symlink_metadata().map_err(failed)?;
+        if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
+            let error = format!("{name}: not a folder that belongs to root alone (mode {:04o})", found.mode() & 0o7777);
+            return Err(Failure::new(Exit::Failed, error).hint("remove it; it is made anew"));
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(folder.join("lock"))
+            .map_err(failed)?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
+        Ok(Self { path: folder.to_owned(), _lock: lock })
+    }
+
+    /// What is known of an interface in this boot; a file that cannot be read is as good as none.
+    pub fn load(&self, interface: &InterfaceName, public_key: &PublicKey, boot_id: &BootId) -> Sessions {
+        load(&self.path.join(format!("{interface}.json")))
+            .filter(|known| known.boot_id == *boot_id && known.public_key == *public_key)
+            .unwrap_or_else(|| Sessions::none(boot_id.clone(), interface.clone(), *public_key))
+    }
+
+    /// Puts a file in place of the old one, whole or not at all.
+    pub fn save(&self, sessions: &Sessions) -> std::io::Result<()> {
+        let temporary = self.path.join(format!(".{}.json", sessions.interface));
+        let _ = std::fs::remove_file(&temporary); // left by one that was killed: only the holder of the lock is here
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(&encode(sessions))?;
+        std::fs::rename(&temporary, self.path.join(format!("{}.json", sessions.interface)))
+    }
+}
+
+/// The files of all interfaces, sorted by interface.
+pub fn all(folder: &Path) -> Vec<Sessions> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let visible = |path: &PathBuf| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut all: Vec<_> = files.filter(visible).filter_map(|path| load(&path)).collect();
+    all.sort_by(|a, b| a.interface.cmp(&b.interface));
+    all
+}
+
+fn load(path: &Path) -> Option<Sessions> {
+    if path.extension()? != "json" {
+        return None;
+    }
+    decode(&std::fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use wgmfa_core::message::sync::PolicyRef;
+
+    use super::*;
+
+    fn session(connection: &str, generation: u64) -> Session {
+        let policy = PolicyRef { ordinal: 101, description: "Prod".into(), mfa: true };
+        Session { connection: connection.into(), generation, policy, seconds_left: 3600 }
+    }
+
+    #[test]
+    fn sessions_are_remembered_for_this_boot_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("wgmfa-client");
+        let locked = Locked::wait(&folder).unwrap();
+        let (boot, wg0, key) = (BootId("b".into()), "wg0".parse().unwrap(), PublicKey::from_bytes([1; 32]));
+        let peer = PublicKey::from_bytes([2; 32]);
+        let mut sessions = locked.load(&wg0, &key, &boot);
+        sessions.remember(peer, Some(&session("a/x:d", 6)), Boottime::from_millis(0));
+        sessions.remember(peer, Some(&session("a/x:d", 7)), Boottime::from_millis(5_000));
+        locked.save(&sessions).unwrap();
+        locked.save(&sessions).unwrap();
+        assert_eq!(locked.load(&wg0, &key, &boot), sessions);
+        assert_eq!(all(&folder), [sessions.clone()]);
+        assert_eq!(sessions.of(&peer).unwrap().session.generation, 7);
+        assert_eq!(sessions.of(&peer).unwrap().seconds_left(Boottime::from_millis(5_001)), 3600);
+        assert_eq!(sessions.of(&peer).unwrap().seconds_left(Boottime::from_millis(3_605_000)), 0);
+        assert_eq!(locked.load(&wg0, &key, &BootId("c".into())).connections, []);
+        assert_eq!(locked.load(&wg0, &peer, &boot).connections, []);
+        let mode = |path: &str| folder.join(path).metadata().unwrap().mode() & 0o777;
+        assert_eq!((mode("."), mode("wg0.json"), mode("lock")), (0o755, 0o644, 0o600));
+
+        sessions.remember(peer, None, Boottime::from_millis(0));
+        assert_eq!(sessions.of(&peer), None);
+    }
+
+    #[test]
+    fn a_folder_that_others_prepared_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("open");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        assert!(Locked::wait(&path).unwrap_err().error.ends_with("belongs to root alone (mode 0777)"));
+        std::os::unix::fs::symlink("/tmp", folder.path().join("link")).unwrap();
+        assert!(Locked::wait(&folder.path().join("link")).is_err());
+    }
+}

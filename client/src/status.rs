@@ -1,0 +1,173 @@
+//! `wgmfa status`: each connection and what is left. Needs no root: it reads what `sync` left behind.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use wgmfa_core::boottime::{BootId, Boottime};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::interval::Interval;
+use wgmfa_core::key::PublicKey;
+use wgmfa_core::message::VERSION;
+use wgmfa_core::message::sync::PolicyRef;
+use wgmfa_core::name::InterfaceName;
+use wgmfa_wireguard::{Interface, read};
+
+use crate::commands::Status;
+use crate::config::Config;
+use crate::order::short;
+use crate::person::Person;
+use crate::sessions::{FOLDER, Sessions, all};
+use crate::voice::foreign;
+use crate::{clock, voice};
+
+/// `--json`
+#[derive(Debug, Serialize)]
+struct Table {
+    version: u32,
+    connections: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    connection: String,
+    interface: InterfaceName,
+    public_key: PublicKey,
+    peer_public_key: PublicKey,
+    policy: PolicyRef,
+    generation: u64,
+    state: &'static str,
+    seconds_left: u64,
+    deadline: Option<Timestamp>,
+    /// None: there was none, or the caller may not look.
+    latest_handshake: Option<Timestamp>,
+}
+
+/// The command.
+pub fn status(options: &Status, config: Option<&Path>) -> Result<Exit, Failure> {
+    let config = Config::load(config, Person::find().as_ref())?;
+    let warn_before = options.warn_before.or(config.warn_before).map_or(0, Interval::as_seconds);
+    let boot_id = clock::boot_id().map_err(|error| Failure::new(Exit::Failed, format!("boot id: {error}")))?;
+    let now = clock::boottime();
+    // an interface that is down locks nobody out
+    let here: Vec<Sessions> =
+        all(Path::new(FOLDER)).into_iter().filter(|sessions| exists(&sessions.interface)).collect();
+    let rows: Vec<Row> = here
+        .iter()
+        .flat_map(|sessions| rows(sessions, read(&sessions.interface).ok().as_ref(), &boot_id, now))
+        .collect();
+    let late = rows.iter().any(|row| row.seconds_left <= warn_before);
+    if options.json {
+        voice::json(&Table { version: VERSION, connections: rows });
+    } else if rows.is_empty() {
+        voice::line("no login yet since this machine was started: wgmfa sync");
+    } else {
+        table(&rows).iter().for_each(|line| voice::line(line));
+    }
+    Ok(if late { Exit::LoginNeeded } else { Exit::Done })
+}
+
+fn exists(interface: &InterfaceName) -> bool {
+    Path::new("/sys/class/net").join(interface.as_str()).exists()
+}
+
+fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, now: Boottime) -> Vec<Row> {
+    let this_boot = sessions.boot_id == *boot_id;
+    let row = |known: &crate::sessions::Remembered| {
+        let seconds_left = if this_boot { known.seconds_left(now) } else { 0 };
+        let peer = interface.and_then(|interface| interface.peer(&known.peer_public_key));
+        Row {
+            connection: foreign(&known.session.connection),
+            interface: sessions.interface.clone(),
+            public_key: sessions.public_key,
+            peer_public_key: known.peer_public_key,
+            policy: PolicyRef {
+                description: foreign(&known.session.policy.description),
+                ..known.session.policy.clone()
+            },
+            generation: known.session.generation,
+            state: if seconds_left > 0 { "OK" } else { "Expired" },
+            seconds_left,
+            deadline: (seconds_left > 0).then(|| clock::timestamp_in(seconds_left)),
+            latest_handshake: peer
+                .and_then(|peer| peer.latest_handshake)
+                .and_then(|latest| Timestamp::try_from(latest).ok())
+                .and_then(|latest| Timestamp::from_second(latest.as_second()).ok()),
+        }
+    };
+    sessions.connections.iter().map(row).collect()
+}
+
+/// Columns under a heading.
+fn table(rows: &[Row]) -> Vec<String> {
+    let colour = voice::colour();
+    let cells = |row: &Row| {
+        let left = match row.seconds_left {
+            0 => "login needed: wgmfa sync".to_owned(),
+            seconds => clock::left_until(seconds),
+        };
+        let handshake = row.latest_handshake.map_or("-".to_owned(), |latest| {
+            let now = Timestamp::try_from(SystemTime::now()).unwrap_or(latest);
+            format!("{} s ago", now.duration_since(latest).as_secs().max(0))
+        });
+        let policy = format!("{} {}", row.policy.ordinal, row.policy.description);
+        [short(&row.connection).to_owned(), row.interface.to_string(), row.state.to_owned(), left, handshake, policy]
+    };
+    let heading = ["CONNECTION", "INTERFACE", "STATE", "LEFT", "HANDSHAKE", "POLICY"].map(str::to_owned);
+    let lines: Vec<[String; 6]> = std::iter::once(heading).chain(rows.iter().map(cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |(number, cells): (usize, &[String; 6])| {
+        let cell = |column: usize| format!("{:width$}", cells[column], width = widths[column]);
+        let mut columns: Vec<String> = (0..6).map(cell).collect();
+        if colour && number > 0 {
+            let code = if cells[2] == "OK" { 32 } else { 31 };
+            columns[2] = format!("\u{1b}[{code}m{}\u{1b}[0m", columns[2]);
+        }
+        columns.join("  ").trim_end().to_owned()
+    };
+    lines.iter().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::Session;
+
+    fn sessions() -> Sessions {
+        let mut sessions =
+            Sessions::none(BootId("this".into()), "wg0".parse().unwrap(), PublicKey::from_bytes([1; 32]));
+        for (number, seconds_left) in [(2, 3600), (3, 10)] {
+            let policy = PolicyRef { ordinal: 101, description: "Prod User Devices".into(), mfa: true };
+            let session = Session { connection: format!("gw{number}/wg:me"), generation: 7, policy, seconds_left };
+            sessions.remember(PublicKey::from_bytes([number; 32]), Some(&session), Boottime::from_millis(0));
+        }
+        sessions
+    }
+
+    #[test]
+    fn what_is_left_is_counted_in_boot_time() {
+        let boot = BootId("this".into());
+        let rows = rows(&sessions(), None, &boot, Boottime::from_millis(60_000));
+        let left: Vec<_> = rows.iter().map(|row| (row.state, row.seconds_left)).collect();
+        assert_eq!(left, [("OK", 3540), ("Expired", 0)]);
+        assert!(rows[0].deadline.is_some() && rows[1].deadline.is_none());
+    }
+
+    #[test]
+    fn after_a_reboot_everything_has_expired() {
+        let rows = rows(&sessions(), None, &BootId("next".into()), Boottime::from_millis(0));
+        assert!(rows.iter().all(|row| row.state == "Expired"));
+    }
+
+    #[test]
+    fn the_table_has_a_heading_and_a_line_for_each_connection() {
+        let rows = rows(&sessions(), None, &BootId("this".into()), Boottime::from_millis(60_000));
+        let table = table(&rows);
+        assert!(table[0].starts_with("CONNECTION  INTERFACE  STATE    LEFT"), "{table:?}");
+        assert!(table[1].starts_with("gw2/wg      wg0        OK       59 min left (until "), "{table:?}");
+        assert!(table[2].starts_with("gw3/wg      wg0        Expired  login needed: wgmfa sync"), "{table:?}");
+        assert!(table[2].ends_with("-          101 Prod User Devices"), "{table:?}");
+    }
+}

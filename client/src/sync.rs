@@ -1,0 +1,171 @@
+//! `wgmfa sync`: rights first, then the login, then the keys.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::message::sync::{AppliedKey, ClientAnswer, ClientHello};
+use wgmfa_core::message::{LINE_FROM_PERSON, VERSION, encode};
+
+use crate::commands::Sync;
+use crate::config::Config;
+use crate::interfaces::Listing;
+use crate::login::Login;
+use crate::order::{Handshake, Manner, Outcome, short};
+use crate::person::{Person, has_terminal};
+use crate::rights::Hands;
+use crate::voice::{self, foreign};
+
+/// How long a `PostUp` may wait for its person.
+const POST_UP: Duration = Duration::from_secs(60);
+
+/// How many keys are told in one line, so that it is shorter than [`LINE_FROM_PERSON`].
+const KEYS_IN_A_LINE: usize = 500;
+
+/// The command. As `PostUp` it ends well whatever happens, because wg-quick takes the interface down otherwise.
+pub fn sync(options: &Sync, config: Option<&Path>) -> Result<Exit, Failure> {
+    let person = Person::find();
+    if !options.post_up {
+        return run(options, config, person.as_ref());
+    }
+    let someone = person.as_ref().is_some_and(Person::is_behind_sudo) && has_terminal();
+    let result = if someone {
+        run(options, config, person.as_ref())
+    } else {
+        voice::line("login needed: wgmfa sync");
+        Ok(Exit::LoginNeeded)
+    };
+    match result {
+        Err(failure) if !options.or_down => {
+            voice::failure(&failure);
+            Ok(Exit::Done)
+        }
+        Ok(_) if !options.or_down => Ok(Exit::Done),
+        result => result,
+    }
+}
+
+fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result<Exit, Failure> {
+    let config = Config::load(config, person)?;
+    let bastion = options.bastion.as_ref().or(config.bastion.as_ref()).ok_or_else(|| {
+        Failure::new(Exit::Usage, "no bastion is named")
+            .hint("wgmfa sync [user@]host, or bastion = \"[user@]host\" in ~/.config/wgmfa/client.toml")
+    })?;
+    let interface = options.interface.clone().or(config.interface);
+    let ssh_options: Vec<OsString> =
+        config.ssh_options.unwrap_or_default().into_iter().chain(options.ssh_options.iter().cloned()).collect();
+
+    let hands = Hands::find()?;
+    let listing = hands.interfaces(interface.as_ref())?;
+    let hello = hello(&listing, interface.as_ref().map(|name| name.as_str()))?;
+    let login = Login {
+        bastion,
+        ssh_options: &ssh_options,
+        device: options.device.as_ref().or(config.device.as_ref()),
+        hello: &hello,
+        person,
+        limit: options.post_up.then_some(POST_UP),
+    };
+    let mut accepted = login.log_in()?;
+    accepted.answer(&ClientAnswer::Received { received: true });
+
+    let manner = Manner {
+        interface,
+        save: options.save || config.save.unwrap_or(false),
+        wait: options.wait,
+        received: Some(accepted.received),
+        answer: false,
+    };
+    let applying = hands.apply(&accepted.release, manner)?;
+    let applied: Vec<AppliedKey> = applying.outcome.done.iter().filter_map(|done| done.report()).collect();
+    for some in applied.chunks(KEYS_IN_A_LINE) {
+        accepted.answer(&ClientAnswer::Applied { applied: some.to_vec() });
+    }
+    voice::outcome(&applying.outcome);
+    for refused in &accepted.release.refused {
+        voice::remark(&format!("{}: refused: {}", short(&foreign(&refused.connection)), foreign(&refused.reason)));
+    }
+    let release = &accepted.release;
+    if release.keys.is_empty() && release.refused.is_empty() {
+        voice::line(&format!("no connection of {} needs a login", foreign(&release.device)));
+    }
+    let refused = !release.refused.is_empty();
+    accepted.end();
+    let exit = exit(&applying.outcome, refused);
+    let handshakes = applying.handshakes(options.wait);
+    handshakes.iter().for_each(tell);
+    Ok(if handshakes.iter().any(|handshake| handshake.millis.is_none()) { Exit::Partly } else { exit })
+}
+
+/// What the bastion must know of this machine to choose the device and its connections.
+///
+/// # Errors
+/// There is no interface, or not the named one: nobody needs to type a code for that.
+fn hello(listing: &Listing, only: Option<&str>) -> Result<ClientHello, Failure> {
+    let chosen: Vec<_> =
+        listing.interfaces.iter().filter(|interface| only.is_none_or(|name| interface.name.as_str() == name)).collect();
+    if chosen.is_empty() {
+        let error =
+            only.map_or("no WireGuard interface here".to_owned(), |name| format!("no WireGuard interface {name}"));
+        return Err(Failure::new(Exit::Failed, error).hint("bring it up first, for example: sudo wg-quick up wg0"));
+    }
+    let public_keys = chosen.iter().map(|interface| interface.public_key).collect();
+    let peers = chosen.iter().flat_map(|interface| interface.peers.iter().map(|peer| peer.public_key)).collect();
+    let mut hello = ClientHello { version: VERSION, public_keys, peers };
+    if encode(&hello).len() > LINE_FROM_PERSON / 2 {
+        hello.peers.clear(); // too many to name: all of the device
+    }
+    Ok(hello)
+}
+
+fn exit(outcome: &Outcome, refused: bool) -> Exit {
+    match outcome.exit() {
+        Exit::Done if refused => Exit::Partly,
+        exit => exit,
+    }
+}
+
+fn tell(handshake: &Handshake) {
+    match handshake.millis {
+        Some(millis) => voice::line(&format!("{}: connected in {millis} ms", handshake.name)),
+        None => voice::remark(&format!(
+            "{}: no handshake yet; it comes with the first packet, if the other side is there",
+            handshake.name
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(peers: usize) -> Listing {
+        let key = |number: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            wgmfa_core::key::PublicKey::from_bytes(bytes).to_string()
+        };
+        let peers: Vec<_> = (0..peers).map(|number| serde_json::json!({"public_key": key(number)})).collect();
+        serde_json::from_value(serde_json::json!({"version": 1, "interfaces": [
+            {"name": "wg0", "public_key": key(1_000_000), "peers": peers},
+            {"name": "wg1", "public_key": key(1_000_001), "peers": []},
+        ]}))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_hello_names_the_interfaces_that_are_meant() {
+        let all = hello(&listing(2), None).unwrap();
+        assert_eq!((all.public_keys.len(), all.peers.len()), (2, 2));
+        let one = hello(&listing(2), Some("wg1")).unwrap();
+        assert_eq!((one.public_keys.len(), one.peers.len()), (1, 0));
+        assert_eq!(hello(&listing(2), Some("wg2")).unwrap_err().error, "no WireGuard interface wg2");
+    }
+
+    #[test]
+    fn a_hello_fits_into_a_pipe_that_nobody_reads_yet() {
+        assert_eq!(hello(&listing(10_000), None).unwrap().peers, []);
+        assert!(encode(&hello(&listing(600), None).unwrap()).len() < 64 * 1024);
+    }
+}

@@ -1,0 +1,11 @@
+//! `wgmfa` as a person runs it: on real interfaces, with a script in place of `ssh` that plays any bastion, good or bad.
+
+mod scene;
+
+mod a_hostile_bastion_gets_nowhere;
+mod a_login_may_fail;
+mod keys_are_applied_from_a_pipe;
+mod keys_are_fetched_and_written;
+mod post_up_never_takes_the_interface_down;
+mod rights_come_before_the_login;
+mod status_needs_no_rights;

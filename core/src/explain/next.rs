@@ -1,0 +1,174 @@
+//! What happens next to a connection's key, by the plan that agents follow.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::boottime::Boottime;
+use crate::connection::{Connection, InterfaceRef, Other};
+use crate::explain::{Next, NextAction};
+use crate::inventory::{Inventory, Peer};
+use crate::key::PublicKey;
+use crate::message::agent::PeerRef;
+use crate::name::{DeviceName, HostName};
+use crate::policy::{Candidate, Peers, Policy, Selection, Sides, peers};
+use crate::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
+
+/// What an inventory says, by what one looks for.
+pub(super) struct Reports<'i> {
+    peers: Peers<'i>,
+    disabled_hosts: HashSet<&'i HostName>,
+    disabled_devices: HashSet<&'i DeviceName>,
+}
+
+impl<'i> Reports<'i> {
+    pub(super) fn new(inventory: &'i Inventory) -> Self {
+        let hosts = inventory.hosts.iter().filter(|host| host.disabled);
+        let devices = inventory.devices.iter().filter(|device| device.disabled);
+        Self {
+            peers: peers(inventory),
+            disabled_hosts: hosts.map(|host| &host.name).collect(),
+            disabled_devices: devices.map(|device| &device.name).collect(),
+        }
+    }
+
+    fn peer(&self, interface: PublicKey, peer: PublicKey) -> Option<&'i Peer> {
+        self.peers.get(&(interface, peer)).copied()
+    }
+
+    /// The name of an end that was cut off.
+    fn disabled(&self, connection: &Connection) -> Option<String> {
+        let off = |name: &InterfaceRef| self.disabled_hosts.contains(&name.host).then(|| name.host.to_string());
+        off(&connection.name.one).or_else(|| match &connection.name.other {
+            Other::Interface(name) => off(name),
+            Other::Device(name) => self.disabled_devices.contains(name).then(|| name.to_string()),
+            Other::Unmonitored(_) => None,
+        })
+    }
+}
+
+impl Next {
+    fn nothing(reason: impl Into<String>) -> Self {
+        Self { action: NextAction::None, at: None, reason: reason.into() }
+    }
+
+    fn rotate(now: Timestamp, reason: impl Into<String>) -> Self {
+        Self { action: NextAction::Rotate, at: Some(now), reason: reason.into() }
+    }
+
+    fn wait(at: Timestamp, reason: impl Into<String>) -> Self {
+        Self { action: NextAction::Wait, at: Some(at), reason: reason.into() }
+    }
+}
+
+pub(super) fn next(
+    candidates: &[Candidate<'_>],
+    selection: &Selection<'_>,
+    connection: &Connection,
+    reports: &Reports<'_>,
+    now: Timestamp,
+) -> Next {
+    let (policy, sides) = match selection {
+        Selection::None if candidates.is_empty() => return Next::nothing("no policy names this connection"),
+        Selection::None => return Next::nothing("the other end is unmonitored, and no policy covers that"),
+        Selection::Conflict { reason, .. } => return Next::nothing(format!("conflict: {reason}")),
+        Selection::Applies { policy, sides } => (policy, sides),
+    };
+    if !policy.enforce.rotates() {
+        return Next::nothing("the firewall enforces this policy, and no key rotates");
+    }
+    if let Some(name) = reports.disabled(connection) {
+        return Next::nothing(format!("{name} is disabled, and its connections stay locked"));
+    }
+    match mfa_ends(sides, connection) {
+        None => together(policy, connection, reports, now),
+        Some((server, server_key, client_key)) => match reports.peer(server_key, client_key) {
+            None => Next::nothing(format!("{server} does not report this peer")),
+            Some(peer) => by_plan(policy, connection, server, peer, now),
+        },
+    }
+}
+
+fn mfa_ends<'c>(sides: &Sides, connection: &'c Connection) -> Option<(&'c InterfaceRef, PublicKey, PublicKey)> {
+    Some((sides.server_side(connection)?, sides.server_public_key(connection)?, sides.client_public_key(connection)?))
+}
+
+/// Both ends rotate: by the age of the key.
+fn together(policy: &Policy, connection: &Connection, reports: &Reports<'_>, now: Timestamp) -> Next {
+    let (one, other) = (connection.public_key, connection.other_public_key);
+    // the end that sorts first makes the key, so its word counts first
+    let rotated_at =
+        [reports.peer(one, other), reports.peer(other, one)].into_iter().flatten().find_map(|peer| peer.rotated_at);
+    match rotated_at.map(|rotated_at| after(rotated_at, policy)) {
+        None => Next::rotate(now, "the two ends have no key from here yet"),
+        Some(due) if due <= now => Next::rotate(now, "the key is one interval old"),
+        Some(due) => Next::wait(due, "the key is younger than one interval"),
+    }
+}
+
+fn after(start: Timestamp, policy: &Policy) -> Timestamp {
+    let seconds = i64::try_from(policy.rotation_interval.as_seconds()).unwrap_or(i64::MAX);
+    start.saturating_add(SignedDuration::from_secs(seconds)).expect("a length of time without calendar units")
+}
+
+/// One side rotates: asks the agent's plan, as if the agent were in contact and its interface stood as reported.
+///
+/// The plan only compares moments with each other, and here all of them are times of the bastion's clock; so unix
+/// milliseconds stand for milliseconds since boot.
+fn by_plan(policy: &Policy, connection: &Connection, server: &InterfaceRef, peer: &Peer, now: Timestamp) -> Next {
+    let rotation_interval = policy.rotation_interval.as_seconds();
+    let deadline = peer.deadline.or(peer.released_at.map(|released_at| after(released_at, policy)));
+    let since = peer.rotated_at.unwrap_or(now);
+    let standing = match (peer.generation, deadline) {
+        (None, _) => Standing::Missing { reason: "there is no generation yet".to_owned() },
+        (Some(generation), None) => Standing::Waiting { generation, age_seconds: seconds(since, now) },
+        (Some(generation), Some(deadline)) => Standing::Released { generation, seconds_left: seconds(now, deadline) },
+    };
+    let assignment = Assignment {
+        peer: PeerRef { interface: server.interface.clone(), public_key: peer.public_key },
+        connection: connection.name.to_string(),
+        policy: Some(policy.reference()),
+        rotation_interval,
+        highest_generation: peer.generation.unwrap_or(0),
+        standing,
+    };
+    // what stands on the interface is what the agent put there, whatever it is
+    let fingerprint = peer.fingerprint.unwrap_or_else(|| "0".repeat(32).parse().expect("32 digits"));
+    let held = peer.generation.map(|generation| Held {
+        generation,
+        fingerprint,
+        hold: match deadline {
+            Some(deadline) => Hold::Open { deadline: moment(deadline) },
+            None => Hold::Waiting { since: moment(since) },
+        },
+        rotation_interval,
+    });
+    let actions = plan(&View {
+        now: moment(now),
+        same_boot: true,
+        observed: Some(fingerprint),
+        held: held.as_ref(),
+        contact: Contact::Assigned(&assignment),
+    });
+    match actions.into_iter().next_back() {
+        Some(Action::Rotate { reason, .. }) => Next::rotate(now, reason),
+        Some(Action::Wait { until: Some(until), reason }) => Next::wait(time(until), reason),
+        Some(Action::Adopt { deadline, reason }) => Next::wait(time(deadline), reason),
+        Some(Action::Lock { reason } | Action::Wait { until: None, reason }) => Next::nothing(reason),
+        None => Next::nothing("the server side has nothing to do"),
+    }
+}
+
+/// Whole seconds from one moment to another; none when it is past.
+fn seconds(from: Timestamp, to: Timestamp) -> u64 {
+    to.duration_since(from).as_secs().try_into().unwrap_or(0)
+}
+
+fn moment(time: Timestamp) -> Boottime {
+    Boottime::from_millis(time.as_millisecond().try_into().unwrap_or(0))
+}
+
+fn time(moment: Boottime) -> Timestamp {
+    let millis = i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,140 @@
+//! What is allowed and should still be looked at.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::connection::{Connection, ConnectionName, Other, connections};
+use crate::diagnostic::count;
+use crate::exit::sanitise;
+use crate::inventory::{Inventory, Peer};
+use crate::key::PublicKey;
+use crate::policy::{Conflict, Considered, Covers, Ordinal, Policy, PolicySet, Selection, Selector};
+
+/// Something allowed that should be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// A policy's lists are all empty.
+    NamesNobody {
+        /// Its file.
+        file: String,
+    },
+    /// The winning policy contradicts itself on a connection: nothing is rotated there.
+    Conflict {
+        /// The connection.
+        connection: ConnectionName,
+        /// The policy.
+        policy: Ordinal,
+        /// How.
+        reason: Conflict,
+    },
+    /// A non-MFA policy wins over an MFA policy: this connection has no second factor.
+    NonMfaWins {
+        /// The connection.
+        connection: ConnectionName,
+        /// The non-MFA policy.
+        winner: Ordinal,
+        /// The first MFA policy that would also apply.
+        loser: Ordinal,
+    },
+    /// An unmonitored peer on an interface that an MFA policy covers: no second factor.
+    Unmonitored {
+        /// The connection.
+        connection: ConnectionName,
+        /// The peer's public key.
+        public_key: PublicKey,
+        /// Its allowed IPs.
+        allowed_ips: Vec<String>,
+        /// The MFA policy that names the interface.
+        policy: Ordinal,
+    },
+}
+
+/// One line: `SUBJECT: warning: what`.
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NamesNobody { file } => write!(f, "{}: warning: the policy names no peer", sanitise(file)),
+            Self::Conflict { connection, policy, reason } => {
+                write!(f, "{connection}: warning: conflict: in policy {policy} {reason}; nothing is rotated")
+            }
+            Self::NonMfaWins { connection, winner, loser } => write!(
+                f,
+                "{connection}: warning: this connection has no second factor: policy {winner} (mfa = false) wins over \
+                 policy {loser}"
+            ),
+            Self::Unmonitored { connection: ConnectionName { one, .. }, public_key, allowed_ips, policy } => {
+                let addresses = if allowed_ips.is_empty() { "no addresses".to_owned() } else { allowed_ips.join(", ") };
+                write!(
+                    f,
+                    "{one}: warning: no second factor: peer {public_key} ({}) is unmonitored, and policy {policy} \
+                     covers this interface",
+                    sanitise(&addresses)
+                )
+            }
+        }
+    }
+}
+
+/// All warnings; shown as a line each, then their count, no newline at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Warnings(pub Vec<Warning>);
+
+impl fmt::Display for Warnings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.0 {
+            writeln!(f, "{warning}")?;
+        }
+        f.write_str(&count(self.0.len(), "warning"))
+    }
+}
+
+/// What should be looked at: files first, then connections by name. Without an inventory at hand, pass an empty one.
+pub fn warnings(set: &PolicySet, inventory: &Inventory) -> Warnings {
+    let names_nobody = |policy: &&Policy| match &policy.covers {
+        Covers::Mfa { server_peers, client_peers } => server_peers.is_empty() && client_peers.is_empty(),
+        Covers::Together { peers } => peers.is_empty(),
+    };
+    let silent = set.policies().iter().filter(names_nobody);
+    let mut warnings: Vec<_> = silent.map(|policy| Warning::NamesNobody { file: policy.file.clone() }).collect();
+    let mut selector = Selector::new(set);
+    let peers = peers(inventory);
+    for connection in connections(inventory) {
+        warnings.extend(of_connection(&mut selector, connection, &peers));
+    }
+    Warnings(warnings)
+}
+
+fn of_connection(selector: &mut Selector<'_>, connection: Connection, peers: &Peers<'_>) -> Option<Warning> {
+    let Considered { candidates, selection } = selector.consider(&connection);
+    let mfa = candidates.iter().find(|candidate| candidate.policy.mfa());
+    let unmonitored = matches!(connection.name.other, Other::Unmonitored(_));
+    match selection {
+        Selection::Conflict { policy, reason } => {
+            Some(Warning::Conflict { connection: connection.name, policy: policy.ordinal, reason })
+        }
+        Selection::Applies { policy, .. } if policy.mfa() => None,
+        Selection::Applies { policy, .. } if !unmonitored => {
+            let (winner, loser) = (policy.ordinal, mfa?.policy.ordinal);
+            Some(Warning::NonMfaWins { connection: connection.name, winner, loser })
+        }
+        Selection::Applies { .. } | Selection::None => {
+            let policy = mfa?.policy.ordinal;
+            let public_key = connection.other_public_key;
+            let peer = peers.get(&(connection.public_key, public_key));
+            let allowed_ips = peer.map(|peer| peer.allowed_ips.clone()).unwrap_or_default();
+            Some(Warning::Unmonitored { connection: connection.name, public_key, allowed_ips, policy })
+        }
+    }
+}
+
+/// What interfaces report of their peers, by the public keys of interface and peer.
+pub(crate) type Peers<'i> = HashMap<(PublicKey, PublicKey), &'i Peer>;
+
+/// What the interfaces of an inventory report of their peers.
+pub(crate) fn peers(inventory: &Inventory) -> Peers<'_> {
+    let mut peers = HashMap::new();
+    for interface in inventory.hosts.iter().flat_map(|host| &host.interfaces) {
+        peers.extend(interface.peers.iter().map(|peer| ((interface.public_key, peer.public_key), peer)));
+    }
+    peers
+}

@@ -1,0 +1,120 @@
+//! The usual lab: one laptop, one gateway, one bastion, one person, one policy.
+
+use std::sync::Arc;
+
+use crate::bastion::Bastion;
+use crate::gateway::Gateway;
+use crate::laptop::Laptop;
+use crate::machine::{Machine, Wire, unique};
+use crate::ping::Pings;
+use crate::tunnel::{Keys, PeerConfig, Tunnel, genkey};
+
+/// The port on which the gateway's interface listens.
+const LISTEN_PORT: u16 = 51820;
+
+/// The person's name on the bastion.
+pub const USER: &str = "justin";
+/// The person's device.
+pub const DEVICE: &str = "justins-laptop";
+/// The gateway's name.
+pub const HOST: &str = "app-gw";
+/// The gateway's address in the tunnel.
+pub const GATEWAY: &str = "10.77.0.1";
+/// The laptop's address in the tunnel.
+pub const LAPTOP: &str = "10.77.0.2";
+
+/// A laptop, a gateway and a bastion. The tunnel begins with a preshared key that both ends hold.
+#[derive(Debug)]
+pub struct Lab {
+    /// The person's machine.
+    pub laptop: Laptop,
+    /// The server side.
+    pub gateway: Gateway,
+    /// The bastion, running.
+    pub bastion: Bastion,
+    /// What joins them: bastion 1, gateway 2, laptop 3.
+    pub wire: Wire,
+}
+
+impl Lab {
+    /// A lab whose policy has this rotation interval; no agent runs yet.
+    #[track_caller]
+    pub fn new(rotation_interval: &str) -> Self {
+        let name = unique();
+        let mut wire = Wire::new(&format!("{name}n"));
+        let [bastion, gateway, laptop] = ["b", "g", "l"].map(|role| Arc::new(Machine::new(&format!("{name}{role}"))));
+        let [bastion_address, gateway_address, _] = [&bastion, &gateway, &laptop].map(|machine| wire.plug(machine));
+
+        let (gateway_keys, laptop_keys, preshared_key) = (Keys::generate(), Keys::generate(), genkey());
+        let gateway_interface = format!("{name}g0");
+        let towards_laptop = PeerConfig {
+            public_key: laptop_keys.public.clone(),
+            preshared_key: Some(preshared_key.clone()),
+            endpoint: None,
+            allowed_ips: format!("{LAPTOP}/32"),
+        };
+        let towards_gateway = PeerConfig {
+            public_key: gateway_keys.public.clone(),
+            preshared_key: Some(preshared_key),
+            endpoint: Some(format!("{gateway_address}:{LISTEN_PORT}")),
+            allowed_ips: "10.77.0.0/24".to_owned(),
+        };
+        let gateway_tunnel = Tunnel::up(
+            &gateway,
+            &gateway_interface,
+            gateway_keys,
+            &format!("{GATEWAY}/24"),
+            LISTEN_PORT,
+            &[towards_laptop],
+        );
+        let laptop_tunnel =
+            Tunnel::up(&laptop, &format!("{name}l0"), laptop_keys, &format!("{LAPTOP}/24"), 0, &[towards_gateway]);
+
+        let mut bastion = Bastion::init(&bastion, &bastion_address);
+        bastion.policy("101-devices.toml", &policy(rotation_interval, &format!("{HOST}/{gateway_interface}")));
+        bastion.start();
+        let authenticator = bastion.add_user(USER);
+        bastion.add_device(DEVICE, USER, &laptop_tunnel.keys.public);
+        let gateway = Gateway::enrol(&gateway, gateway_tunnel, HOST, &bastion);
+        let laptop = Laptop::of(&laptop, laptop_tunnel, USER, authenticator, &bastion);
+        Self { laptop, gateway, bastion, wire }
+    }
+
+    /// The same with a resident agent that has done its first round: a key is waiting.
+    #[track_caller]
+    pub fn with_resident_agent(rotation_interval: &str) -> Self {
+        let mut lab = Self::new(rotation_interval);
+        lab.gateway.start();
+        lab.await_waiting_key();
+        lab
+    }
+
+    /// Waits until a generation is applied that nobody has.
+    #[track_caller]
+    pub fn await_waiting_key(&self) {
+        crate::wait::until("a waiting generation", crate::wait::LONG, || {
+            let row = self.bastion.key(DEVICE);
+            (row["generation"].as_u64() > Some(0) && row["released_at"].is_null()).then_some(())
+        });
+    }
+
+    /// Pings from the laptop through the tunnel.
+    pub fn pings(&self) -> Pings {
+        Pings::start(&self.laptop.machine, GATEWAY)
+    }
+
+    /// The preshared keys of both ends.
+    #[track_caller]
+    pub fn preshared_keys(&self) -> [Option<String>; 2] {
+        let (gateway, laptop) = (&self.gateway.tunnel.keys.public, &self.laptop.tunnel.keys.public);
+        [self.gateway.preshared_key(laptop), self.laptop.preshared_key(gateway)]
+    }
+}
+
+/// A policy under which devices fetch the keys of one interface.
+pub fn policy(rotation_interval: &str, server_peer: &str) -> String {
+    format!(
+        "description = \"Devices\"\nrotation-interval = \"{rotation_interval}\"\nmfa = true\n\
+         server-peers = [\"{server_peer}\"]\n"
+    )
+}

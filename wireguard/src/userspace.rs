@@ -1,0 +1,159 @@
+//! Userspace WireGuard (wireguard-go, boringtun, amneziawg-go …), through the socket of its configuration protocol.
+//!
+//! The protocol: <https://www.wireguard.com/xplatform/#configuration-protocol>. It is spoken here and not by the library,
+//! which starts a daemon when the socket does not answer, waits for a stopped one for ever, creates unknown peers, prints
+//! what it does not know to standard output, and does not know how boringtun names its public key.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wgmfa_core::name::InterfaceName;
+use zeroize::Zeroizing;
+
+use crate::steps::{Limits, Step, Wanted, Way, requests};
+use crate::{AllowedIp, Error, Interface};
+
+mod reply;
+
+/// Where the daemons put their sockets (wireguard-tools, `SOCK_PATH`).
+pub(crate) const FOLDER: &str = "/var/run/wireguard";
+
+/// A daemon that is silent for so long is stopped or stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a request may take, so that one write hands it over whole (a Unix socket buffers 200 KiB).
+const REQUEST: usize = 32 * 1024;
+
+/// The names that have a socket, sorted; `Err` when the folder may not be read.
+pub(crate) fn names() -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(FOLDER) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let file = entry?.file_name();
+        names.extend(file.to_string_lossy().strip_suffix(".sock").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether somebody listens on the socket.
+pub(crate) fn answers(name: &str) -> bool {
+    UnixStream::connect(socket(name)).is_ok()
+}
+
+/// Reads one interface, and says whether its daemon needs [`Way::Apart`].
+pub(crate) fn read(name: &InterfaceName) -> Result<(Interface, bool), Error> {
+    let reply = request(name, "get=1\n\n")?;
+    reply::parse(name, &reply)
+}
+
+/// Carries out a change.
+pub(crate) fn write(name: &InterfaceName, wanted: &[Wanted<'_>], way: Way) -> Result<(), Error> {
+    let size = |step: &Step<'_>| section(step).len();
+    for steps in requests(wanted, way, Limits { bytes: REQUEST, allowed_ips: usize::MAX }, size) {
+        let sections: Vec<_> = steps.iter().map(section).collect();
+        let mut text =
+            Zeroizing::new(String::with_capacity(16 + sections.iter().map(|text| text.len()).sum::<usize>()));
+        text.push_str("set=1\n");
+        sections.iter().for_each(|section| text.push_str(section));
+        text.push('\n');
+        let reply = request(name, &text)?;
+        reply::check(&reply).map_err(|error| Error::Io(name.clone(), error))?;
+    }
+    Ok(())
+}
+
+fn section(step: &Step<'_>) -> Zeroizing<String> {
+    let public_key = match step {
+        Step::Set(one) | Step::Add(one, _) => &one.before.public_key,
+        Step::Remove(public_key) | Step::Allow(public_key, _) => public_key,
+    };
+    let allowed_ips: &[AllowedIp] = if let Step::Add(_, ips) | Step::Allow(_, ips) = step { ips } else { &[] };
+    // a secret must not stay behind in a buffer that a growing string has left: room for all
+    let mut text = Zeroizing::new(String::with_capacity(400 + 60 * allowed_ips.len()));
+    line(&mut text, "public_key", &*hex(public_key.as_bytes()));
+    match step {
+        // creates no peer; boringtun does not know it, and gets neither
+        Step::Set(_) | Step::Allow(..) => line(&mut text, "update_only", "true"),
+        Step::Remove(_) => line(&mut text, "remove", "true"),
+        Step::Add(..) => {}
+    }
+    if let Step::Set(one) | Step::Add(one, _) = step {
+        line(&mut text, "preshared_key", &*hex(one.preshared_key.expose_bytes()));
+    }
+    if let Step::Add(one, _) = step {
+        line(&mut text, "replace_allowed_ips", "true");
+        if let Some(endpoint) = one.endpoint {
+            line(&mut text, "endpoint", endpoint);
+        }
+        if let Some(seconds) = one.before.persistent_keepalive {
+            line(&mut text, "persistent_keepalive_interval", seconds);
+        }
+    }
+    allowed_ips.iter().for_each(|ip| line(&mut text, "allowed_ip", ip));
+    text
+}
+
+fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
+    writeln!(text, "{key}={value}").expect("a String takes all");
+}
+
+fn hex(bytes: &[u8; 32]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    bytes.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a String takes all"));
+    text
+}
+
+fn socket(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(format!("{name}.sock"))
+}
+
+/// One request on one connection (boringtun answers one only), and the whole reply.
+fn request(name: &InterfaceName, text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut stream = UnixStream::connect(socket(name.as_str())).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Gone(name.clone()),
+        io::ErrorKind::PermissionDenied => Error::Rights(name.clone()),
+        _ => Error::Io(name.clone(), error),
+    })?;
+    converse(&mut stream, text).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let silent = format!("its daemon did not answer within {} s", PATIENCE.as_secs());
+            Error::Io(name.clone(), io::Error::new(io::ErrorKind::TimedOut, silent))
+        }
+        _ => Error::Io(name.clone(), error),
+    })
+}
+
+fn converse(stream: &mut UnixStream, text: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(text.as_bytes())?;
+    let mut reply = Zeroizing::new(vec![0; 64 * 1024]);
+    let mut filled = 0;
+    loop {
+        if filled == reply.len() {
+            let mut wider = Zeroizing::new(vec![0; 2 * reply.len()]);
+            wider[..filled].copy_from_slice(&reply);
+            reply = wider;
+        }
+        match stream.read(&mut reply[filled..]) {
+            Ok(0) => break,
+            Ok(bytes) => filled += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        // a reply ends with an empty line, and has none inside
+        if reply[..filled].ends_with(b"\n\n") {
+            break;
+        }
+    }
+    reply.truncate(filled);
+    Ok(reply)
+}
