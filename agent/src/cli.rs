@@ -30,22 +30,28 @@ pub enum Command {
         | ssh bastion wgmfa-bastion host add app-gw --key -\nLINE comes from: ssh bastion wgmfa-bastion host-key")]
     Init(Init),
     /// One round: report, rotate what is due, apply, confirm. For cron; quiet when all is well.
-    #[command(after_help = "Example:\n  wgmfa-agent rotate --dry-run\n\nBeside a resident agent it asks that one for a round. \
-        In an outage of the bastion it speaks once, and once when it is over; deadlines are kept all the same.")]
+    #[command(
+        after_help = "Example:\n  wgmfa-agent rotate --dry-run\n\nBeside a resident agent it asks that one for a round. \
+        In an outage of the bastion it speaks once, and once when it is over; deadlines are kept all the same."
+    )]
     Rotate {
         /// Only say what would be done.
         #[arg(long)]
         dry_run: bool,
     },
     /// Stay connected and do it on time.
-    #[command(after_help = "Example, in a systemd unit:\n  ExecStart=/usr/sbin/wgmfa-agent run\n\nOn SIGTERM it leaves; the \
-        keys stay as they are, and nobody locks them at their deadline until it runs again.")]
+    #[command(
+        after_help = "Example, in a systemd unit:\n  ExecStart=/usr/sbin/wgmfa-agent run\n\nOn SIGTERM it leaves; the \
+        keys stay as they are, and nobody locks them at their deadline until it runs again."
+    )]
     Run,
     /// Put a fresh lock key on every MFA peer, in the configuration files and on running interfaces. For boot.
     #[command(after_help = "Example, before the interfaces come up:\n  wgmfa-agent lock && wg-quick up devices")]
     Lock,
     /// Root's way in when the bastion is gone: open a peer with a key from standard input. Reported later.
-    #[command(after_help = "Example:\n  wg genpsk | tee /dev/tty | wgmfa-agent override justins-laptop --reason 'bastion is down' --for 2h")]
+    #[command(
+        after_help = "Example:\n  wg genpsk | tee /dev/tty | wgmfa-agent override justins-laptop --reason 'bastion is down' --for 2h"
+    )]
     Override {
         /// The peer: its public key, its connection's name, or a part of that which no other has.
         peer: String,

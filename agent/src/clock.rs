@@ -51,9 +51,11 @@ impl Timer {
     /// # Errors
     /// No descriptor is free.
     pub fn new() -> io::Result<Self> {
-        let timer =
-            TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
-        #[expect(deprecated, reason = "its successor is unsafe; Descriptor owns one descriptor, open as long as it lives")]
+        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; Descriptor owns one descriptor, open as long as it lives"
+        )]
         let registered = AsyncFd::new(Descriptor(timer))?;
         Ok(Self(registered))
     }

@@ -55,7 +55,11 @@ impl Config {
     /// The file cannot be trusted, or has faults: all of them are named, each with its line and column.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let text = trusted::read(path, Readers::Anyone).map_err(|failure| {
-            if path.exists() { failure } else { failure.hint("make one with wgmfa-agent init, or name one with --config") }
+            if path.exists() {
+                failure
+            } else {
+                failure.hint("make one with wgmfa-agent init, or name one with --config")
+            }
         })?;
         Ok(Self::parse(path, &text)?)
     }
@@ -181,9 +185,14 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_ssh_reads_them() {
-        for (text, shown) in
-            [("b", "b"), ("b:22", "b"), ("b:2222", "[b]:2222"), ("[::1]:2222", "[::1]:2222"), ("::1", "::1"), ("[::1]", "::1")]
-        {
+        for (text, shown) in [
+            ("b", "b"),
+            ("b:22", "b"),
+            ("b:2222", "[b]:2222"),
+            ("[::1]:2222", "[::1]:2222"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
         }
         for bad in ["", ":22", "b:", "b:x", "b:70000", "[::1", "[::1]x", "-oProxy", "a b"] {

@@ -157,7 +157,9 @@ async fn pump(
         while let Some(part) = connection.channel.wait().await {
             match part {
                 ChannelMsg::Data { data } => lines.push(&data),
-                ChannelMsg::ExtendedData { data, .. } if said.len() < 1000 => said.push_str(&String::from_utf8_lossy(&data)),
+                ChannelMsg::ExtendedData { data, .. } if said.len() < 1000 => {
+                    said.push_str(&String::from_utf8_lossy(&data))
+                }
                 ChannelMsg::Failure => return Err(unexpected("it has no subsystem wgmfa-agent")),
                 ChannelMsg::Eof | ChannelMsg::Close => break,
                 _ => {}

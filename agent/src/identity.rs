@@ -24,11 +24,11 @@ pub fn make(host: &HostName) -> Zeroizing<String> {
 /// # Errors
 /// The file cannot be trusted, or holds no private key that can be used without a passphrase.
 pub fn read(path: &Path) -> Result<Arc<PrivateKey>, Failure> {
-    let text = trusted::read(path, Readers::Owner).map_err(|failure| {
-        if path.exists() { failure } else { failure.hint("make one with wgmfa-agent init") }
-    })?;
+    let text = trusted::read(path, Readers::Owner)
+        .map_err(|failure| if path.exists() { failure } else { failure.hint("make one with wgmfa-agent init") })?;
     let key = PrivateKey::from_openssh(text.as_bytes()).ok().filter(|key| !key.is_encrypted());
-    let fault = || Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key without a passphrase", path.display()));
+    let fault =
+        || Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key without a passphrase", path.display()));
     key.map(Arc::new).ok_or_else(fault)
 }
 

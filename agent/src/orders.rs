@@ -22,6 +22,9 @@ use crate::agent::Agent;
 /// How long an order may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the resident agent may take to carry an order out: less than cron's minute.
+const LONGEST_ANSWER: Duration = Duration::from_secs(50);
+
 /// What root orders.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "kebab-case")]
@@ -108,9 +111,12 @@ impl Agent {
 pub fn ask(socket: &Path, order: &Order) -> Result<Option<Answer>, Failure> {
     let mut stream = match BlockingStream::connect(socket) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(failed(socket, &error).hint("run it as root")),
     };
+    stream.set_read_timeout(Some(LONGEST_ANSWER)).map_err(|error| failed(socket, &error))?;
     let order = Zeroizing::new(message::encode(order));
     stream.write_all(&order).map_err(|error| failed(socket, &error))?;
     let (mut lines, mut buffer) = (Lines::new(LINE_FROM_AGENT), [0; 8192]);

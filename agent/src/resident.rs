@@ -165,7 +165,8 @@ impl Resident {
             && self.agent.is_round_due()
         {
             let is_dry = self.ordered.iter().any(|(dry_run, _)| *dry_run);
-            let (begin, wait) = std::mem::take(&mut self.ordered).into_iter().partition(|(dry_run, _)| *dry_run == is_dry);
+            let (begin, wait) =
+                std::mem::take(&mut self.ordered).into_iter().partition(|(dry_run, _)| *dry_run == is_dry);
             self.ordered = wait;
             self.running = Vec::from_iter(begin).into_iter().map(|(_, answer)| answer).collect();
             self.round_is_dry = is_dry;

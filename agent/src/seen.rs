@@ -40,16 +40,27 @@ impl Seen {
                 }
             },
         };
-        for name in names {
-            match wgmfa_wireguard::read(&name) {
-                Ok(interface) => {
-                    let places = interface.peers.iter().enumerate().map(|(at, peer)| (peer.public_key, at)).collect();
-                    seen.interfaces.insert(name, SeenInterface { interface, places });
-                }
-                Err(error) => seen.faults.push(error.to_string()),
-            }
+        names.into_iter().for_each(|name| seen.add(name));
+        seen
+    }
+
+    /// Looks at one interface, if it is one that the agent looks after.
+    pub fn one(config: &Config, name: &InterfaceName) -> Self {
+        let mut seen = Self::default();
+        if config.interfaces.as_ref().is_none_or(|names| names.contains(name)) {
+            seen.add(name.clone());
         }
         seen
+    }
+
+    fn add(&mut self, name: InterfaceName) {
+        match wgmfa_wireguard::read(&name) {
+            Ok(interface) => {
+                let places = interface.peers.iter().enumerate().map(|(at, peer)| (peer.public_key, at)).collect();
+                self.interfaces.insert(name, SeenInterface { interface, places });
+            }
+            Err(error) => self.faults.push(error.to_string()),
+        }
     }
 
     /// A peer, if its interface could be read and has it.

@@ -7,8 +7,8 @@ use crate::clock;
 use crate::seen::Seen;
 use crate::state::LastRound;
 
-/// Stands in the state for "the bastion was not reached", whatever the words were.
-const OUTAGE: &str = "outage";
+/// Stands in the state, with the exit status, for "no round with the bastion", whatever the words were.
+const OUTAGE: &str = "outage ";
 
 /// What to print now.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,12 +30,12 @@ pub fn after_round(agent: &mut Agent, round: &Result<Outcome, Failure>, always: 
         Err(failure) => {
             let faults = vec![failure.error.clone()];
             agent.state.last_round = Some(LastRound { at: clock::now(), exit: failure.exit.code(), faults });
-            standing.push((OUTAGE.to_owned(), failure.clone()));
+            standing.push((format!("{OUTAGE}{}", failure.exit.code()), failure.clone()));
             standing.extend(agent.faults().iter().map(|fault| (fault.clone(), Failure::new(Exit::Partly, fault))));
         }
     }
     let before = std::mem::take(&mut agent.state.spoken);
-    if before.iter().any(|key| key == OUTAGE) && round.is_ok() {
+    if before.iter().any(|key| key.starts_with(OUTAGE)) && round.is_ok() {
         speech.notes.push(format!("bastion {}: reached again", agent.config.bastion));
     }
     for (key, failure) in standing {
@@ -55,8 +55,14 @@ pub fn uncovered(agent: &Agent) -> Vec<String> {
     let seen = Seen::now(&agent.config);
     let line = |peer| {
         let found: Option<&wgmfa_wireguard::Peer> = seen.peer(peer);
-        let addresses: Vec<_> = found.map_or(Vec::new(), |peer| peer.allowed_ips.iter().map(ToString::to_string).collect());
-        format!("{} peer {} ({}): no second factor: the key is registered to nobody", peer.interface, peer.public_key, addresses.join(", "))
+        let addresses: Vec<_> =
+            found.map_or(Vec::new(), |peer| peer.allowed_ips.iter().map(ToString::to_string).collect());
+        format!(
+            "{} peer {} ({}): no second factor: the key is registered to nobody",
+            peer.interface,
+            peer.public_key,
+            addresses.join(", ")
+        )
     };
     agent.state.uncovered.iter().map(line).collect()
 }

@@ -66,19 +66,22 @@ pub async fn connect(config: &Config, identity: Arc<PrivateKey>) -> Result<Conne
         .map_err(|error| unreachable(error.to_string().to_lowercase()))?;
     let _ = stream.set_nodelay(true);
     let greeted = timeout(PATIENCE, client::connect_stream(Arc::new(settings), stream, StrictClient { known })).await;
-    let mut session = greeted.map_err(|_| unreachable("no SSH greeting within 10 s".to_owned()))?.map_err(|error| {
-        match error {
+    let mut session =
+        greeted.map_err(|_| unreachable("no SSH greeting within 10 s".to_owned()))?.map_err(|error| match error {
             russh::Error::UnknownKey | russh::Error::NoCommonAlgo { .. } => wrong_host_key(config),
             error => unreachable(error.to_string().to_lowercase()),
-        }
-    })?;
+        })?;
     let login = session.authenticate_publickey("agent", PrivateKeyWithHashAlg::new(identity, None));
-    let login = timeout(PATIENCE, login).await.map_err(|_| unreachable("no answer to the login within 10 s".to_owned()))?;
+    let login =
+        timeout(PATIENCE, login).await.map_err(|_| unreachable("no answer to the login within 10 s".to_owned()))?;
     match login.map_err(|error| unreachable(error.to_string().to_lowercase()))? {
         AuthResult::Success => {}
         AuthResult::Failure { .. } => {
             return Err(Failure::new(Exit::LoginRefused, format!("bastion {address} does not accept this host's key"))
-                .hint(format!("on the bastion: wgmfa-bastion host add {} --key -; the key: wgmfa-agent init --print-key", config.host)));
+                .hint(format!(
+                    "on the bastion: wgmfa-bastion host add {} --key -; the key: wgmfa-agent init --print-key",
+                    config.host
+                )));
         }
     }
     let opened = timeout(PATIENCE, async {

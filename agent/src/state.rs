@@ -130,7 +130,8 @@ impl State {
     /// Notes an event for the bastion, once while it is unreported.
     pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
         let event = Event { event: event.to_owned(), peer, reason: reason.to_owned(), at };
-        let again = |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
+        let again =
+            |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
         if self.events.len() < MOST_EVENTS && !self.events.iter().any(again) {
             self.events.push(event);
         }

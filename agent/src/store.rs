@@ -119,8 +119,9 @@ impl Store {
             return Ok(ConfiguredKeys::new());
         }
         let text = trusted::read(&path, Readers::Owner)?;
-        let rows: Vec<ConfiguredRow> = serde_json::from_str(&text)
-            .map_err(|error| Failure::new(Exit::Usage, format!("{}: damaged at line {}", path.display(), error.line())))?;
+        let rows: Vec<ConfiguredRow> = serde_json::from_str(&text).map_err(|error| {
+            Failure::new(Exit::Usage, format!("{}: damaged at line {}", path.display(), error.line()))
+        })?;
         Ok(rows.into_iter().map(|row| (row.peer, row.preshared_key.map(|key| key.0))).collect())
     }
 

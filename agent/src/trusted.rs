@@ -40,7 +40,9 @@ pub fn read(path: &Path, readers: Readers) -> Result<Zeroizing<String>, Failure>
         return Err(fault("not a regular file".to_owned()));
     }
     if found.uid() != 0 && found.uid() != geteuid().as_raw() {
-        return Err(fault(format!("belongs to user id {}, not to root", found.uid())).hint(format!("chown root {shown}")));
+        return Err(
+            fault(format!("belongs to user id {}, not to root", found.uid())).hint(format!("chown root {shown}"))
+        );
     }
     let mode = found.mode() & 0o7777;
     if mode & 0o022 != 0 {

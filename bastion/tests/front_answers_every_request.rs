@@ -182,3 +182,24 @@ fn a_second_command_of_one_connection_needs_no_login_and_channels_are_counted() 
     }
     front.told.wait_for(&["\"gone\""]);
 }
+
+#[test]
+fn old_algorithms_and_compression_are_not_offered_and_the_guard_against_terrapin_is_on() {
+    let front = start();
+    let (_, said, status) = run(front.ssh().args(["-vvv", "justin@127.0.0.1", "hello"]));
+    assert_eq!(status, 0);
+    let peer = said.split_once("peer server KEXINIT proposal").expect("what the front offers").1;
+    let offer = |what: &str| {
+        let found = peer.lines().find_map(|line| line.strip_prefix(&format!("debug2: {what}: ")));
+        found.unwrap_or_else(|| panic!("{what}: {peer}")).trim_end().to_owned()
+    };
+    let kex = offer("KEX algorithms");
+    assert!(kex.starts_with("mlkem768x25519-sha256,curve25519-sha256,"), "{kex}");
+    assert!(kex.contains("kex-strict-s-v00@openssh.com") && !kex.contains("diffie-hellman"), "{kex}");
+    assert_eq!(offer("host key algorithms"), "ssh-ed25519");
+    assert_eq!((offer("compression ctos"), offer("compression stoc")), ("none".into(), "none".into()));
+    assert!(!offer("MACs ctos").contains("sha1") && !offer("ciphers ctos").contains("cbc"), "{peer}");
+    assert!(said.contains("will use strict KEX ordering"), "{said}");
+    assert!(said.contains("server-sig-algs=<ssh-ed25519,ecdsa-sha2-nistp256"), "{said}");
+    assert!(said.contains("remote software version wgmfa"), "{said}");
+}

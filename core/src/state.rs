@@ -151,7 +151,6 @@ impl Ends {
                 Self::Differ
             }
             (Reported::NoKey, _) => Self::NoKey,
-            _ if facts.locked => Self::Differ,
             // an end that says it uses none cannot have proved a key
             (_, Reported::NoKey) => Self::Unknown,
             _ if facts.handshake_since_apply => Self::Match,

@@ -96,6 +96,8 @@ fn a_daemon_that_is_stopped_is_not_waited_for_without_end() {
     let lab = Lab::up();
     let daemons = lab.server.namespace.processes();
     daemons.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    let stopped = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("T (stopped)");
+    lab::await_that("the daemon is stopped", || daemons.iter().all(|pid| stopped(*pid)));
     let outcome = lab.server.inside(|| read(&lab.server.name));
     daemons.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
     let error = outcome.unwrap_err().to_string();

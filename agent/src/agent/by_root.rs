@@ -22,7 +22,8 @@ impl Agent {
     /// could not be done, in words.
     pub fn lock_all(&mut self, reason: &str) -> Vec<String> {
         let seen = Seen::now(&self.config);
-        let (here, away): (Vec<_>, Vec<_>) = self.state.peers.keys().cloned().partition(|peer| seen.peer(peer).is_some());
+        let (here, away): (Vec<_>, Vec<_>) =
+            self.state.peers.keys().cloned().partition(|peer| seen.peer(peer).is_some());
         away.iter().for_each(|peer| self.lock_unseen(peer, reason));
         let mut faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::All);
         let due = here.into_iter().map(|peer| (peer, reason.to_owned())).collect();
@@ -46,7 +47,7 @@ impl Agent {
     ) -> Result<String, Failure> {
         let peer = self.find(peer)?;
         let name = self.state.name_of(&peer);
-        let seen = Seen::now(&self.config);
+        let seen = Seen::one(&self.config, &peer.interface);
         let Some(own) = seen.public_key(&peer.interface).filter(|_| seen.peer(&peer).is_some()) else {
             return Err(Failure::new(Exit::Failed, format!("{name}: {} has no such peer now", peer.interface))
                 .hint(format!("wg-quick up {}", peer.interface)));
@@ -113,10 +114,13 @@ impl Agent {
     /// The one peer that people call this: its public key, its connection's name, or a part of that.
     fn find(&self, text: &str) -> Result<PeerRef, Failure> {
         let peers = || self.state.peers.keys();
-        let exact: Vec<_> = peers()
-            .filter(|peer| self.state.name_of(peer) == text || peer.public_key.to_string() == text)
-            .collect();
-        let found = if exact.is_empty() { peers().filter(|peer| self.state.name_of(peer).contains(text)).collect() } else { exact };
+        let exact: Vec<_> =
+            peers().filter(|peer| self.state.name_of(peer) == text || peer.public_key.to_string() == text).collect();
+        let found = if exact.is_empty() {
+            peers().filter(|peer| self.state.name_of(peer).contains(text)).collect()
+        } else {
+            exact
+        };
         match found[..] {
             [one] => Ok(one.clone()),
             [] => Err(Failure::new(Exit::Failed, "no peer under a policy has that name here")
@@ -136,7 +140,8 @@ impl Agent {
 fn take_key_out(interface: &InterfaceName, peer: &PublicKey) -> Result<(), String> {
     let peer = peer.to_string();
     let words = ["set", interface.as_str(), "peer", &peer, "preshared-key", "/dev/null"];
-    let ended = Command::new("wg").args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let ended =
+        Command::new("wg").args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match ended {
         Ok(status) if status.success() => Ok(()),
         _ => Err(format!("{interface}: the lock key is still there; take it out: wg {}", words.join(" "))),

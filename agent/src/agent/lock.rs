@@ -44,7 +44,7 @@ impl Agent {
     /// # Errors
     /// Why it is not locked now, in words.
     pub(super) fn lock_ordered(&mut self, peer: &PeerRef, reason: &str) -> Result<(), String> {
-        let seen = Seen::now(&self.config);
+        let seen = Seen::one(&self.config, &peer.interface);
         if seen.peer(peer).is_none() {
             if self.state.peers.contains_key(peer) {
                 self.lock_unseen(peer, reason);
@@ -82,7 +82,8 @@ impl Agent {
         let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
         let from_file = key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)));
         if seen.fingerprint(peer) != Some(kept.held.fingerprint) && !from_file {
-            let reason = if key.is_some() { "another preshared key was set" } else { "the preshared key was taken out" };
+            let reason =
+                if key.is_some() { "another preshared key was set" } else { "the preshared key was taken out" };
             self.state.happened("changed-outside", Some(peer.clone()), reason, now);
         }
     }

@@ -20,7 +20,7 @@ impl Agent {
         crash_point("open-received");
         let now = clock::now();
         let peer = &which.peer;
-        let seen = Seen::now(&self.config);
+        let seen = Seen::one(&self.config, &peer.interface);
         let here = seen.peer(peer).ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
         let observed = seen.fingerprint(peer);
         let kept = self.state.peers.get_mut(peer).ok_or("this server has made no key for that peer")?;

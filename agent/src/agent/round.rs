@@ -31,7 +31,9 @@ impl Agent {
 
     /// The answer to the report.
     pub(super) fn assigned(&mut self, mut assignments: Vec<Assignment>, uncovered: Vec<PeerRef>) -> Vec<FromAgent> {
-        let Step::Reported { asked, dry_run } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
+        let Step::Reported { asked, dry_run } = std::mem::replace(&mut self.step, Step::Idle) else {
+            return Vec::new();
+        };
         crash_point("reported");
         let now = clock::now();
         for assignment in &mut assignments {
@@ -61,7 +63,8 @@ impl Agent {
         let mut planned = Vec::new();
         for (peer, assignment) in &named {
             if seen.peer(peer).is_none() {
-                let why = if seen.public_key(&peer.interface).is_none() { "the interface is gone" } else { "no such peer" };
+                let why =
+                    if seen.public_key(&peer.interface).is_none() { "the interface is gone" } else { "no such peer" };
                 self.faults.push(format!("{}: {} on {}", assignment.connection, why, peer.interface));
                 continue;
             }
@@ -83,7 +86,9 @@ impl Agent {
 
     /// Keeps the key of a peer that wgmfa takes over now, for `stand-down`.
     fn remember_configured(&mut self, assignments: &[Assignment], seen: &Seen) {
-        let new = || assignments.iter().filter(|one| !self.state.peers.contains_key(&one.peer) && seen.peer(&one.peer).is_some());
+        let new = || {
+            assignments.iter().filter(|one| !self.state.peers.contains_key(&one.peer) && seen.peer(&one.peer).is_some())
+        };
         if new().next().is_none() {
             return;
         }
@@ -107,8 +112,12 @@ impl Agent {
         }
     }
 
-    /// Takes over the names that people know.
+    /// Takes over the names and policies that people know.
     fn learn(&mut self, assignments: &[Assignment]) {
+        let named: HashSet<_> = assignments.iter().map(|one| &one.peer).collect();
+        for (_, kept) in self.state.peers.iter_mut().filter(|(peer, _)| !named.contains(peer)) {
+            kept.policy = None;
+        }
         for assignment in assignments {
             if let Some(kept) = self.state.peers.get_mut(&assignment.peer) {
                 kept.connection.clone_from(&assignment.connection);
@@ -118,12 +127,7 @@ impl Agent {
     }
 
     /// Carries out the plan as far as it goes without the bastion, and deposits what is to be rotated.
-    fn follow(
-        &mut self,
-        planned: Vec<(PeerRef, Action)>,
-        assignments: &[Assignment],
-        seen: &Seen,
-    ) -> Vec<FromAgent> {
+    fn follow(&mut self, planned: Vec<(PeerRef, Action)>, assignments: &[Assignment], seen: &Seen) -> Vec<FromAgent> {
         let intervals: BTreeMap<_, _> = assignments.iter().map(|one| (&one.peer, one.rotation_interval)).collect();
         let (mut locks, mut fresh, mut adopted) = (Vec::new(), Vec::new(), Vec::new());
         for (peer, action) in planned {
@@ -181,7 +185,11 @@ impl Agent {
                 continue;
             }
             if !deposits.contains(&which) {
-                self.faults.push(format!("{}: the bastion did not take generation {}", self.state.name_of(&one.peer), one.generation));
+                self.faults.push(format!(
+                    "{}: the bastion did not take generation {}",
+                    self.state.name_of(&one.peer),
+                    one.generation
+                ));
                 continue;
             }
             let Some(own) = seen.public_key(&one.peer.interface).filter(|_| seen.peer(&one.peer).is_some()) else {
@@ -224,7 +232,9 @@ impl Agent {
 
     /// The confirmations are on disk.
     pub(super) fn noted(&mut self, noted: &[PeerGeneration]) -> Vec<FromAgent> {
-        let Step::Confirmed { asked, applied } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
+        let Step::Confirmed { asked, applied } = std::mem::replace(&mut self.step, Step::Idle) else {
+            return Vec::new();
+        };
         crash_point("noted");
         self.reached(asked);
         let noted: HashSet<_> = noted.iter().collect();

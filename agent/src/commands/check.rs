@@ -59,14 +59,20 @@ pub fn run(path: &Path) -> Result<Exit, Failure> {
             Ok(Some(file)) => check_file(&file, &state, interface.as_str(), &config, &mut failures),
             Ok(None) => {
                 let path = config.wireguard_dir.join(format!("{interface}.conf"));
-                voice::note(&format!("note: {interface}: no file {}; whoever makes the interface must not give a peer an old key", path.display()));
+                voice::note(&format!(
+                    "note: {interface}: no file {}; whoever makes the interface must not give a peer an old key",
+                    path.display()
+                ));
             }
             Err(failure) => failures.push(Failure { exit: Exit::Partly, ..failure }),
         }
     }
     let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     if wall.as_secs() < YEAR_2024 {
-        failures.push(Failure::new(Exit::Partly, "this machine's clock stands before 2024").hint("set it, for example with chrony"));
+        failures.push(
+            Failure::new(Exit::Partly, "this machine's clock stands before 2024")
+                .hint("set it, for example with chrony"),
+        );
     }
     failures.iter().for_each(|failure| _ = voice::fail(failure));
     voice::say(&count(failures.len(), "fault"));
@@ -86,7 +92,8 @@ fn check_file(file: &StoredFile, state: &Option<State>, interface: &str, config:
     }
     let Some(state) = state.as_ref().filter(|_| config.manage_files) else { return };
     let there: std::collections::HashSet<PublicKey> = file.config.peers().into_iter().collect();
-    let own = state.peers.iter().filter(|(peer, _)| peer.interface.as_str() == interface && there.contains(&peer.public_key));
+    let own =
+        state.peers.iter().filter(|(peer, _)| peer.interface.as_str() == interface && there.contains(&peer.public_key));
     for (peer, kept) in own {
         let stands = file.config.preshared_key(&peer.public_key).map(|key| file_fingerprint(&key, peer));
         if stands.is_none() || stands != kept.file_key {

@@ -41,7 +41,10 @@ pub fn run(path: &Path, init: &Init) -> Result<Exit, Failure> {
         voice::say("unchanged");
     }
     if ssh::read_known_keys(&config.known_hosts, &config.bastion.host, config.bastion.port)?.is_empty() {
-        voice::note(&format!("hint: {} is not known yet: wgmfa-bastion host-key on the bastion prints its LINE, then: wgmfa-agent init --known-host LINE", config.bastion));
+        voice::note(&format!(
+            "hint: {} is not known yet: wgmfa-bastion host-key on the bastion prints its LINE, then: wgmfa-agent init --known-host LINE",
+            config.bastion
+        ));
     }
     Ok(Exit::Done)
 }
@@ -98,15 +101,15 @@ fn own_name() -> Result<HostName, Failure> {
     let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let label = name.split('.').next().unwrap_or_default();
     label.parse().map_err(|error| {
-        Failure::new(Exit::Usage, format!("the machine's name is no name for a host: {error}")).hint("give one with --host NAME")
+        Failure::new(Exit::Usage, format!("the machine's name is no name for a host: {error}"))
+            .hint("give one with --host NAME")
     })
 }
 
 /// The keys in lines as `known_hosts` has them. The names in front are not needed: the key is meant for this bastion.
 fn parse_known_host(lines: &str) -> Result<Vec<PublicKey>, Failure> {
-    let fault = || {
-        Failure::new(Exit::Usage, "--known-host: write NAME KEYTYPE KEY, as wgmfa-bastion host-key prints it")
-    };
+    let fault =
+        || Failure::new(Exit::Usage, "--known-host: write NAME KEYTYPE KEY, as wgmfa-bastion host-key prints it");
     let key = |line: &str| {
         let mut words = line.split_whitespace();
         let (_name, kind, key) = (words.next()?, words.next()?, words.next()?);
@@ -138,7 +141,8 @@ fn learn(config: &Config, keys: &[PublicKey]) -> Result<bool, Failure> {
 
 fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     let file = File::options().write(true).create_new(true).mode(mode).open(path);
-    file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all())).map_err(|error| failed(path, &error))
+    file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .map_err(|error| failed(path, &error))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {

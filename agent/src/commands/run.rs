@@ -20,7 +20,9 @@ pub fn run(path: &Path) -> Result<Exit, Failure> {
     identity::read(&config.identity)?;
     let store = Store::open(&config.state_dir)?;
     if std::os::unix::net::UnixStream::connect(store.socket()).is_ok() {
-        return Err(Failure::new(Exit::Failed, "a resident agent already runs here").hint("systemctl status wgmfa-agent"));
+        return Err(
+            Failure::new(Exit::Failed, "a resident agent already runs here").hint("systemctl status wgmfa-agent")
+        );
     }
     let Doer::Here(_only) = find_doer(&store, None)? else { unreachable!("nobody was asked") };
     let mut agent = Agent::load(config, store.clone(), true)?;

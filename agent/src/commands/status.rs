@@ -90,7 +90,8 @@ fn describe(peer: &PeerRef, kept: &Kept, state: &State, seen: &Seen, now: Bootti
         Hold::Locked { reason } => ("locked", Some(reason.clone()), None),
     };
     let fault = if seen.peer(peer).is_none() {
-        Some("not on the interface".to_owned())
+        // A peer that is gone and that no policy names any more is missed by nobody.
+        kept.policy.as_ref().map(|_| "not on the interface".to_owned())
     } else {
         let view = kept.view(now, seen.fingerprint(peer), Contact::Lost(state.last_contact));
         plan(&view).into_iter().find_map(|action| match action {
@@ -122,16 +123,25 @@ fn print(status: &Status) {
     }
     let width = status.peers.iter().map(|peer| peer.connection.chars().count()).max().unwrap_or(0);
     for peer in &status.peers {
-        let policy = peer.policy.as_ref().map_or("no policy".to_owned(), |policy| format!("policy {} {}", policy.ordinal, policy.description));
+        let policy = peer
+            .policy
+            .as_ref()
+            .map_or("no policy".to_owned(), |policy| format!("policy {} {}", policy.ordinal, policy.description));
         let detail = match (peer.seconds_left, &peer.reason) {
             (Some(seconds), _) => format!("  {}", interval::left(seconds)),
             (None, Some(reason)) => format!(": {reason}"),
             (None, None) => String::new(),
         };
         let fault = peer.fault.as_ref().map_or(String::new(), |fault| format!("  NOT AS THE POLICY SAYS: {fault}"));
-        voice::say(&format!("{:width$}  {policy}  generation {}  {}{detail}{fault}", peer.connection, peer.generation, peer.hold));
+        voice::say(&format!(
+            "{:width$}  {policy}  generation {}  {}{detail}{fault}",
+            peer.connection, peer.generation, peer.hold
+        ));
     }
     for peer in &status.without_second_factor {
-        voice::say(&format!("{} peer {}  no second factor: the key is registered to nobody", peer.interface, peer.public_key));
+        voice::say(&format!(
+            "{} peer {}  no second factor: the key is registered to nobody",
+            peer.interface, peer.public_key
+        ));
     }
 }

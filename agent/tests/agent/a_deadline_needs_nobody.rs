@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use wgmfa_core::message::agent::FromAgent;
+
 use crate::bed::{Bed, text, wait_until};
 
 #[test]
@@ -86,6 +88,31 @@ fn after_a_reboot_everything_is_locked_until_the_bastion_speaks() {
 }
 
 #[test]
+fn a_rebooted_machine_brings_its_interface_up_locked() {
+    let mut bed = Bed::new(1);
+    bed.rotate();
+    let released = bed.key_on(0);
+    bed.bastion.stop();
+    bed.remove_interface();
+    let out = bed.command(&["lock"]).env("WGMFA_BOOT_ID", "another").output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "before any interface is up: {out:?}");
+    let interface = bed.interface.clone();
+    bed.add_interface(&interface);
+    bed.set_from_file();
+    assert!(bed.key_on(0) != released && bed.key_on(0) != bed.configured);
+    bed.bastion.resume();
+    bed.bastion.forget_heard();
+    let out = bed.command(&["rotate"]).env("WGMFA_BOOT_ID", "another").output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert!(bed.is_waiting(0) && bed.key_on(0) != released);
+    let events = bed.bastion.heard().into_iter().find_map(|heard| match heard.message {
+        FromAgent::Report { events, .. } => Some(events),
+        _ => None,
+    });
+    assert!(events.unwrap().iter().all(|event| event.event == "lock"), "nobody changed anything from outside");
+}
+
+#[test]
 fn a_waiting_key_is_locked_one_interval_after_the_last_contact() {
     let mut bed = Bed::new(1);
     bed.bastion.cover(&bed.peers, 2);
@@ -96,5 +123,7 @@ fn a_waiting_key_is_locked_one_interval_after_the_last_contact() {
         bed.agent(&["rotate"]);
         bed.key_on(0) != waiting
     });
-    assert!(bed.state_text().contains("the bastion was not reached for 2s, and the waiting key may have been released"));
+    assert!(
+        bed.state_text().contains("the bastion was not reached for 2s, and the waiting key may have been released")
+    );
 }

@@ -1,5 +1,7 @@
 //! Rule 2: the bastion has a generation on disk before the server uses it.
 
+use std::collections::BTreeSet;
+
 use wgmfa_core::message::agent::FromAgent;
 
 use crate::bed::{Bed, mode, text};
@@ -7,7 +9,10 @@ use crate::bed::{Bed, mode, text};
 #[test]
 fn the_first_round_locks_then_deposits_then_applies_then_confirms() {
     let bed = Bed::new(3);
-    let allowed_ips = |bed: &Bed| bed.wg(&["show", &bed.interface, "allowed-ips"]).stdout;
+    let allowed_ips = |bed: &Bed| {
+        let shown = text(&bed.wg(&["show", &bed.interface, "allowed-ips"]).stdout);
+        shown.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
     let before = allowed_ips(&bed);
     bed.rotate();
 
@@ -31,7 +36,7 @@ fn the_first_round_locks_then_deposits_then_applies_then_confirms() {
         assert!(*in_file != bed.configured && *in_file != *key && *in_file != *locked, "a lock key of its own");
     }
     assert!(std::fs::read_to_string(bed.file()).unwrap().starts_with("# the office\n"));
-    assert_eq!(text(&allowed_ips(&bed)), text(&before));
+    assert_eq!(allowed_ips(&bed), before);
     for name in ["state", "state/state.json", "state/configured-keys"] {
         assert_eq!(mode(&bed.path(name)) & 0o077, 0, "{name} is for root alone");
     }
@@ -44,7 +49,12 @@ fn a_second_round_changes_nothing() {
     let (keys, files) = (bed.key_on(0), bed.keys_in_file());
     bed.bastion.forget_heard();
     bed.rotate();
-    assert!(bed.bastion.heard().iter().all(|heard| matches!(heard.message, FromAgent::Hello { .. } | FromAgent::Report { .. })));
+    assert!(
+        bed.bastion
+            .heard()
+            .iter()
+            .all(|heard| matches!(heard.message, FromAgent::Hello { .. } | FromAgent::Report { .. }))
+    );
     assert_eq!((bed.key_on(0), bed.keys_in_file()), (keys, files));
     let status = bed.agent(&["status", "--json"]);
     assert_eq!(status.status.code(), Some(0), "{status:?}");
@@ -55,13 +65,25 @@ fn a_second_round_changes_nothing() {
 }
 
 #[test]
+fn of_two_rounds_at_once_the_second_waits_for_the_first() {
+    let bed = Bed::new(1);
+    let rounds: Vec<_> = (0..3).map(|_| bed.command(&["rotate"]).spawn().unwrap()).collect();
+    assert!(rounds.into_iter().all(|mut round| round.wait().unwrap().success()));
+    assert!(bed.is_waiting(0));
+    assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 1);
+}
+
+#[test]
 fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     let bed = Bed::new(1);
     let out = bed.agent(&["rotate", "--dry-run"]);
     let said = text(&out.stdout);
     assert!(out.status.success(), "{out:?}");
     assert!(said.contains(": would lock: a policy covers this peer for the first time here\n"), "{said}");
-    assert!(said.contains(": would rotate to generation 1: a policy covers this peer for the first time here\n"), "{said}");
+    assert!(
+        said.contains(": would rotate to generation 1: a policy covers this peer for the first time here\n"),
+        "{said}"
+    );
     assert_eq!(bed.key_on(0), bed.configured);
     assert!(!bed.path("state").exists() && bed.bastion.connection(&bed.peers[0]).highest == 0);
 }

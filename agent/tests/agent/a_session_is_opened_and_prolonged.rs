@@ -58,7 +58,8 @@ fn a_session_is_prolonged_in_place_and_refused_when_it_cannot_be_good() {
     assert_eq!(bed.bastion.open(peer, 1), None, "a deadline moves only forwards");
     let status = bed.agent(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    let left: Vec<_> = status["peers"].as_array().unwrap().iter().filter_map(|peer| peer["seconds_left"].as_u64()).collect();
+    let left: Vec<_> =
+        status["peers"].as_array().unwrap().iter().filter_map(|peer| peer["seconds_left"].as_u64()).collect();
     assert!(left.len() == 1 && left[0] > 500, "{status}");
     assert_eq!(bed.key_on(0), released);
 
@@ -83,7 +84,8 @@ fn a_round_that_was_ordered_comes_at_once_and_a_rotate_beside_it_asks_for_one() 
     let bed = Bed::new(1);
     let _resident = bed.resident();
     wait_until("a key waits", || bed.is_waiting(0));
-    let reports = || bed.bastion.heard().iter().filter(|heard| matches!(heard.message, FromAgent::Report { .. })).count();
+    let reports =
+        || bed.bastion.heard().iter().filter(|heard| matches!(heard.message, FromAgent::Report { .. })).count();
     let before = reports();
     bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
     wait_until("a report", || reports() > before);

@@ -261,7 +261,12 @@ impl Handler for Front {
         Ok(())
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         assert_eq!(name, "wgmfa-agent");
         session.channel_success(id)?;
         let (model, interface) = (self.model.clone(), self.interface.clone());
@@ -315,7 +320,8 @@ impl Model {
         match message {
             FromAgent::Hello { host, .. } => Some(ToAgent::Welcome { host }),
             FromAgent::Report { .. } => {
-                let assignments = self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
+                let assignments =
+                    self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
                 Some(ToAgent::Assignments { assignments, uncovered: self.uncovered.clone() })
             }
             FromAgent::Deposit { deposits } => {
@@ -362,7 +368,10 @@ impl Connection {
         };
         Assignment {
             peer: peer.clone(),
-            connection: format!("app-gw/devices:p{}", &peer.public_key.to_string()[..6].to_lowercase().replace(['+', '/'], "x")),
+            connection: format!(
+                "app-gw/devices:p{}",
+                &peer.public_key.to_string()[..6].to_lowercase().replace(['+', '/'], "x")
+            ),
             policy: Some(PolicyRef { ordinal: 101, description: "Prod User Devices".to_owned(), mfa: true }),
             rotation_interval: self.interval,
             highest_generation: self.highest,

@@ -48,9 +48,11 @@ impl Bed {
         run("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
         let bastion = Bastion::start(&namespace, &interface);
         let configured = wg_key(&["genpsk"], None);
-        let mut bed = Self { interface, folder, bastion, peers: Vec::new(), configured, namespace, daemons: Vec::new() };
+        let mut bed =
+            Self { interface, folder, bastion, peers: Vec::new(), configured, namespace, daemons: Vec::new() };
         bed.add_interface(&bed.interface.clone());
-        let mut text = format!("# the office\n[Interface]\nPrivateKey = {}\nListenPort = 51820\n", wg_key(&["genkey"], None));
+        let mut text =
+            format!("# the office\n[Interface]\nPrivateKey = {}\nListenPort = 51820\n", wg_key(&["genkey"], None));
         for number in 0..peers {
             let public_key: PublicKey = wg_key(&["pubkey"], Some(&wg_key(&["genkey"], None))).parse().unwrap();
             text.push_str(&format!(
@@ -67,7 +69,8 @@ impl Bed {
         let port = bed.bastion.port();
         let known = bed.bastion.known_host("x");
         let bastion = format!("127.0.0.1:{port}");
-        let made = bed.agent(&["init", "--bastion", &bastion, "--host", "app-gw", "--known-host", &known, "--print-key"]);
+        let made =
+            bed.agent(&["init", "--bastion", &bastion, "--host", "app-gw", "--known-host", &known, "--print-key"]);
         assert!(made.status.success(), "{made:?}");
         bed.bastion.accept(String::from_utf8(made.stdout).unwrap().trim());
         bed.configure("");
@@ -81,11 +84,23 @@ impl Bed {
             .args(["netns", "exec", &self.namespace, "wireguard-go", "-f", name])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(self.path("wireguard-go")).unwrap())
             .spawn()
             .expect("wireguard-go is installed and this runs as root");
         self.daemons.push(daemon);
-        wait_until("the interface", || self.wg(&["show", name]).status.success());
+        wait_until("the interface", || {
+            let ended = self.daemons.last_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{}", std::fs::read_to_string(self.path("wireguard-go")).unwrap());
+            self.wg(&["show", name]).status.success()
+        });
+    }
+
+    /// The machine goes down: the interface is gone, the files stay.
+    pub fn remove_interface(&mut self) {
+        let mut daemon = self.daemons.remove(0);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        let _ = std::fs::remove_file(format!("/var/run/wireguard/{}.sock", self.interface));
     }
 
     /// What `wg-quick up` does with the keys of the file.
@@ -235,7 +250,10 @@ impl Drop for Resident {
 pub fn preshared_keys(interface: &str) -> BTreeMap<PublicKey, String> {
     let out = Command::new("wg").args(["show", interface, "preshared-keys"]).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
-    text.lines().filter_map(|line| line.split_once('\t')).map(|(peer, key)| (peer.parse().unwrap(), key.to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(peer, key)| (peer.parse().unwrap(), key.to_owned()))
+        .collect()
 }
 
 /// What `wg genkey`, `wg genpsk` or `wg pubkey` prints.

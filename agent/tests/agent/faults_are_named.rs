@@ -51,16 +51,20 @@ fn a_key_that_the_bastion_does_not_know_is_refused() {
 #[test]
 fn files_that_others_can_touch_are_not_trusted() {
     let bed = Bed::new(1);
-    let set = |name: &str, mode| std::fs::set_permissions(bed.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    let set =
+        |name: &str, mode| std::fs::set_permissions(bed.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
     let shown = |name: &str| bed.path(name).display().to_string();
     set("agent.toml", 0o666);
     let path = shown("agent.toml");
-    let lines = format!("wgmfa-agent: error: {path}: mode 0666: others can write to it\nwgmfa-agent: hint: chmod go-w {path}\n");
+    let lines = format!(
+        "wgmfa-agent: error: {path}: mode 0666: others can write to it\nwgmfa-agent: hint: chmod go-w {path}\n"
+    );
     refused(&bed, &["rotate"], 2, &lines);
     set("agent.toml", 0o644);
     set("agent_ed25519", 0o644);
     let path = shown("agent_ed25519");
-    let lines = format!("wgmfa-agent: error: {path}: mode 0644: others can read it\nwgmfa-agent: hint: chmod go-rwx {path}\n");
+    let lines =
+        format!("wgmfa-agent: error: {path}: mode 0644: others can read it\nwgmfa-agent: hint: chmod go-rwx {path}\n");
     refused(&bed, &["run"], 2, &lines);
     let out = bed.agent(&["check"]);
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(2), "1 fault\n"), "{out:?}");
@@ -137,7 +141,10 @@ fn init_overwrites_nothing_and_trusts_nothing() {
     assert_eq!(std::fs::read_to_string(folder.join("known_hosts")).unwrap(), format!("[b.example]:2222 {key}\n"));
     let before = std::fs::read(&config).unwrap();
     let out = init(&["--bastion", "b.example:2222", "--known-host", &known]);
-    assert_eq!((out.status.code(), text(&out.stdout).as_str(), text(&out.stderr).as_str()), (Some(0), "unchanged\n", ""));
+    assert_eq!(
+        (out.status.code(), text(&out.stdout).as_str(), text(&out.stderr).as_str()),
+        (Some(0), "unchanged\n", "")
+    );
     let out = init(&["--bastion", "c.example:2222"]);
     let lines = format!(
         "wgmfa-agent: error: {}: bastion has another value\nwgmfa-agent: hint: nothing was changed; edit the file, or remove it first\n",

@@ -170,9 +170,10 @@ mod tests {
         );
         assert_eq!(text(&[prod], &[("9-prod.toml", PROD)]), "8 connections change policy\n");
         assert_eq!(text(&[prod, infra], &[infra]), "8 connections stay locked after their deadline\n");
+        let two_hours = PROD.replace("1h", "2h");
         let open = INFRA.replace("*/infra", "mail-gw/*");
         assert_eq!(
-            text(&[infra, prod], &[("0-open.toml", &open), ("1-prod.toml", &PROD.replace("1h", "2h"))]),
+            text(&[infra, prod], &[("0-open.toml", &open), ("1-prod.toml", &two_hours)]),
             "9 connections change policy, 2 lose their second factor\n"
         );
         assert_eq!(text(&[prod], &[prod]), "no connection changes\n");

@@ -74,9 +74,7 @@ impl Input {
                         CTRL_C => events.push_back(Event::Interrupted),
                         CTRL_D if keys.typed.is_empty() => self.ended = true,
                         CTRL_D => {}
-                        BACKSPACE | DELETE => {
-                            while keys.typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
-                        }
+                        BACKSPACE | DELETE => while keys.typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
                         b'\n' if keys.after_return => {}
                         b'\r' | b'\n' => {
                             self.lines.push(&keys.typed);

@@ -181,11 +181,14 @@ impl Login {
             if answer.as_ref().len() > self.limits.answer_bytes {
                 return Err(Broken::Telling(format!("an answer is longer than {} bytes", self.limits.answer_bytes)));
             }
-            let text = str::from_utf8(answer.as_ref())
-                .map_err(|_| Broken::Telling("an answer is not UTF-8".into()))?;
+            let text = str::from_utf8(answer.as_ref()).map_err(|_| Broken::Telling("an answer is not UTF-8".into()))?;
             read.push(SecretText::new(text.to_owned()));
         }
-        if read.len() == questions { Ok(read) } else { Err(Broken::Silently("another number of answers than asked for")) }
+        if read.len() == questions {
+            Ok(read)
+        } else {
+            Err(Broken::Silently("another number of answers than asked for"))
+        }
     }
 
     async fn verdict(&mut self) -> Result<Auth, Broken> {

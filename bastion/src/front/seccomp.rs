@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-/// Found by tracing logins, refusals, floods and shutdowns, with some that the C library and the allocator use under
-/// other circumstances.
+/// Logins and refusals need a third of them (traced); the others are what the event loop, the C library and its
+/// allocator call on other machines, under load and at the end.
 const ALLOWED: &[libc::c_long] = &[
     // descriptors that are there; a socket pair is made by the event loop for signals
     libc::SYS_read,

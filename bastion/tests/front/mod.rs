@@ -1,5 +1,5 @@
 //! The front with a scripted keeper behind it and stock `ssh` before it.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -31,10 +31,8 @@ impl Told {
     pub fn wait_for(&self, words: &[&str]) {
         let fits = |line: &String| words.iter().all(|word| line.contains(word));
         let said = self.said.lock().unwrap();
-        let (said, timeout) = self
-            .more
-            .wait_timeout_while(said, Duration::from_secs(60), |said| !said.iter().any(fits))
-            .unwrap();
+        let (said, timeout) =
+            self.more.wait_timeout_while(said, Duration::from_secs(60), |said| !said.iter().any(fits)).unwrap();
         assert!(!timeout.timed_out(), "never said {words:?}, only: {said:#?}");
     }
 
@@ -168,11 +166,8 @@ esac
 /// Makes a key; returns the path of its private half.
 pub fn keygen(dir: &Path, name: &str, kind: &str) -> PathBuf {
     let path = dir.join(name);
-    let status = Command::new("ssh-keygen")
-        .args(["-q", "-N", "", "-C", "", "-t", kind, "-f"])
-        .arg(&path)
-        .status()
-        .unwrap();
+    let status =
+        Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "", "-t", kind, "-f"]).arg(&path).status().unwrap();
     assert!(status.success());
     path
 }

@@ -12,11 +12,11 @@ use super::*;
 fn fails_whole(store: &Store, make_room: impl FnOnce()) {
     let head = store.log_head().unwrap();
     let record = store.record(&place()).unwrap();
-    let (code, release) = (login(&user()), passed_before());
+    let (code, foreign) = (login(&user()), login(&user()));
     let step = Step::from_number(9_000_000_000);
     assert_eq!(store.accept_code(at(10), &code, step), Err(StoreError::Full));
     assert_eq!(store.use_recovery_code(at(10), &code, &[1; 32]), Err(StoreError::Full));
-    assert_eq!(store.record_login(at(10), &release, CodeRule::Foreign), Err(StoreError::Full));
+    assert_eq!(store.record_login(at(10), &foreign, CodeRule::Foreign), Err(StoreError::Full));
     assert_eq!(store.deposit(at(10), &host(), &[deposit(2)]), Err(StoreError::Full));
     assert_eq!(store.log_head().unwrap(), head);
     assert_eq!(store.record(&place()).unwrap(), record);
@@ -29,25 +29,16 @@ fn fails_whole(store: &Store, make_room: impl FnOnce()) {
     assert_intact(store);
 }
 
-fn passed_before() -> Login {
-    login(&user())
-}
-
 #[test]
 fn a_store_that_may_not_grow_accepts_nothing() {
     let (_folder, store) = with_applied(1);
     let limit = |pages: i64| store.connection.pragma_update(None, "max_page_count", pages).unwrap();
     // less than it has means: not one page more
     limit(1);
-    while store.note(at(3), Note::new(Event::Noted).reason("x".repeat(900))).is_ok() {}
-    let fill = "INSERT INTO recovery_codes (person, hash, used_at) VALUES ('justin', randomblob(500), 1)";
-    while store.connection.execute(fill, []).is_ok() {}
-    let fill = "INSERT INTO logins (id, person, passed_at) VALUES (hex(randomblob(400)), 'justin', 9000000000000)";
-    while store.connection.execute(fill, []).is_ok() {}
-    let fill = "INSERT INTO guesses VALUES ('justin', hex(randomblob(400)), 0, 0, 0, 0)";
-    while store.connection.execute(fill, []).is_ok() {}
-    let fill = "INSERT INTO log (seq, time, event, hash, reason) SELECT max(seq) + 1, 0, 'x', 'x', '' FROM log";
-    let _ = fill;
+    for reason in ["x".repeat(900), String::new()] {
+        while store.note(at(3), Note::new(Event::Noted).reason(&reason)).is_ok() {}
+    }
+    // now the last page of the log has no room for the shortest line
     fails_whole(&store, || limit(1_000_000));
 }
 
@@ -74,6 +65,7 @@ fn a_full_file_system_accepts_nothing() {
         let ballast = folder.path().join("ballast");
         let mut file = File::create(&ballast).unwrap();
         while file.write_all(&[0; 512]).is_ok() {}
+        drop(file);
         fails_whole(&store, || std::fs::remove_file(&ballast).unwrap());
     });
     outcome.join().unwrap();
