@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use wgmfa_core::key::{Fingerprint, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::InterfaceName;
-use wgmfa_wireguard::{Interface, Peer};
+use wgmfa_wireguard::{Error, Interface, Peer};
 
 use crate::config::Config;
 
@@ -40,7 +40,7 @@ impl Seen {
                 }
             },
         };
-        names.into_iter().for_each(|name| seen.add(name));
+        names.into_iter().for_each(|name| seen.add(name, config.interfaces.is_some()));
         seen
     }
 
@@ -48,17 +48,19 @@ impl Seen {
     pub fn one(config: &Config, name: &InterfaceName) -> Self {
         let mut seen = Self::default();
         if config.interfaces.as_ref().is_none_or(|names| names.contains(name)) {
-            seen.add(name.clone());
+            seen.add(name.clone(), config.interfaces.is_some());
         }
         seen
     }
 
-    fn add(&mut self, name: InterfaceName) {
+    fn add(&mut self, name: InterfaceName, named: bool) {
         match wgmfa_wireguard::read(&name) {
             Ok(interface) => {
                 let places = interface.peers.iter().enumerate().map(|(at, peer)| (peer.public_key, at)).collect();
                 self.interfaces.insert(name, SeenInterface { interface, places });
             }
+            // An interface that nobody named and that is just coming or going is nobody's fault.
+            Err(Error::Gone(_) | Error::Unconfigured(_)) if !named => {}
             Err(error) => self.faults.push(error.to_string()),
         }
     }

@@ -94,9 +94,6 @@ fn text(path: &Path, trust: Trust) -> Result<String, String> {
 
 /// What tells one set of policies from another: SHA-256 over all of it, in lower-case hexadecimal.
 pub fn digest(set: &PolicySet) -> String {
-    let mut hash = Sha256::new();
-    for policy in set.policies() {
-        hash.update(format!("{policy:?}\n"));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let hash = Sha256::digest(format!("{:?}", set.policies()));
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

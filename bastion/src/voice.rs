@@ -38,8 +38,3 @@ pub fn terminal() -> bool {
 pub fn colour() -> bool {
     terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
-
-/// A line for the log: on standard error, where the journal or the terminal takes it.
-pub fn log(text: &str) {
-    complain(&format!("{PROGRAM}: {}\n", wgmfa_core::exit::sanitise(text)));
-}

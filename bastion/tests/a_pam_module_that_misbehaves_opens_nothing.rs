@@ -64,7 +64,8 @@ fn many_messages_in_one_call_are_answered_in_order() {
 
 #[test]
 fn a_module_that_asks_without_end_is_cut_off() {
-    let mut worker = site("endless").login("ada");
+    let site = site("endless");
+    let mut worker = site.login("ada");
     for _ in 0..32 {
         worker.prompted(&[("again: ", PromptKind::Visible)], &["x"]);
     }

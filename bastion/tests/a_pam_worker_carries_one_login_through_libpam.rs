@@ -93,7 +93,7 @@ fn the_password_that_we_asked_for_is_there_for_the_modules_below() {
     let seen = site.folder.path().join("seen");
     let keep = site.folder.path().join("keep");
     std::fs::write(&keep, format!("#!/bin/sh\ntr -d '\\0' >{}\n", seen.display())).unwrap();
-    let exec = format!("pam_exec.so quiet expose_authtok use_first_pass /bin/sh {}", keep.display());
+    let exec = format!("pam_exec.so quiet expose_authtok /bin/sh {}", keep.display());
     site.stack(&[site.wgmfa(""), exec], &["pam_permit.so".into()]);
     let keeper = site.keeper(vec![both("ada", "wgmfa", ACCEPT)]);
     let mut worker = site.login("ada");

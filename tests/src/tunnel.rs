@@ -1,7 +1,7 @@
 //! WireGuard interfaces: userspace, or the kernel's where it has any. Looked at through `wg`, from outside.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::machine::{Machine, write_private};
 use crate::program::run;
@@ -90,7 +90,10 @@ impl Tunnel {
         self.forget();
         let kernel = machine.command("ip").args(["link", "add", &self.name, "type", "wireguard"]).output();
         if !kernel.is_ok_and(|output| output.status.success()) {
-            run(machine.command("wireguard-go").arg(&self.name).env("LOG_LEVEL", "error"), b"").ok();
+// it goes on in the background with the outputs that it was given, so these must not be pipes
+            let mut daemon = machine.command("wireguard-go");
+            daemon.arg(&self.name).env("LOG_LEVEL", "error").stdout(Stdio::null()).stderr(Stdio::null());
+            assert!(daemon.status().is_ok_and(|status| status.success()), "wireguard-go {} failed", self.name);
         }
         machine.run("wg", &["setconf", &self.name, &file.to_string_lossy()]).ok();
         machine.ip(&["addr", "add", &self.address, "dev", &self.name]);

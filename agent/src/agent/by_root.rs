@@ -31,6 +31,8 @@ impl Agent {
         self.state.happened("lock", None, reason, clock::now());
         faults.extend(self.save().err().map(|failure| failure.error));
         self.want_round();
+        faults.sort();
+        faults.dedup();
         faults
     }
 

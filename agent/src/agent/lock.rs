@@ -29,7 +29,7 @@ impl Agent {
         }
         // A full disk keeps nobody in: what is remembered then does not match, and the peer is locked again.
         if let Err(failure) = self.save() {
-            self.faults.push(failure.error);
+            self.faults.insert(failure.error);
         }
         let not_done = readd(&changes, EndpointRule::Drop);
         crash_point("locked");

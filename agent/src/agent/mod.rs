@@ -9,7 +9,7 @@ mod open;
 mod report;
 mod round;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use wgmfa_core::boottime::Boottime;
@@ -40,7 +40,7 @@ pub struct Agent {
     resident: bool,
     step: Step,
     /// What went wrong in the round that runs.
-    faults: Vec<String>,
+    faults: BTreeSet<String>,
     outcome: Option<Outcome>,
     /// What was changed, a line each.
     changes: Vec<String>,
@@ -97,7 +97,7 @@ impl Agent {
             store,
             resident,
             step: Step::Idle,
-            faults: Vec::new(),
+            faults: BTreeSet::new(),
             outcome: None,
             changes: Vec::new(),
             unproved: BTreeMap::new(),
@@ -200,7 +200,7 @@ impl Agent {
     }
 
     /// What could not be done since a round last began.
-    pub fn faults(&self) -> &[String] {
+    pub fn faults(&self) -> &BTreeSet<String> {
         &self.faults
     }
 

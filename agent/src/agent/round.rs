@@ -1,6 +1,6 @@
 //! One round: report, lock what must be locked, deposit new generations, apply them, confirm.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::Exit;
@@ -21,7 +21,7 @@ impl Agent {
     pub fn begin_round(&mut self, dry_run: bool) -> FromAgent {
         let now = clock::now();
         let seen = Seen::now(&self.config);
-        self.faults.clone_from(&seen.faults);
+        self.faults = seen.faults.iter().cloned().collect();
         self.outcome = None;
         self.step = Step::Reported { asked: now, dry_run };
         self.next_round = now.plus_seconds(ROUND_EVERY);
@@ -46,7 +46,7 @@ impl Agent {
         let planned = self.plan_all(&assignments, &seen, now);
         if dry_run {
             let planned = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
-            self.outcome = Some(Outcome { planned, ..Outcome::of(std::mem::take(&mut self.faults)) });
+            self.outcome = Some(Outcome { planned, ..Outcome::of(&std::mem::take(&mut self.faults)) });
             return Vec::new();
         }
         self.reached(asked);
@@ -63,9 +63,11 @@ impl Agent {
         let mut planned = Vec::new();
         for (peer, assignment) in &named {
             if seen.peer(peer).is_none() {
-                let why =
-                    if seen.public_key(&peer.interface).is_none() { "the interface is gone" } else { "no such peer" };
-                self.faults.push(format!("{}: {} on {}", assignment.connection, why, peer.interface));
+                let fault = match seen.public_key(&peer.interface) {
+                    None => format!("{}: interface {} is gone", assignment.connection, peer.interface),
+                    Some(_) => format!("{}: not a peer of interface {}", assignment.connection, peer.interface),
+                };
+                self.faults.insert(fault);
                 continue;
             }
             let (observed, contact) = (seen.fingerprint(peer), Contact::Assigned(assignment));
@@ -108,7 +110,7 @@ impl Agent {
             self.store.save_configured_keys(&keys)
         });
         if let Err(failure) = stored {
-            self.faults.push(failure.error);
+            self.faults.insert(failure.error);
         }
     }
 
@@ -185,7 +187,7 @@ impl Agent {
                 continue;
             }
             if !deposits.contains(&which) {
-                self.faults.push(format!(
+                self.faults.insert(format!(
                     "{}: the bastion did not take generation {}",
                     self.state.name_of(&one.peer),
                     one.generation
@@ -193,7 +195,7 @@ impl Agent {
                 continue;
             }
             let Some(own) = seen.public_key(&one.peer.interface).filter(|_| seen.peer(&one.peer).is_some()) else {
-                self.faults.push(format!("{}: gone before its new key came", self.state.name_of(&one.peer)));
+                self.faults.insert(format!("{}: gone before its new key came", self.state.name_of(&one.peer)));
                 continue;
             };
             let held = Held {
@@ -211,7 +213,7 @@ impl Agent {
         }
         if let Err(failure) = self.save() {
             self.state.peers = before;
-            self.faults.push(failure.error);
+            self.faults.insert(failure.error);
             self.finish();
             return Vec::new();
         }
@@ -240,7 +242,7 @@ impl Agent {
         let noted: HashSet<_> = noted.iter().collect();
         for which in applied.iter().filter(|which| !noted.contains(which)) {
             let name = self.state.name_of(&which.peer);
-            self.faults.push(format!("{name}: the bastion did not note generation {}", which.generation));
+            self.faults.insert(format!("{name}: the bastion did not note generation {}", which.generation));
         }
         self.finish();
         Vec::new()
@@ -248,7 +250,7 @@ impl Agent {
 
     /// The round is over.
     fn finish(&mut self) {
-        let outcome = Outcome::of(std::mem::take(&mut self.faults));
+        let outcome = Outcome::of(&std::mem::take(&mut self.faults));
         let (exit, faults) = (outcome.exit.code(), outcome.faults.clone());
         self.state.last_round = Some(LastRound { at: clock::now(), exit, faults });
         self.outcome = Some(outcome);
@@ -268,15 +270,15 @@ impl Agent {
 
     fn save_or_fault(&mut self) {
         if let Err(failure) = self.save() {
-            self.faults.push(failure.error);
+            self.faults.insert(failure.error);
         }
     }
 }
 
 impl Outcome {
-    fn of(faults: Vec<String>) -> Self {
+    fn of(faults: &BTreeSet<String>) -> Self {
         let exit = if faults.is_empty() { Exit::Done } else { Exit::Partly };
-        Self { exit, faults, planned: Vec::new() }
+        Self { exit, faults: faults.iter().cloned().collect(), planned: Vec::new() }
     }
 }
 

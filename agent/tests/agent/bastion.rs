@@ -35,6 +35,8 @@ pub struct Connection {
     pub applied: Option<(u64, Instant)>,
     pub released: Option<(u64, Instant)>,
     pub keep_locked: Option<String>,
+    /// Deposits are not taken.
+    pub disk_is_full: bool,
 }
 
 #[derive(Default)]
@@ -43,8 +45,10 @@ struct Model {
     heard: Vec<Heard>,
     accepted: Option<SshKey>,
     uncovered: Vec<PeerRef>,
-    to_agent: Option<mpsc::UnboundedSender<ToAgent>>,
+    to_agent: Option<mpsc::UnboundedSender<Vec<u8>>>,
     answers: Vec<FromAgent>,
+    /// Said in place of the next assignments.
+    nonsense: Option<Vec<u8>>,
     connected: usize,
 }
 
@@ -172,6 +176,11 @@ impl Bastion {
         Some(connection.keys[&generation].expose_base64().to_string())
     }
 
+    /// Answers the next report with these bytes.
+    pub fn talk_nonsense(&self, bytes: &[u8]) {
+        lock(&self.model).nonsense = Some(bytes.to_vec());
+    }
+
     pub fn heard(&self) -> Vec<Heard> {
         lock(&self.model).heard.clone()
     }
@@ -186,7 +195,7 @@ impl Bastion {
     }
 
     pub fn send(&self, message: ToAgent) {
-        lock(&self.model).to_agent.as_ref().expect("an agent is connected").send(message).unwrap();
+        lock(&self.model).to_agent.as_ref().expect("an agent is connected").send(encode(&message)).unwrap();
     }
 
     /// Opens the waiting generation on a resident agent; returns why it refused.
@@ -278,13 +287,12 @@ impl Handler for Front {
 async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface: String) {
     let nonce = "bm9uY2U=".to_owned();
     let (to_agent, mut orders) = mpsc::unbounded_channel();
-    to_agent.send(ToAgent::Challenge { version: 1, nonce: nonce.clone() }).unwrap();
+    to_agent.send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone() })).unwrap();
     let mut lines = Lines::new(8 * 1024 * 1024);
     loop {
         tokio::select! {
             Some(order) = orders.recv() => {
-                let line = encode(&order);
-                if channel.data(&line[..]).await.is_err() {
+                if channel.data(&order[..]).await.is_err() {
                     return;
                 }
             }
@@ -308,8 +316,11 @@ async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface
                 model.connected += 1;
                 model.to_agent = Some(to_agent.clone());
             }
-            if let Some(answer) = model.answer(message) {
-                let _ = to_agent.send(answer);
+            let is_report = matches!(message, FromAgent::Report { .. });
+            if let Some(nonsense) = model.nonsense.take_if(|_| is_report) {
+                let _ = to_agent.send(nonsense);
+            } else if let Some(answer) = model.answer(message) {
+                let _ = to_agent.send(encode(&answer));
             }
         }
     }
@@ -328,6 +339,9 @@ impl Model {
                 let mut stored = Vec::new();
                 for deposit in deposits {
                     let connection = self.connections.get_mut(&deposit.which.peer).unwrap();
+                    if connection.disk_is_full {
+                        continue;
+                    }
                     assert!(deposit.which.generation > connection.highest, "generations only go up");
                     connection.highest = deposit.which.generation;
                     connection.keys.insert(deposit.which.generation, deposit.preshared_key.clone());

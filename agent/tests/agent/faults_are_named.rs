@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use wgmfa_core::message::agent::FromAgent;
+
 use crate::bed::{Bed, mode, text};
 
 fn refused(bed: &Bed, words: &[&str], status: i32, lines: &str) {
@@ -105,7 +107,7 @@ fn a_peer_that_is_gone_is_named_and_the_others_are_rotated() {
     assert!(bed.wg(&["set", &bed.interface, "peer", &gone, "remove"]).status.success());
     let out = bed.agent(&["rotate"]);
     assert_eq!(out.status.code(), Some(6));
-    let line = format!(": no such peer on {}\n", bed.interface);
+    let line = format!(": not a peer of interface {}\n", bed.interface);
     assert!(text(&out.stderr).ends_with(&line), "{out:?}");
     assert!(bed.is_waiting(0));
     bed.configure("interfaces = [\"elsewhere\"]");
@@ -113,7 +115,41 @@ fn a_peer_that_is_gone_is_named_and_the_others_are_rotated() {
     assert_eq!(out.status.code(), Some(6));
     let said = text(&out.stderr);
     assert!(said.contains("elsewhere: no such WireGuard interface here\n"), "{said}");
-    assert!(said.contains(&format!(": the interface is gone on {}\n", bed.interface)), "{said}");
+    assert!(said.contains(&format!(": interface {} is gone\n", bed.interface)), "{said}");
+}
+
+#[test]
+fn a_generation_that_the_bastion_did_not_take_is_never_used() {
+    let bed = Bed::new(1);
+    bed.bastion.change(&bed.peers[0], |connection| connection.disk_is_full = true);
+    let out = bed.agent(&["rotate"]);
+    assert_eq!(out.status.code(), Some(6));
+    assert!(text(&out.stderr).ends_with(": the bastion did not take generation 1\n"), "{out:?}");
+    let deposited = bed.bastion.heard().into_iter().find_map(|heard| match heard.message {
+        FromAgent::Deposit { deposits } => Some(deposits[0].preshared_key.expose_base64().to_string()),
+        _ => None,
+    });
+    assert!(bed.key_on(0) != deposited.unwrap() && bed.key_on(0) != bed.configured, "locked until the bastion can");
+    bed.bastion.change(&bed.peers[0], |connection| connection.disk_is_full = false);
+    bed.rotate();
+    assert!(bed.is_waiting(0));
+}
+
+#[test]
+fn nonsense_from_the_bastion_ends_the_conversation() {
+    let bed = Bed::new(1);
+    let long = [vec![b'a'; 9 * 1024 * 1024], vec![b'\n']].concat();
+    for (nonsense, what) in [
+        (&b"{\"type\":\"add-peer\"}\n"[..], "not a message of this conversation (column 18)"),
+        (&b"\xff\n"[..], "not a message of this conversation (column 1)"),
+        (&long[..], "a line is longer than 8388608 bytes"),
+    ] {
+        bed.bastion.talk_nonsense(nonsense);
+        let _ = std::fs::remove_dir_all(bed.path("state"));
+        let line = format!("wgmfa-agent: error: the bastion does not speak as expected: {what}\n");
+        refused(&bed, &["rotate"], 5, &line);
+        assert_eq!(bed.key_on(0), bed.configured);
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Credentials {
         if asked.terminal
             && let Ok(code) = QrCode::new(self.url.as_bytes())
         {
-            // light on dark terminals, dark on light ones: the quiet zone makes it readable on both
+            // drawn for dark terminals; on light ones it is inverted, which scanners read as well
             let picture = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
             text.push_str(&format!("{picture}\n\n"));
         }

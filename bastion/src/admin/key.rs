@@ -77,7 +77,7 @@ fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String {
     let mut table = Table::new(&["HOST", "INTERFACE", "OTHER END", "POLICY", "STATE"], colour);
     for row in rows {
         let name = &row.connection.name;
-        let policy = row.selection.policy().map(|policy| format!("{} {}", policy.ordinal, policy.description));
+        let policy = row.policy().map(|policy| format!("{} {}", policy.ordinal, policy.description));
         let detail = row.detail(&when);
         let gap = if detail.is_empty() { "" } else { "  " };
         let state = match row.state {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use wgmfa_core::connection::{Connection, ConnectionName, Other};
 use wgmfa_core::inventory::Peer;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::policy::{PolicySet, Selection, Selector, Sides, Warning, warnings};
+use wgmfa_core::policy::{Policy, PolicySet, Selection, Selector, Sides, Warning, warnings};
 use wgmfa_core::release::Phase;
 use wgmfa_core::state::{Facts, KeyState, Ordered, Reported, state};
 
@@ -52,7 +52,7 @@ pub fn rows<'a>(site: &'a Site, policies: &'a PolicySet, of: &[&'a Connection], 
     let mut selector = Selector::new(policies);
     let row = |connection: &&'a Connection| {
         let mut row = KeyRow::new(site, selector.select(connection), connection, now);
-        if let Some(text) = uncovered.get(&connection.name) {
+        if let Some(text) = site.cut_off(connection).as_ref().or_else(|| uncovered.get(&connection.name)) {
             row.reason = Some(text.clone());
         }
         row
@@ -101,9 +101,17 @@ impl<'a> KeyRow<'a> {
         self.record.and_then(|record| record.current.as_ref())
     }
 
+    /// The policy that wins, also when it contradicts itself here.
+    pub fn policy(&self) -> Option<&'a Policy> {
+        match self.selection {
+            Selection::Applies { policy, .. } | Selection::Conflict { policy, .. } => Some(policy),
+            Selection::None => None,
+        }
+    }
+
     /// Whether a person's login stands in front of this connection.
     pub fn has_second_factor(&self) -> bool {
-        self.selection.policy().is_some_and(wgmfa_core::policy::Policy::mfa)
+        self.selection.policy().is_some_and(Policy::mfa)
     }
 
     /// What stands behind the state: what is left, or why it is so.
@@ -131,7 +139,7 @@ impl<'a> KeyRow<'a> {
             other: self.connection.name.other.to_string(),
             other_public_key: self.connection.other_public_key.to_string(),
             owner: self.connection.person().map(ToString::to_string),
-            policy: self.selection.policy().map(wgmfa_core::policy::Policy::reference),
+            policy: self.policy().map(Policy::reference),
             server_side,
             state: self.state.name(),
             reason: self.reason.clone(),

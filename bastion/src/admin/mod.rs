@@ -183,11 +183,6 @@ pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> St
     key::own_connections(context, user, json).unwrap_or_else(of_failure)
 }
 
-/// `15:55` in this time zone, with the date when it is not today's.
-pub fn clock(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
-    When::new(now, zone.clone()).clock(time)
-}
-
 /// Adds to a reply which hosts have not confirmed that they have locked a peer; the exit status becomes 6.
 pub fn name_unconfirmed(reply: &mut AdminReply, unconfirmed: &[Order], context: &Context<'_>) {
     let mut hosts: Vec<&HostName> = unconfirmed
@@ -212,3 +207,6 @@ pub fn name_unconfirmed(reply: &mut AdminReply, unconfirmed: &[Order], context: 
         reply.exit = Some(Exit::Partly.code());
     }
 }
+
+#[cfg(test)]
+mod tests;

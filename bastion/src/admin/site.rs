@@ -46,6 +46,23 @@ impl Site {
         interface.peers.iter().find(|peer| peer.public_key == *public_key)
     }
 
+    /// Why nobody may come in on this connection, when an administrator has cut off one of its ends.
+    pub fn cut_off(&self, connection: &Connection) -> Option<String> {
+        let host = |name: &HostName| self.inventory.hosts.iter().any(|host| host.name == *name && host.disabled);
+        let one = &connection.name.one.host;
+        let disabled = |name: &dyn std::fmt::Display| Some(format!("{name} is disabled"));
+        match &connection.name.other {
+            _ if host(one) => disabled(one),
+            Other::Interface(end) if host(&end.host) => disabled(&end.host),
+            Other::Device(name)
+                if self.inventory.devices.iter().any(|device| device.name == *name && device.disabled) =>
+            {
+                disabled(name)
+            }
+            Other::Interface(_) | Other::Device(_) | Other::Unmonitored(_) => None,
+        }
+    }
+
     /// The one connection that a person names: by its whole name, or by any part that only it has.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl Status {
         Ok(Self {
             pam,
             clock,
-            room: room.map(|room| u64::from(room.blocks_available()) * u64::from(room.fragment_size())),
+            room: room.map(|room| room.blocks_available() * room.fragment_size()),
             agents,
             locked: locked.collect(),
             refusals: refusals.split_off(newest),

@@ -160,13 +160,13 @@ fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obsta
             return Ok(Some(Obstacle::new(what, format!("edit {}, then wgmfa-bastion reload", file.display()))));
         }
         Selection::None => {
-            return Ok(match row.record {
-                Some(_) => Some(Obstacle::new(
+            let locked = || {
+                Obstacle::new(
                     "no policy covers it any more, so it stays locked",
                     "add a policy, then wgmfa-bastion reload",
-                )),
-                None => None,
-            });
+                )
+            };
+            return Ok(row.record.map(|_| locked()));
         }
         Selection::Applies { policy, .. } => policy,
     };

@@ -62,11 +62,12 @@ pub fn cut_off(inventory: &Inventory, connection: &Connection) -> Option<String>
     }
 }
 
-/// The generation that counts: a deposit that was not confirmed does not end what the server side accepts now.
+/// The generation that counts. A running session does; else the newest, even if it was never confirmed: what it was to
+/// replace may or may not stand on the server, so nothing is released until the server has said.
 pub fn newest(record: Option<&Record>) -> Option<Newest> {
     let record = record?;
     match &record.current {
-        Some(current) if current.phase != Phase::Expired => {
+        Some(current) if matches!(current.phase, Phase::Released { .. }) => {
             Some(Newest { generation: current.generation, phase: current.phase })
         }
         _ => record.newest(),

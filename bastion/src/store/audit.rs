@@ -4,9 +4,13 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, TransactionBehavior};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use wgmfa_core::exit::sanitise;
 
 use super::column::{self, Time};
 use super::{Event, Note, Store, StoreError, Writing, connections};
+
+/// The longest text in a line, in characters; the rest is left out.
+const LONGEST: usize = 1000;
 
 /// A line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -172,14 +176,14 @@ impl Writing<'_> {
             seq: seq + 1,
             time: self.now.into(),
             event: note.event.as_str().to_owned(),
-            user: note.user,
-            actor: note.actor,
-            from: note.from,
-            host: note.host,
-            device: note.device,
+            user: note.user.map(plain),
+            actor: note.actor.map(plain),
+            from: note.from.map(plain),
+            host: note.host.map(plain),
+            device: note.device.map(plain),
             connection,
             generation: note.generation,
-            reason: note.reason,
+            reason: note.reason.map(plain),
             hash: String::new(),
         };
         new.hash = chained(&before, &new);
@@ -203,6 +207,11 @@ impl Writing<'_> {
         self.execute("UPDATE meta SET log_seq = ?1, log_hash = ?2", (new.seq, &new.hash))?;
         Ok(())
     }
+}
+
+/// One bounded line that steers no terminal: some of it comes from the other side.
+fn plain(text: String) -> String {
+    sanitise(&text).chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The hash of a line: SHA-256 over the hash of the line before (of the first: the instance's name), a newline, and the

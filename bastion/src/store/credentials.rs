@@ -94,37 +94,6 @@ impl Store {
             w.audit(Note::new(Event::UserReset).user(name).actor(actor).reason("password, code secret, recovery codes"))
         })
     }
-
-    /// Replaces the password alone.
-    pub fn set_password(
-        &self,
-        now: Timestamp,
-        actor: Actor<'_>,
-        name: &UserName,
-        password: &PasswordHash,
-    ) -> Result<(), StoreError> {
-        self.write(now, |w| {
-            w.must_exist(name)?;
-            let sql = "UPDATE people SET password_kind = 'hashed', password_hash = ?2 WHERE name = ?1";
-            w.execute(sql, (name.as_str(), &password.0))?;
-            w.audit(Note::new(Event::UserReset).user(name).actor(actor).reason("password"))
-        })
-    }
-
-    /// Replaces the recovery codes alone.
-    pub fn set_recovery(
-        &self,
-        now: Timestamp,
-        actor: Actor<'_>,
-        name: &UserName,
-        hashes: &[[u8; 32]],
-    ) -> Result<(), StoreError> {
-        self.write(now, |w| {
-            w.must_exist(name)?;
-            w.put_recovery(name, hashes)?;
-            w.audit(Note::new(Event::UserReset).user(name).actor(actor).reason("recovery codes"))
-        })
-    }
 }
 
 impl Writing<'_> {

@@ -75,8 +75,12 @@ impl Store {
         })
     }
 
-    /// Ends every released generation whose deadline has come, and wipes its key.
+    /// Ends every released generation whose deadline has come, and wipes its key. Costs next to nothing when there is none.
     pub fn expire(&self, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+        let due = "SELECT 1 FROM generations WHERE phase = 'released' AND deadline <= ?1";
+        if !self.connection.prepare_cached(due)?.exists([Time::from(self.now(now))])? {
+            return Ok(Vec::new());
+        }
         self.write(now, |w| {
             let condition = "id IN (SELECT place FROM generations WHERE phase = 'released' AND deadline <= ?1)";
             let mut ended = Vec::new();
@@ -185,14 +189,13 @@ impl Writing<'_> {
             if let Some(older) = self.tx.prepare_cached(waiting)?.query_row([row.id], |row| row.get(0)).optional()? {
                 self.end(&row, older, Event::Ended, "a newer one was deposited")?;
             }
-            let sql = "UPDATE places SET highest = ?2, public_key = ?3 WHERE id = ?1";
-            self.execute(sql, (row.id, generation, Text(own_key)))?;
+            let sql = "UPDATE places SET highest = ?2 WHERE id = ?1";
+            self.execute(sql, (row.id, generation))?;
             row.id
         } else {
-            let sql = "INSERT INTO places (host, interface, peer, public_key, highest) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql = "INSERT INTO places (host, interface, peer, highest) VALUES (?1, ?2, ?3, ?4)";
             let InterfaceRef { host, interface } = &place.server_side;
-            let peer = Text(place.public_key);
-            self.execute(sql, (host.as_str(), interface.as_str(), peer, Text(own_key), generation))?;
+            self.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key), generation))?;
             self.tx.last_insert_rowid()
         };
         let binding = Binding { table: "generations", row: &row_name(place), generation };

@@ -30,21 +30,24 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
-pub use attempts::Refusal;
-pub use audit::{Filter, Head, Line, Verified};
-pub use credentials::{Credentials, Password, PasswordKind};
-pub use devices::DeviceRecord;
-pub use error::StoreError;
-pub use event::{Event, Note};
-pub use generations::Ended;
-pub use hosts::{HostRecord, PendingKey};
-pub use logins::{Acceptance, CodeRule, Login, LoginId};
-pub use password::{PasswordHash, PasswordVerdict, hash_password, verify_password};
-pub use people::{NewPerson, Person};
-pub use record::{Generation, Place, Record};
-pub use release::{Granted, ReleaseOutcome, Wanted};
-pub use report::{Report, ReportRefusal, Reported};
-pub use seal::SealingKey;
+#[allow(unused_imports, reason = "the face is whole, also where nobody names a type")]
+pub use self::{
+    attempts::Refusal,
+    audit::{Filter, Head, Line, Verified},
+    credentials::{Credentials, Password, PasswordKind},
+    devices::DeviceRecord,
+    error::StoreError,
+    event::{Event, Note},
+    generations::Ended,
+    hosts::{HostRecord, PendingKey},
+    logins::{Acceptance, CodeRule, Login, LoginId},
+    password::{PasswordHash, PasswordVerdict, hash_password, verify_password},
+    people::{NewPerson, Person},
+    record::{Generation, Place, Record},
+    release::{Granted, ReleaseOutcome, Wanted},
+    report::{Report, ReportRefusal, Reported},
+    seal::SealingKey,
+};
 
 use std::cell::Cell;
 use std::path::Path;
@@ -79,6 +82,7 @@ impl Actor<'static> {
     /// The bastion by itself.
     pub const BASTION: Self = Self { name: None, from: None };
     /// Root on the bastion.
+    #[cfg(test)]
     pub const ROOT: Self = Self { name: Some("root"), from: None };
 }
 

@@ -13,8 +13,6 @@ use super::{Event, Note, Place, StoreError, Writing};
 pub(super) struct PlaceRow {
     pub id: i64,
     pub place: Place,
-    /// The interface's own public key, at the last deposit.
-    pub public_key: PublicKey,
     pub highest: u64,
     pub ordered: Option<String>,
     pub kept_locked: Option<String>,
@@ -44,7 +42,6 @@ fn place_row(row: &Row<'_>) -> rusqlite::Result<PlaceRow> {
     Ok(PlaceRow {
         id: row.get("id")?,
         place: Place { server_side, public_key: text(row, "peer")? },
-        public_key: text(row, "public_key")?,
         highest: row.get("highest")?,
         ordered: row.get("ordered")?,
         kept_locked: row.get("kept_locked")?,

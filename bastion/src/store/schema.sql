@@ -108,7 +108,6 @@ CREATE TABLE places (
     host        TEXT NOT NULL,
     interface   TEXT NOT NULL,
     peer        TEXT NOT NULL,
-    public_key  TEXT NOT NULL,
     highest     INTEGER NOT NULL,
     ordered     TEXT,
     kept_locked TEXT,

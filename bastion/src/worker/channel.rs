@@ -117,7 +117,9 @@ fn is_question(prompt: &Prompt) -> bool {
 }
 
 fn cut(mut prompt: Prompt) -> Prompt {
-    prompt.text.truncate(prompt.text.floor_char_boundary(LONGEST_TEXT));
+    while prompt.text.len() > LONGEST_TEXT {
+        prompt.text.pop();
+    }
     prompt
 }
 
@@ -145,7 +147,7 @@ mod tests {
         keeper.write_all(reply.as_bytes()).unwrap();
         let mut channel = Channel::new(ours);
         let answers = channel.ask(prompts);
-        drop(channel);
+        channel.keeper.shutdown(std::net::Shutdown::Write).unwrap();
         let mut sent = String::new();
         keeper.read_to_string(&mut sent).unwrap();
         (sent, answers)

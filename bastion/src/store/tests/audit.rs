@@ -154,3 +154,15 @@ fn lines_are_found_by_what_they_are_about() {
         assert_eq!(event.as_str().parse(), Ok(*event));
     }
 }
+
+#[test]
+fn what_comes_from_the_other_side_is_bounded_and_steers_no_terminal() {
+    let (_folder, store) = empty();
+    let text = format!("a\nb\u{1b}[2J{}", "x".repeat(5000));
+    store.note(at(1), Note::new(Event::Noted).from(Some(&text)).reason(text.clone())).unwrap();
+    let line = last_line(&store);
+    let reason = line.reason.unwrap();
+    assert!(reason.starts_with("a b?[2Jxxx"), "{reason}");
+    assert_eq!(reason.len(), 1000);
+    assert_eq!(line.from, Some(reason));
+}

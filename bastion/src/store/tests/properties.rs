@@ -47,6 +47,7 @@ struct Known {
     deposited: BTreeMap<u64, PresharedKey>,
     applied: BTreeMap<u64, ()>,
     over: BTreeMap<u64, ()>,
+    deadlines: BTreeMap<u64, Timestamp>,
     highest: u64,
 }
 
@@ -98,7 +99,9 @@ proptest! {
                             prop_assert!(known.applied.contains_key(&number), "applied before released");
                             prop_assert!(!known.over.contains_key(&number), "over is over");
                             prop_assert_eq!(&granted.preshared_key, &known.deposited[&number]);
-                            prop_assert!(granted.deadline > now);
+                            let before = known.deadlines.insert(number, granted.deadline);
+                            prop_assert!(before.is_none_or(|before| before > now), "past its deadline");
+                            prop_assert!(before <= Some(granted.deadline) && granted.deadline > now);
                         }
                     }
                 }

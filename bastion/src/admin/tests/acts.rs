@@ -1,0 +1,136 @@
+use super::*;
+
+#[test]
+fn acts_may_be_repeated() {
+    let bastion = Bastion::with_a_connection();
+    let device = format!("device add justins-laptop --owner justin --public-key {}", laptop());
+    for line in [device.as_str(), "user add justin --system-password", "host enable app-gw", "device remove nothing"] {
+        assert_eq!(bastion.good(line), "unchanged\n", "{line}");
+        assert_eq!(bastion.good(&format!("{line} --json")), "{\"changed\":false,\"version\":1}\n", "{line}");
+    }
+    for (line, said) in [
+        ("user disable justin", "disabled justin\n"),
+        ("user disable justin", "unchanged\n"),
+        ("user enable justin", "enabled justin\n"),
+        ("host disable app-gw", "disabled app-gw\n"),
+        ("host remove app-gw", "removed app-gw\n"),
+        ("host remove app-gw", "unchanged\n"),
+        ("user remove justin", "removed justin\n"),
+    ] {
+        assert_eq!(bastion.good(line), said, "{line}");
+    }
+}
+
+#[test]
+fn what_does_not_exist_or_differs_is_refused_with_a_hint() {
+    let bastion = Bastion::with_a_connection();
+    for (line, exit, error) in [
+        ("user show ann", 1, "there is no user 'ann'"),
+        ("user disable ann", 1, "there is no user 'ann'"),
+        ("host accept db-gw", 1, "there is no host 'db-gw'"),
+        ("device disable phone", 1, "there is no device 'phone'"),
+        ("device add phone --owner justin --public-key x", 2, "--public-key: a key is 44 characters of base64"),
+        ("host add db-gw --key -", 2, "--key: not an SSH public key in one line"),
+        ("user add ann", 2, "no password"),
+        ("user add ann --password-stdin", 2, "--password-stdin: no password on standard input"),
+        ("user add justin --admin --system-password", 1, ""),
+        ("serve", 2, "serve is refused here"),
+    ] {
+        let said = bastion.ask(line);
+        assert_eq!(said.exit, Some(exit), "{line}: {}", said.err);
+        assert!(said.err.starts_with(&format!("wgmfa-bastion: error: {error}")), "{line}: {}", said.err);
+        let hinted = said.err.contains("\nwgmfa-bastion: hint: ");
+        assert!(hinted || line.contains("password-stdin"), "{line}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_lost_device_is_locked_at_once_and_who_has_not_confirmed_is_named() {
+    let bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    bastion.pass(1);
+    bastion.release(1);
+    let said = bastion.ask("device disable justins-laptop");
+    assert_eq!((said.exit, said.out.as_str()), (Some(0), "disabled justins-laptop\n"));
+    let (host, peer) = (Bastion::gateway(), Bastion::place().peer());
+    let lock = Order::Lock { host, peer, reason: "justins-laptop is disabled".to_owned() };
+    assert_eq!(said.orders, std::slice::from_ref(&lock));
+
+    let shown = bastion.good("key list");
+    assert!(shown.ends_with("Mismatch Pending  justins-laptop is disabled\n"), "{shown}");
+
+    let mut reply = AdminReply { exit: Some(0), ..AdminReply::default() };
+    name_unconfirmed(&mut reply, &[lock], &bastion.context());
+    assert_eq!(reply.exit, Some(6));
+    assert_eq!(
+        reply.stderr,
+        "wgmfa-bastion: warning: app-gw has not confirmed the lock yet (never seen): it locks at its deadline or its next \
+         round\n"
+    );
+}
+
+#[test]
+fn a_removed_person_is_hung_up_on() {
+    let bastion = Bastion::with_a_connection();
+    let said = bastion.ask("user remove justin");
+    assert!(said.orders.contains(&Order::HangUpUser("justin".parse().unwrap())), "{:?}", said.orders);
+    let said = bastion.ask("host disable app-gw");
+    assert!(said.orders.contains(&Order::HangUpHost(Bastion::gateway())), "{:?}", said.orders);
+}
+
+#[test]
+fn secrets_are_shown_once() {
+    let bastion = Bastion::new();
+    let said = bastion.good_with("user add ann --password-stdin --json", "hunter2\n");
+    assert!(said.contains("otpauth://totp/"), "{said}");
+    assert!(!bastion.good("user show ann --json").contains("otpauth"));
+    assert!(!bastion.good("log --json").contains("hunter2"));
+    let again = bastion.good_with("user reset ann --password-stdin --json", "hunter3\n");
+    let secret = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["otpauth_url"].clone();
+    assert_ne!(secret(&said), secret(&again));
+}
+
+#[test]
+fn a_reload_is_all_or_nothing() {
+    let bastion = Bastion::with_a_connection();
+    let words = |line: &str| AdminRequest {
+        version: 1,
+        words: line.split(' ').map(str::to_owned).collect(),
+        stdin: None,
+        terminal: false,
+        colour: false,
+    };
+    let file = bastion.folder.path().join("policy.d/050-all.toml");
+    std::fs::write(&file, POLICY.replace("Prod", "All").replace("1h", "1x")).unwrap();
+    let outcome = run(&words("reload"), &mut bastion.context());
+    assert_eq!(outcome.reply.exit, Some(2));
+    assert!(outcome.policies.is_none());
+    assert!(outcome.reply.stderr.contains("050-all.toml:2:21: "), "{}", outcome.reply.stderr);
+    assert!(outcome.reply.stderr.ends_with("hint: the policies in force stay as they are\n"));
+
+    std::fs::write(&file, POLICY.replace("Prod", "All").replace("1h", "10m")).unwrap();
+    let outcome = run(&words("reload --dry-run"), &mut bastion.context());
+    assert_eq!(outcome.reply.stdout.expose(), "1 connection changes policy\n");
+    assert!(outcome.policies.is_none());
+    let outcome = run(&words("reload"), &mut bastion.context());
+    assert_eq!(outcome.policies.unwrap().policies().len(), 2);
+}
+
+#[test]
+fn the_log_follows() {
+    let bastion = Bastion::new();
+    let words = ["log", "--follow", "--json"].map(str::to_owned).to_vec();
+    let request = AdminRequest { version: 1, words, stdin: None, terminal: false, colour: false };
+    let outcome = run(&request, &mut bastion.context());
+    assert_eq!(outcome.reply.exit, None);
+    let mut follow = outcome.follow.unwrap();
+    assert_eq!(follow.next(&mut bastion.context()).stdout.expose(), "");
+    bastion
+        .store
+        .note(bastion.now.get(), crate::store::Note::new(crate::store::Event::Noted).actor(Actor::ROOT))
+        .unwrap();
+    let more = follow.next(&mut bastion.context());
+    let line: serde_json::Value = serde_json::from_str(more.stdout.expose()).unwrap();
+    assert_eq!((&line["event"], &line["actor"]), (&"noted".into(), &"root".into()));
+    assert_eq!(follow.next(&mut bastion.context()).stdout.expose(), "");
+}

@@ -1,0 +1,84 @@
+use super::*;
+
+/// The state column of `key list`.
+fn state(bastion: &Bastion) -> String {
+    let shown = bastion.good("key list");
+    let row = shown.lines().nth(1).unwrap();
+    let start = "app-gw  devices    justins-laptop  101 Prod  ";
+    row.strip_prefix(start).unwrap_or_else(|| panic!("{shown}")).to_owned()
+}
+
+#[test]
+fn key_list_tells_the_life_of_a_key() {
+    let bastion = Bastion::with_a_connection();
+    assert_eq!(bastion.good("key list").lines().next().unwrap(), "HOST    INTERFACE  OTHER END       POLICY    STATE");
+    assert_eq!(state(&bastion), "Pending  the server side has not applied a generation yet");
+    bastion.rotate(1);
+    assert_eq!(state(&bastion), "Expired  a login is needed");
+    bastion.pass(10);
+    bastion.release(1);
+    assert_eq!(state(&bastion), "Match Pending  60 min left (until 16:00)");
+    bastion.pass(120);
+    bastion.report(&[10]);
+    assert_eq!(state(&bastion), "OK  58 min left (until 16:00)");
+    bastion.pass(3600);
+    assert_eq!(state(&bastion), "Mismatch Pending  the deadline has passed, and the server side has not confirmed");
+    bastion.rotate(2);
+    assert_eq!(state(&bastion), "Expired  a login is needed");
+}
+
+#[test]
+fn key_list_gives_programs_every_documented_field() {
+    let bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    bastion.pass(10);
+    bastion.release(1);
+    let json = bastion.ask("key list --json").json();
+    let expected = serde_json::json!({"version": 1, "connections": [{
+        "connection": "app-gw/devices:justins-laptop", "host": "app-gw", "interface": "devices",
+        "public_key": "0KL4NMTMM64zrRyHASlga46ubmiUtDsayaTJyF/EUYA=",
+        "other": "justins-laptop", "other_public_key": laptop(), "owner": "justin",
+        "policy": {"ordinal": 101, "description": "Prod", "mfa": true},
+        "server_side": "app-gw/devices", "state": "Match Pending", "reason": "not yet seen to match", "generation": 1,
+        "rotated_at": "2126-11-21T14:00:00Z", "released_at": "2126-11-21T14:00:10Z", "released_from": "192.0.2.7",
+        "deadline": "2126-11-21T15:00:10Z", "latest_handshake": null
+    }]});
+    assert_eq!(json, expected);
+    let own = own_connections(&bastion.context(), &"justin".parse().unwrap(), true);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&own).unwrap(), expected);
+    let nobody = own_connections(&bastion.context(), &"ann".parse().unwrap(), false);
+    assert_eq!(nobody, "no connections\n");
+}
+
+#[test]
+fn a_connection_without_a_second_factor_is_named() {
+    let bastion = Bastion::with_a_connection();
+    assert_eq!(bastion.good("key list --without-mfa"), "no connections\n");
+    bastion.good("device remove justins-laptop");
+    let shown = bastion.good("key list --without-mfa");
+    let row = shown.lines().nth(1).unwrap();
+    assert!(row.ends_with(&format!("-  no second factor: {}, 10.0.0.2/32", laptop())), "{shown}");
+}
+
+#[test]
+fn a_rotation_is_ordered_by_any_unique_part_of_a_name() {
+    let bastion = Bastion::with_a_connection();
+    let said = bastion.ask("key rotate laptop --reason lent");
+    assert_eq!(said.exit, Some(1));
+    assert_eq!(
+        said.err,
+        "wgmfa-bastion: error: app-gw/devices:justins-laptop: it has no generation yet: its host has not deposited one\n"
+    );
+    bastion.rotate(1);
+    let said = bastion.ask("key rotate laptop --reason lent");
+    assert_eq!(said.exit, Some(0), "{}", said.err);
+    assert_eq!(said.out, "app-gw/devices:justins-laptop: a new generation is made at the next round of its host\n");
+    let reason = "a rotation was ordered: lent".to_owned();
+    assert_eq!(said.orders, [Order::Round { host: Bastion::gateway(), reason }]);
+    assert_eq!(state(&bastion), "Mismatch Pending  a rotation was ordered, and the server side has not confirmed");
+
+    let said = bastion.ask("key rotate --reason lent");
+    assert_eq!((said.exit, said.err.lines().next()), (Some(2), Some("wgmfa-bastion: error: no connection is named")));
+    let said = bastion.ask("key rotate --user justin --reason lent --json");
+    assert_eq!(said.json()["connections"], serde_json::json!(["app-gw/devices:justins-laptop"]));
+}
