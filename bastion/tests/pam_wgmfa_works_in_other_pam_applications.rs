@@ -131,3 +131,25 @@ fn a_refused_session_does_not_open() {
     assert!(!service.run(&["open_session"]).status.success());
     keeper.visitors();
 }
+
+/// What the linker's tools say of the module.
+fn tool(program: &str, option: &str) -> String {
+    let output = Command::new(program).arg(option).arg(worker::pam_wgmfa()).output().unwrap();
+    assert!(output.status.success(), "{program}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_module_exports_its_hooks_and_needs_libpam_and_the_c_library_alone() {
+    let symbols = tool("nm", "-gD");
+    let mut exported: Vec<&str> =
+        symbols.lines().filter_map(|line| line.split_once(" T ")).map(|(_, name)| name).collect();
+    exported.sort_unstable();
+    let hooks = ["acct_mgmt", "authenticate", "chauthtok", "close_session", "open_session", "setcred"];
+    assert_eq!(exported, hooks.map(|hook| format!("pam_sm_{hook}")));
+    let headers = tool("objdump", "-p");
+    let needed: Vec<&str> =
+        headers.lines().filter_map(|line| line.trim().strip_prefix("NEEDED")).map(str::trim).collect();
+    let allowed = ["libpam.so.0", "libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+    assert!(needed.contains(&"libpam.so.0") && needed.iter().all(|library| allowed.contains(library)), "{needed:?}");
+}

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod figure;
+pub mod pings;
 pub mod process;
 pub mod site;
 pub mod sshd;

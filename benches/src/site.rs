@@ -69,8 +69,7 @@ impl Site {
             allowed_ips: format!("{}/32", address(index)),
         };
         let peers: Vec<PeerConfig> = devices.iter().enumerate().map(peer).collect();
-        let tunnel =
-            Tunnel::up(&gateway, &interface, Keys::generate(), &format!("{GATEWAY}/16"), LISTEN_PORT, &peers);
+        let tunnel = Tunnel::up(&gateway, &interface, Keys::generate(), &format!("{GATEWAY}/16"), LISTEN_PORT, &peers);
         let mut bastion = Bastion::init(&bastion, &bastion_address);
         bastion.policy("101-devices.toml", &policy("1h", &format!("{HOST}/{interface}")));
         bastion.start();

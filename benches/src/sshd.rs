@@ -24,8 +24,8 @@ pub const SERVER: &str = "sshd";
 const PORT: u16 = 2200;
 const USER: &str = "bench";
 
-/// The lab's password under yescrypt at Debian's cost, from crypt(3) with the salt `$y$j9T$benchbenchbenchben$`.
-const PASSWORD_HASH: &str = "*0";
+/// The lab's password under yescrypt at Debian's cost, from crypt(3).
+const PASSWORD_HASH: &str = "$y$j9T$wgmfabenches1234567890$Tm5aKvIakuF.jxRqlac4lVJLzuT.4TcGQykbUHqQ.o7";
 
 /// 160 bits in base32.
 const SECRET: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";

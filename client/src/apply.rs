@@ -14,10 +14,11 @@ use crate::handshake::Waiting;
 use crate::interfaces::here;
 use crate::order::{Answer, Done, Key, Order, Outcome};
 use crate::sessions::{FOLDER, Locked};
-use crate::{clock, voice};
+use crate::{clock, rights, voice};
 
 /// The command.
 pub fn apply(options: &Apply) -> Result<Exit, Failure> {
+    rights::require()?;
     let mut order = Order::read(std::io::stdin().lock())?;
     order.manner.interface = options.interface.clone().or(order.manner.interface);
     order.manner.save |= options.save;

@@ -7,7 +7,7 @@ use wgmfa_core::message::VERSION;
 use wgmfa_core::name::InterfaceName;
 use wgmfa_wireguard::{Error, Interface, read};
 
-use crate::voice;
+use crate::{rights, voice};
 
 /// The interfaces as other programs read them.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +37,7 @@ pub struct ListedPeer {
 
 /// The command.
 pub fn interfaces() -> Result<Exit, Failure> {
+    rights::require()?;
     voice::json(&Listing::of(&here(None)?));
     Ok(Exit::Done)
 }

@@ -152,6 +152,15 @@ fn parse<T: DeserializeOwned>(output: &[u8]) -> Result<T, Failure> {
     decode(output).map_err(|error| Failure::new(Exit::Failed, format!("sudo wgmfa interfaces: {error}")))
 }
 
+/// For the commands that touch interfaces themselves.
+pub fn require() -> Result<(), Failure> {
+    if has_net_admin() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Failed, "no right to read or change WireGuard interfaces")
+        .hint("it needs CAP_NET_ADMIN: run it with sudo"))
+}
+
 fn has_net_admin() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_capability(&status, CAP_NET_ADMIN))
 }

@@ -92,7 +92,8 @@ impl Bed {
         wait_until("the interface", || {
             let ended = self.daemons.last_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "{}", std::fs::read_to_string(self.path("wireguard-go")).unwrap());
-            self.wg(&["show", name]).status.success()
+            // Not with wg: it removes a socket on which nobody listens yet.
+            std::os::unix::net::UnixStream::connect(format!("/var/run/wireguard/{name}.sock")).is_ok()
         });
     }
 

@@ -106,15 +106,13 @@ async fn prove(
     };
     let nonce = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>());
     tell(keeper, conversation.id, channel, &ToAgent::Challenge { version: VERSION, nonce: nonce.clone() });
-    let hello = loop {
-        match conversation.next().await? {
-            FromFront::Line { line, .. } if line.expose().len() > LINE_BEFORE_PROOF => {
-                return Err(Over::HangUp("a line before the proof was too long".to_owned()));
-            }
-            FromFront::Line { line, .. } => break decode(line.expose().as_bytes()),
-            FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => return Err(Over::Gone),
-            _ => return out_of_place(),
+    let hello = match conversation.next().await? {
+        FromFront::Line { line, .. } if line.expose().len() > LINE_BEFORE_PROOF => {
+            return Err(Over::HangUp("a line before the proof was too long".to_owned()));
         }
+        FromFront::Line { line, .. } => decode(line.expose().as_bytes()),
+        FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => return Err(Over::Gone),
+        _ => return out_of_place(),
     };
     let refuse = |reason: &str| {
         tell(keeper, conversation.id, channel, &ToAgent::Refused { reason: reason.to_owned() });

@@ -1,9 +1,7 @@
 //! What the policies say about a connection, in the terms in which core decides about releases and standings.
 
-use wgmfa_core::connection::{Connection, Other};
-use wgmfa_core::inventory::Inventory;
+use wgmfa_core::connection::Connection;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selection, Sides};
 use wgmfa_core::release::{Cover, Newest, Phase};
 
@@ -43,22 +41,6 @@ pub fn serves(selection: &Selection<'_>, connection: &Connection, place: &Place)
         }
         Selection::Conflict { reason, .. } => Served { cover: Cover::Conflict(reason.to_string()), ..Served::nobody() },
         Selection::Applies { .. } | Selection::None => Served::nobody(),
-    }
-}
-
-/// Why nobody may come in on this connection, when an administrator has cut off one of its ends.
-pub fn cut_off(inventory: &Inventory, connection: &Connection) -> Option<String> {
-    let host = |name: &HostName| inventory.hosts.iter().find(|host| host.name == *name && host.disabled);
-    if let Some(host) = host(&connection.name.one.host) {
-        return Some(format!("{} is disabled", host.name));
-    }
-    match &connection.name.other {
-        Other::Interface(end) => host(&end.host).map(|host| format!("{} is disabled", host.name)),
-        Other::Device(name) => {
-            let device = inventory.devices.iter().find(|device| device.name == *name && device.disabled);
-            device.map(|device| format!("{} is disabled", device.name))
-        }
-        Other::Unmonitored(_) => None,
     }
 }
 

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,6 +101,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let host_keys = host_keys(&config)?;
     let store = Store::open(&config.state_dir, sealing)?;
     let _only = sockets::only_one(&config.state_dir)?;
+    sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
         (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
     let (listeners, admits) = listeners(&config)?;
@@ -323,9 +323,12 @@ impl Keeper {
     }
 
     fn note_policies(&self) -> Result<(), Failure> {
-        let policies = self.policies.borrow().clone();
-        let summary = format!("{} policies", policies.set.policies().len());
-        self.store.note_policies(self.now(), Actor::BASTION, &digest(&policies.set), &summary)?;
+        let loaded = self.policies.borrow().clone();
+        let summary = match loaded.set.policies().len() {
+            1 => "1 policy".to_owned(),
+            count => format!("{count} policies"),
+        };
+        self.store.note_policies(self.now(), Actor::BASTION, &policies::digest(&loaded.set), &summary)?;
         Ok(())
     }
 
@@ -348,12 +351,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// Tells one set of policies from another.
-fn digest(set: &PolicySet) -> String {
-    let hash = Sha256::digest(format!("{:?}", set.policies()));
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Seconds from now until then, for a message.

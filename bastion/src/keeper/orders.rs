@@ -36,8 +36,10 @@ pub async fn carry_out(keeper: &Rc<Keeper>, request: &AdminRequest, wire: &mut W
         loop {
             tokio::time::sleep(FOLLOW_EVERY).await;
             let more = keeper.with_admin("root", |context| follow.next(context));
-            // an empty line now and then finds out that the caller is gone
-            send(wire, &more).await?;
+            // also when there is nothing new: this is how we learn that the caller is gone
+            if send(wire, &more).await.is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())

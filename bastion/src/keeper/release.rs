@@ -16,7 +16,7 @@ use wgmfa_core::state::KeyState;
 
 use super::Keeper;
 use super::agent::{Ask, CONFIRM_WITHIN};
-use super::coverage::{cut_off, newest, serves};
+use super::coverage::{newest, serves};
 use crate::admin::site::Site;
 use crate::store::{Event, Granted, Login, Note, Place, Wanted};
 
@@ -99,8 +99,7 @@ impl Keeper {
             let record = site.record(&place);
             let facts = Facts {
                 cover: served.cover,
-                cut_off: cut_off(&site.inventory, connection)
-                    .or_else(|| record.and_then(|record| record.kept_locked.clone())),
+                cut_off: site.cut_off(connection).or_else(|| record.and_then(|record| record.kept_locked.clone())),
                 newest: newest(record),
                 next_round: self.next_round(&place.server_side.host, now)?,
             };

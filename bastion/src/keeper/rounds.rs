@@ -12,8 +12,8 @@ use wgmfa_core::rotation::Assignment;
 use wgmfa_core::standing::{Facts, standing};
 
 use super::Keeper;
-use super::coverage::{Served, cut_off, newest, serves};
-use crate::admin::site::places;
+use super::coverage::{Served, newest, serves};
+use crate::admin::site::{Site, places};
 use crate::store::{Event, Note, Place, Record, Report, StoreError};
 
 impl Keeper {
@@ -64,18 +64,18 @@ impl Keeper {
     /// Every peer of this host that a policy covers or once covered, and those without a second factor.
     fn assignments(&self, host: &HostName) -> Result<(Vec<Assignment>, Vec<PeerRef>), StoreError> {
         let now = self.now();
-        let inventory = self.store.inventory()?;
+        let site = Site::read(&self.store)?;
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let mut records: BTreeMap<Place, Record> =
             self.store.records_of(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
         let mut assignments = Vec::new();
-        for connection in wgmfa_core::connection::connections(&inventory) {
-            for place in places(&connection).into_iter().filter(|place| place.server_side.host == *host) {
+        for connection in &site.connections {
+            for place in places(connection).into_iter().filter(|place| place.server_side.host == *host) {
                 let record = records.remove(&place);
-                let served = serves(&selector.select(&connection), &connection, &place);
+                let served = serves(&selector.select(connection), connection, &place);
                 if matches!(served.cover, Cover::Mfa { .. }) || record.is_some() {
-                    let cut_off = cut_off(&inventory, &connection);
+                    let cut_off = site.cut_off(connection);
                     assignments.push(assignment(&place, &connection.name.to_string(), served, cut_off, record, now));
                 }
             }
@@ -85,10 +85,11 @@ impl Keeper {
             let name = record.connection.to_string();
             assignments.push(assignment(&place, &name, Served::nobody(), None, Some(record), now));
         }
-        let uncovered = wgmfa_core::policy::warnings(&policies.set, &inventory).0.into_iter().filter_map(|warning| {
-            let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
-            (connection.one.host == *host).then_some(PeerRef { interface: connection.one.interface, public_key })
-        });
+        let uncovered =
+            wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter().filter_map(|warning| {
+                let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
+                (connection.one.host == *host).then_some(PeerRef { interface: connection.one.interface, public_key })
+            });
         Ok((assignments, uncovered.collect()))
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -33,6 +34,16 @@ pub fn tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
         Failure::new(Exit::Failed, format!("cannot listen on {address}: {}", error.desc())).hint(
             "another program may use this port, or the address may not be of this machine (see listen in bastion.toml)",
         )
+    })
+}
+
+/// Makes the folder of the sockets if it is missing: `/run` is empty after a boot.
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder(path: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
+        Failure::new(Exit::Failed, format!("{}: {error}", path.display())).hint("see run-dir in bastion.toml")
     })
 }
 

@@ -1,7 +1,7 @@
 //! Generations: deposited, applied, released, over. Their numbers only go up.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
 use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
 use wgmfa_core::message::agent::{Deposit, PeerGeneration};
@@ -119,6 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// It is in another state, or does not unseal.
+    #[cfg(test)]
     pub fn unseal(&self, now: Timestamp, place: &Place, generation: u64) -> Result<PresharedKey, StoreError> {
         let now = self.now(now);
         let live = match places::find(&self.connection, place)? {
@@ -133,7 +134,13 @@ impl Store {
 }
 
 /// The sealed key of a generation that the server side accepts now.
-fn sealed(connection: &Connection, row: &PlaceRow, generation: u64, now: Time) -> Result<Option<Vec<u8>>, StoreError> {
+#[cfg(test)]
+fn sealed(
+    connection: &rusqlite::Connection,
+    row: &PlaceRow,
+    generation: u64,
+    now: Time,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let sql = "SELECT sealed FROM generations WHERE place = ?1 AND generation = ?2
                    AND (phase = 'applied' OR (phase = 'released' AND deadline > ?3))";
     let mut statement = connection.prepare_cached(sql)?;

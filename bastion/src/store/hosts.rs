@@ -107,14 +107,6 @@ impl Store {
         find(&self.connection, "hosts.name = ?1", name.as_str())
     }
 
-    /// The host that has this SSH public key (one-line form, a comment is ignored). What is no key is nobody's.
-    pub fn host_by_key(&self, public_key: &str) -> Result<Option<HostRecord>, StoreError> {
-        match one_line(public_key) {
-            Ok(key) => find(&self.connection, "hosts.public_key = ?1", &key),
-            Err(_) => Ok(None),
-        }
-    }
-
     /// Cuts a host off, or lets it in again.
     pub fn set_host_disabled(
         &self,
@@ -179,13 +171,6 @@ impl Store {
             w.execute("UPDATE hosts SET report_digest = NULL, refused = '[]' WHERE name = ?1", [name.as_str()])?;
             w.inventory_changed()?;
             Ok(CutOff { change: Change::Made, places })
-        })
-    }
-
-    /// Notes that the host's agent was heard now.
-    pub fn seen_host(&self, now: Timestamp, name: &HostName) -> Result<(), StoreError> {
-        self.write(now, |w| {
-            w.execute("UPDATE hosts SET last_seen = ?2 WHERE name = ?1", (name.as_str(), w.now)).map(drop)
         })
     }
 }

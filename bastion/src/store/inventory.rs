@@ -53,12 +53,6 @@ impl Store {
         Ok(Inventory { version: VERSION, hosts: hosts.collect(), devices: devices.collect() })
     }
 
-    /// A number that changes with everything in [`Store::inventory`] but handshakes and generations: names, owners,
-    /// keys, interfaces, peers and their fingerprints, cut-offs. While it stays, so do the connections.
-    pub fn revision(&self) -> Result<u64, StoreError> {
-        Ok(self.connection.query_row("SELECT revision FROM meta", [], |row| row.get(0))?)
-    }
-
     fn interfaces(&self) -> Result<BTreeMap<String, Vec<Interface>>, StoreError> {
         let mut statement =
             self.connection.prepare_cached("SELECT * FROM interfaces WHERE present ORDER BY host, name")?;

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::column::time_or_none;
 use super::{Actor, Change, Event, Note, Store, StoreError};
 
 impl Store {
@@ -26,9 +25,10 @@ impl Store {
     }
 
     /// Since when the set of policies is in force; none: there never was one.
+    #[cfg(test)]
     pub fn policies_since(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self
-            .connection
-            .query_row("SELECT policies_since FROM meta", [], |row| time_or_none(row, "policies_since"))?)
+        Ok(self.connection.query_row("SELECT policies_since FROM meta", [], |row| {
+            super::column::time_or_none(row, "policies_since")
+        })?)
     }
 }

@@ -96,6 +96,7 @@ impl Record {
 
 impl Store {
     /// What is known about one place.
+    #[cfg(test)]
     pub fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
         places::find(&self.connection, place)?.map(|row| self.complete(row)).transpose()
     }

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
-use wgmfa_core::connection::ConnectionName;
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::release::RELEASE_WINDOW_SECONDS;
 
@@ -25,8 +24,6 @@ pub struct Wanted {
 pub struct Granted {
     /// Where.
     pub place: Place,
-    /// The connection's name.
-    pub connection: ConnectionName,
     /// Its number.
     pub generation: u64,
     /// Until when.
@@ -170,7 +167,6 @@ impl Writing<'_> {
         )?;
         Ok(Ok(Granted {
             place: place.clone(),
-            connection: connections::name(self.tx, place)?,
             generation: *generation,
             deadline: deadline.into(),
             renewal,

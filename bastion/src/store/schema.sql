@@ -5,7 +5,6 @@ CREATE TABLE meta (
     instance        TEXT NOT NULL,
     sealing_check   BLOB NOT NULL,
     last_time       INTEGER NOT NULL,
-    revision        INTEGER NOT NULL DEFAULT 0,
     log_seq         INTEGER NOT NULL DEFAULT 0,
     log_hash        TEXT NOT NULL,
     policies_digest TEXT,

@@ -62,11 +62,6 @@ impl SealingKey {
         Ok(key)
     }
 
-    /// A new key as bytes, for the file that `init` writes.
-    pub fn random_bytes() -> Zeroizing<[u8; KEY_BYTES]> {
-        Zeroizing::new(rand::random())
-    }
-
     /// Seals a secret for its place: nonce, then ciphertext and tag.
     pub(super) fn seal(&self, binding: Binding<'_>, secret: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = rand::random();

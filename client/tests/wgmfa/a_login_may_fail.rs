@@ -36,8 +36,9 @@ fn what_the_bastion_says_without_keys_decides_the_status() {
 fn without_ssh_it_says_so() {
     let scene = Scene::new();
     std::fs::remove_file(scene.machine.path("bin/ssh")).unwrap();
-    let mut command = scene.command();
-    let ended = wgmfa_tests::program::run(command.env("PATH", "/nonexistent").args(["sync", "bastion"]), b"").expect(1);
+    let mut command = scene.machine.command("env");
+    command.args(["PATH=/nonexistent", env!("CARGO_BIN_EXE_wgmfa"), "sync", "bastion"]);
+    let ended = wgmfa_tests::program::run(&mut command, b"").expect(1);
     assert!(ended.stderr.starts_with("wgmfa: error: ssh: "), "{ended:?}");
     assert!(ended.stderr.ends_with("wgmfa: hint: install openssh-client\n"), "{ended:?}");
 }

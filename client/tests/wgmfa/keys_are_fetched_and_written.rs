@@ -79,7 +79,7 @@ fn nothing_to_release_is_no_failure() {
 fn a_device_is_asked_for_by_its_name() {
     let scene = Scene::new();
     let (key, preshared_key) = scene.key(0, 7);
-    scene.bastion_answers(&scene.release(&[key]).to_string());
+    scene.bastion_answers(&format!("{}\n", scene.release(&[key])));
     scene.sync(&["--device", "justins-laptop"]).ok();
     let arguments = scene.file("bin/arguments").unwrap();
     assert!(arguments.ends_with("-T\n--\nbastion\nwgmfa-sync --format json --device justins-laptop\n"), "{arguments}");

@@ -18,7 +18,8 @@ id -u >\"$folder/uid\"
 case \"$*\" in *' -s -- '*) read -r hello && printf '%s\\n' \"$hello\" >\"$folder/hello\" ;; esac
 [ -e \"$folder/answer\" ] && cat \"$folder/answer\"
 [ -e \"$folder/hang\" ] && exec sleep 1000
-cat >\"$folder/said\"
+# who has not said a whole line waits for no answer
+[ -e \"$folder/answer\" ] && [ \"$(tail -c 1 \"$folder/answer\" | wc -l)\" = 1 ] && cat >\"$folder/said\"
 exit \"$(cat \"$folder/status\")\"
 ";
 

@@ -77,8 +77,9 @@ fn a_code_that_two_steps_share_is_still_accepted_once() {
     // both in the window: the newer one is spent, and the older one with it
     assert_eq!(judge(&shared, middle, None), CodeVerdict::Accept(Step(second)));
     assert_eq!(judge(&shared, middle, Some(second)), CodeVerdict::Used);
-    // the older one was spent before the newer one came into the window
-    assert_eq!(judge(&shared, middle, Some(first)), CodeVerdict::Used);
+    // the older one was spent, and only the newer one is still in the window
+    let later = i64::try_from((second + 1) * PERIOD_SECONDS).unwrap();
+    assert_eq!(judge(&shared, later, Some(first)), CodeVerdict::Used);
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub enum ToWorker {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum FromWorker {
-    /// The conversation of a module.
+    /// The conversation of a module. At least one of the prompts is a question: texts wait for the next one, and those
+    /// after the last are dropped. The keeper sends `answers` back.
     Prompts {
         /// In the order in which the module gave them; texts without a question are among them.
         prompts: Vec<Prompt>,

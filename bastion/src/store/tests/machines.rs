@@ -29,9 +29,7 @@ fn the_same_host_or_device_again_is_unchanged_and_another_is_refused() {
         told(store.add_device(at(1), Actor::ROOT, mine.0, mine.1, &public(9))),
         "device justins-laptop is there already, with another key or owner"
     );
-    let found = store.host_by_key(&with_comment).unwrap().unwrap();
-    assert_eq!((found.name, found.public_key.as_str()), (host(), SSH_KEY));
-    assert!(store.host_by_key(OTHER_SSH_KEY).unwrap().is_none());
+    assert_eq!(store.host(&host()).unwrap().unwrap().public_key, SSH_KEY);
 }
 
 #[test]
@@ -127,18 +125,14 @@ fn interfaces_that_swap_their_keys_are_agreed_to_together() {
 #[test]
 fn a_report_that_says_nothing_new_changes_nothing() {
     let (_folder, store) = furnished();
-    let revision = store.revision().unwrap();
     let lines = store.log_head().unwrap();
     let same = [interface("devices", GATEWAY, &[LAPTOP])];
     let again = Report { next_in_seconds: Some(60), ..report(&same) };
     assert!(!store.report(at(9), &host(), &again).unwrap().changed);
-    assert_eq!((store.revision().unwrap(), store.log_head().unwrap()), (revision, lines));
+    assert_eq!(store.log_head().unwrap(), lines);
     let seen = store.host(&host()).unwrap().unwrap();
     assert_eq!((seen.last_seen, seen.next_round), (Some(at(9)), Some(at(69))));
     assert!(store.report(at(10), &host(), &report(&[interface("devices", GATEWAY, &[LAPTOP, 9])])).unwrap().changed);
-    assert_ne!(store.revision().unwrap(), revision);
-    store.seen_host(at(11), &host()).unwrap();
-    assert_eq!(store.host(&host()).unwrap().unwrap().last_seen, Some(at(11)));
 }
 
 #[test]
