@@ -14,16 +14,15 @@ pub fn cpu_time(pid: Pid) -> Duration {
     Duration::from(used.unwrap_or_else(|error| panic!("process {pid}: {error}")))
 }
 
-/// Memory that is this process's alone (unique set size: the private pages in `smaps_rollup` of `proc(5)`), in KiB.
-///
-/// # Panics
-/// The process has ended.
-pub fn own_memory(pid: Pid) -> u64 {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let fields = text.lines().filter(|line| line.starts_with("Private_") && !line.starts_with("Private_Hugetlb"));
-    let sizes = fields.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    sizes.sum()
+/// Memory of processes, in KiB: the sum of their proportional set sizes (`smaps_rollup` of `proc(5)`), in which a page that
+/// several of them share counts once. Processes that have ended count nothing.
+pub fn memory(pids: &[Pid]) -> f64 {
+    let size = |pid: &Pid| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
+        line.unwrap_or(0.0)
+    };
+    pids.iter().map(size).sum()
 }
 
 /// The words with which a process was started; empty when it has ended.

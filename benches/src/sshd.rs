@@ -41,7 +41,7 @@ const PAM: &str = "auth required pam_unix.so\n\
 /// A running sshd.
 #[derive(Debug)]
 pub struct Sshd {
-    daemon: Daemon,
+    _daemon: Daemon,
     authenticator: Authenticator,
     machine: Arc<Machine>,
 }
@@ -75,7 +75,7 @@ impl Sshd {
         let public_key = std::fs::read_to_string(host_key.with_extension("pub")).expect("ssh-keygen made it");
         client.knows(SERVER, &address, PORT, &format!("[{address}]:{PORT} {public_key}"));
         let authenticator = Authenticator::from_url(&format!("otpauth://totp/{USER}?secret={SECRET}"));
-        Self { daemon, authenticator, machine }
+        Self { _daemon: daemon, authenticator, machine }
     }
 
     /// Does something with an account of it whose code was never used: it writes used codes down, and here it is made to
@@ -91,17 +91,12 @@ impl Sshd {
         act(&Account { server: SERVER, user: USER, password: PASSWORD, code: &code })
     }
 
-    /// The processes of its connections.
-    pub fn sessions(&self) -> Vec<Pid> {
-        self.machine.pids().into_iter().filter(|pid| *pid != self.daemon.pid()).collect()
-    }
-
-    /// Waits until it has this many processes for connections.
+    /// Its processes, once there are as many as this many connections need: one that listens, and two for each.
     ///
     /// # Panics
-    /// It has more, or fewer for too long.
-    pub fn await_sessions(&self, count: usize) {
-        until("sshd's processes", LONG, || (self.sessions().len() == count).then_some(()));
+    /// There are more, or fewer for too long.
+    pub fn processes(&self, connections: usize) -> Vec<Pid> {
+        until("sshd's processes", LONG, || Some(self.machine.pids()).filter(|pids| pids.len() == 1 + 2 * connections))
     }
 }
 

@@ -3,59 +3,43 @@
 //! The keeper fills in the facts from its store and its own memory of the login, asks, and carries out the answer in
 //! one transaction with its audit lines.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::message::sync::PolicyRef;
 
 /// How long after its code was accepted a login may release, in seconds (design rule 5).
 pub const RELEASE_WINDOW_SECONDS: i64 = 60;
 
-/// What the keeper itself knows about one login, whatever the PAM stack returned.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the store knows about one login whose code it has accepted (or for which none was required).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginFacts {
-    /// When libpam said yes and the user name had not changed.
-    pub pam_accepted: Option<Timestamp>,
-    /// When the keeper accepted this login's one-time code; none: it never did.
-    pub code_accepted: Option<Timestamp>,
-    /// Whether this login has released before.
+    /// Since when its time runs: when its code was accepted, or, without one, when it passed.
+    pub since: Timestamp,
+    /// Whether it has released before.
     pub released: bool,
 }
 
-/// May this login come in, or have keys?
+/// May a login have keys?
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Admission {
     /// Yes.
     Admit,
-    /// No, and why, for the log.
-    Refuse(String),
+    /// No, and why.
+    Refuse(&'static str),
 }
 
-/// May a login whose PAM conversation has ended come in?
-///
-/// `require_code` is false only where a foreign PAM module is the second factor (`require-code` of the configuration).
-pub fn admit(login: &LoginFacts, require_code: bool) -> Admission {
-    if login.pam_accepted.is_none() {
-        Admission::Refuse("the PAM stack refused".to_owned())
-    } else if require_code && login.code_accepted.is_none() {
-        Admission::Refuse("the PAM stack let the login pass without a one-time code".to_owned())
-    } else {
-        Admission::Admit
-    }
-}
-
-/// May a login that came in have its keys now?
-pub fn may_release(login: &LoginFacts, require_code: bool, now: Timestamp) -> Admission {
-    if let refused @ Admission::Refuse(_) = admit(login, require_code) {
-        return refused;
-    }
-    let since = login.code_accepted.or(login.pam_accepted).unwrap_or(Timestamp::MIN);
-    if login.released {
-        Admission::Refuse("this login has already had its keys; log in again".to_owned())
-    } else if now.as_second().saturating_sub(since.as_second()) > RELEASE_WINDOW_SECONDS {
-        Admission::Refuse("this login is more than 60 s old; log in again".to_owned())
-    } else {
-        Admission::Admit
+/// May a login have its keys now? `login` is none when the store knows of none that has passed.
+pub fn may_release(login: Option<LoginFacts>, now: Timestamp) -> Admission {
+    match login {
+        None => Admission::Refuse("this login has not passed"),
+        Some(LoginFacts { released: true, .. }) => Admission::Refuse("this login has already had its keys"),
+        Some(LoginFacts { since, .. })
+            if now.duration_since(since) > SignedDuration::from_secs(RELEASE_WINDOW_SECONDS) =>
+        {
+            Admission::Refuse("this login is more than 60 s old")
+        }
+        Some(_) => Admission::Admit,
     }
 }
 
@@ -202,23 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn a_login_needs_pam_and_its_own_code() {
-        let pam_only = LoginFacts { pam_accepted: Some(at(0)), ..LoginFacts::default() };
-        let code_only = LoginFacts { code_accepted: Some(at(0)), ..LoginFacts::default() };
-        let both = LoginFacts { code_accepted: Some(at(0)), ..pam_only.clone() };
-        assert!(matches!(admit(&pam_only, true), Admission::Refuse(_)));
-        assert_eq!(admit(&pam_only, false), Admission::Admit);
-        assert!(matches!(admit(&code_only, true), Admission::Refuse(_)));
-        assert_eq!(admit(&both, true), Admission::Admit);
-        assert!(matches!(may_release(&pam_only, true, at(0)), Admission::Refuse(_)));
-    }
-
-    #[test]
     fn a_login_releases_once_and_soon() {
-        let login = LoginFacts { pam_accepted: Some(at(0)), code_accepted: Some(at(0)), released: false };
-        assert_eq!(may_release(&login, true, at(60)), Admission::Admit);
-        assert!(matches!(may_release(&login, true, at(61)), Admission::Refuse(_)));
-        let again = LoginFacts { released: true, ..login };
-        assert!(matches!(may_release(&again, true, at(1)), Admission::Refuse(_)));
+        let login = LoginFacts { since: at(0), released: false };
+        assert_eq!(may_release(Some(login), at(60)), Admission::Admit);
+        assert!(matches!(may_release(Some(login), at(61)), Admission::Refuse(_)));
+        assert!(matches!(may_release(Some(LoginFacts { released: true, ..login }), at(1)), Admission::Refuse(_)));
+        assert!(matches!(may_release(None, at(1)), Admission::Refuse(_)));
     }
 }

@@ -69,6 +69,17 @@ impl Gateway {
         self.agent = Some(Daemon::start(self.command().arg("run").envs(environment.iter().copied())));
     }
 
+    /// Where `wg-quick` reads the interface's configuration.
+    pub fn configuration(&self) -> std::path::PathBuf {
+        self.machine.path("wireguard").join(format!("{}.conf", self.tunnel.name))
+    }
+
+    /// The resident agent's own account of itself: `wgmfa-agent status --json`.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        self.agent(&["status", "--json"]).json()
+    }
+
     /// The preshared key of a peer.
     #[track_caller]
     pub fn preshared_key(&self, peer: &str) -> Option<String> {

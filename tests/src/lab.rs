@@ -6,7 +6,7 @@ use crate::bastion::Bastion;
 use crate::gateway::Gateway;
 use crate::laptop::Laptop;
 use crate::machine::{Machine, Wire, unique};
-use crate::ping::Pings;
+use crate::ping::{Pings, is_answered};
 use crate::tunnel::{Keys, PeerConfig, Tunnel, genkey};
 
 /// The port on which the gateway's interface listens.
@@ -93,7 +93,8 @@ impl Lab {
     #[track_caller]
     pub fn await_waiting_key(&self) {
         crate::wait::until("a waiting generation", crate::wait::LONG, || {
-            let row = self.bastion.key(DEVICE);
+            let keys = self.bastion.keys(); // empty until the gateway has reported
+            let row = keys.iter().find(|row| row["connection"].as_str().is_some_and(|name| name.ends_with(DEVICE)))?;
             (row["generation"].as_u64() > Some(0) && row["released_at"].is_null()).then_some(())
         });
     }
@@ -101,6 +102,29 @@ impl Lab {
     /// Pings from the laptop through the tunnel.
     pub fn pings(&self) -> Pings {
         Pings::start(&self.laptop.machine, GATEWAY)
+    }
+
+    /// The person logs in with `wgmfa sync`; a ping through the tunnel is answered.
+    #[track_caller]
+    pub fn log_in(&mut self) {
+        self.laptop.sync(&[]).ok();
+        crate::wait::until("an answered ping", crate::wait::LONG, || {
+            is_answered(&self.laptop.machine, GATEWAY).then_some(())
+        });
+    }
+
+    /// Whether the gateway accepts this preshared key: the laptop begins anew with it, and knocks.
+    #[track_caller]
+    pub fn accepts(&self, preshared_key: &str) -> bool {
+        let (gateway, laptop) = (&self.gateway, &self.laptop);
+        let received = || gateway.tunnel.received(&gateway.machine, &laptop.tunnel.keys.public);
+        let before = received();
+        laptop.tunnel.readd(&laptop.machine, &gateway.tunnel.keys.public, preshared_key);
+        crate::wait::until("a knock that arrives", crate::wait::LONG, || {
+            let answered = is_answered(&laptop.machine, GATEWAY);
+            // a peer that was added again meanwhile counts from zero
+            (answered || received() != before).then_some(answered)
+        })
     }
 
     /// The preshared keys of both ends.

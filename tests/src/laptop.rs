@@ -118,6 +118,12 @@ impl Laptop {
         run(command.args(["--", "-F"]).arg(self.ssh_config()), b"")
     }
 
+    /// What `wgmfa status --json` says.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        run(self.command(ours("wgmfa")).args(["status", "--json"]), b"").json()
+    }
+
     /// The preshared key of a peer.
     #[track_caller]
     pub fn preshared_key(&self, peer: &str) -> Option<String> {

@@ -90,7 +90,7 @@ impl Tunnel {
         self.forget();
         let kernel = machine.command("ip").args(["link", "add", &self.name, "type", "wireguard"]).output();
         if !kernel.is_ok_and(|output| output.status.success()) {
-// it goes on in the background with the outputs that it was given, so these must not be pipes
+            // it goes on in the background with the outputs that it was given, so these must not be pipes
             let mut daemon = machine.command("wireguard-go");
             daemon.arg(&self.name).env("LOG_LEVEL", "error").stdout(Stdio::null()).stderr(Stdio::null());
             assert!(daemon.status().is_ok_and(|status| status.success()), "wireguard-go {} failed", self.name);
@@ -127,6 +127,32 @@ impl Tunnel {
     #[track_caller]
     pub fn latest_handshake(&self, machine: &Machine, peer: &str) -> u64 {
         self.show(machine, "latest-handshakes", peer).parse().expect("a number")
+    }
+
+    /// How many bytes have come from a peer.
+    ///
+    /// # Panics
+    /// The interface has no such peer.
+    #[track_caller]
+    pub fn received(&self, machine: &Machine, peer: &str) -> u64 {
+        let transfer = self.show(machine, "transfer", peer);
+        transfer.split('\t').next().and_then(|received| received.parse().ok()).expect("a number")
+    }
+
+    /// Removes a peer and adds it again with this preshared key; what else is known of it stays. No session outlives that.
+    ///
+    /// # Panics
+    /// The interface has no such peer, or does not take the key.
+    #[track_caller]
+    pub fn readd(&self, machine: &Machine, peer: &str, preshared_key: &str) {
+        let (endpoint, allowed_ips) = (self.endpoint(machine, peer), self.allowed_ips(machine, peer).replace(' ', ","));
+        machine.run("wg", &["set", &self.name, "peer", peer, "remove"]).ok();
+        let mut command = machine.command("wg");
+        command.args(["set", &self.name, "peer", peer, "allowed-ips", &allowed_ips, "preshared-key", "/dev/stdin"]);
+        if endpoint != "(none)" {
+            command.args(["endpoint", &endpoint]);
+        }
+        run(&mut command, preshared_key.as_bytes()).ok();
     }
 
     /// The allowed IPs of a peer, parted by spaces.

@@ -90,7 +90,8 @@ impl<'a> KeyRow<'a> {
                 _ => reported(server),
             },
             other: reported(other),
-            handshake_since_apply: matches!((latest_handshake, applied_at), (Some(seen), Some(applied)) if seen > applied),
+            // the store forgets a peer's handshakes when a key is applied
+            handshake_since_apply: applied_at.is_some() && latest_handshake.is_some(),
         };
         let (state, reason) = state(&facts);
         Self { connection, selection, record, state, reason, deadline, latest_handshake }

@@ -24,9 +24,17 @@ pub const REFUSAL_AFTER: Duration = Duration::from_millis(700);
 #[must_use]
 pub enum Verdict {
     /// Yes.
-    Accept(Login),
+    Accept(Passed),
     /// No; the reason is in the audit log.
     Refuse,
+}
+
+/// A login that has passed.
+pub struct Passed {
+    /// Who, and by which name the store knows the login.
+    pub login: Login,
+    /// When, by a clock that nobody can set.
+    pub at: Instant,
 }
 
 /// A login that one of the keeper's own workers carries out.
@@ -65,7 +73,7 @@ pub async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation, user: &st
         (None, Some(login)) => {
             let rule = if keeper.config.require_code { CodeRule::Required } else { CodeRule::Foreign };
             match keeper.store.record_login(keeper.now(), &login, rule) {
-                Ok(Acceptance::Accept) => return Ok(Verdict::Accept(login)),
+                Ok(Acceptance::Accept) => return Ok(Verdict::Accept(Passed { login, at: Instant::now() })),
                 Ok(Acceptance::Refuse(reason)) => reason,
                 Err(error) => error.to_string(),
             }
@@ -105,7 +113,7 @@ async fn relay(
     let limits = Limits::default();
     let mut asked_in_all = 0;
     loop {
-        let (text, prompts) = match worker.wire.receive().await {
+        let prompts = match worker.wire.receive().await {
             Ok(Some(FromWorker::Prompts { prompts })) => shown(keeper, prompts),
             Ok(Some(FromWorker::Ended { success: true, .. })) => return Ok(None),
             Ok(Some(FromWorker::Ended { success: false, reason })) => return Ok(Some(reason)),
@@ -117,13 +125,12 @@ async fn relay(
         if asked_in_all > limits.prompts {
             return Ok(Some(format!("the PAM stack asked more than {} questions", limits.prompts)));
         }
-        if !text {
-            keeper.to_front(&ToFront::Prompts { conversation: conversation.id, prompts });
+        if questions == 0 {
+            return Ok(Some("the PAM worker asked nothing".to_owned()));
         }
-        let answers = if questions == 0 { Vec::new() } else { answers(conversation, questions).await? };
-        if questions > 0 {
-            *answered = Instant::now();
-        }
+        keeper.to_front(&ToFront::Prompts { conversation: conversation.id, prompts });
+        let answers = answers(conversation, questions).await?;
+        *answered = Instant::now();
         if answers.iter().any(|answer| answer.expose().len() > limits.answer_bytes) {
             return Ok(Some(format!("an answer was longer than {} bytes", limits.answer_bytes)));
         }
@@ -133,11 +140,11 @@ async fn relay(
     }
 }
 
-/// The prompts that the person sees, and whether none is left. The refusal text is the keeper's to say, once, at the end.
-fn shown(keeper: &Keeper, mut prompts: Vec<Prompt>) -> (bool, Vec<Prompt>) {
+/// The prompts that the person sees. The refusal text is the keeper's to say, once, at the end.
+fn shown(keeper: &Keeper, mut prompts: Vec<Prompt>) -> Vec<Prompt> {
     let refusal = keeper.refusal();
     prompts.retain(|prompt| is_question(prompt) || prompt.text.trim() != refusal.trim());
-    (prompts.is_empty(), prompts)
+    prompts
 }
 
 fn is_question(prompt: &Prompt) -> bool {

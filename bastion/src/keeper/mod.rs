@@ -116,11 +116,10 @@ async fn run(config: Config) -> Result<(), Failure> {
         }
     });
     let now = store.now(Timestamp::now());
-    let policies = RefCell::new(Rc::new(Policies { set, since: now }));
     let keeper = Rc::new(Keeper {
         store,
         zone: TimeZone::system(),
-        policies,
+        policies: RefCell::new(Rc::new(Policies { set, since: now })),
         front: sender,
         logins: RefCell::default(),
         links: RefCell::default(),
@@ -322,6 +321,7 @@ impl Keeper {
         }
     }
 
+    /// Records which policies are in force, and learns since when.
     fn note_policies(&self) -> Result<(), Failure> {
         let loaded = self.policies.borrow().clone();
         let summary = match loaded.set.policies().len() {
@@ -329,6 +329,8 @@ impl Keeper {
             count => format!("{count} policies"),
         };
         self.store.note_policies(self.now(), Actor::BASTION, &policies::digest(&loaded.set), &summary)?;
+        let since = self.store.policies_since()?.unwrap_or(loaded.since);
+        *self.policies.borrow_mut() = Rc::new(Policies { set: loaded.set.clone(), since });
         Ok(())
     }
 

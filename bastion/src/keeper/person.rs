@@ -12,10 +12,10 @@ use wgmfa_core::message::sync::{ClientAnswer, ClientHello, Release};
 use wgmfa_core::message::{decode, encode};
 use wgmfa_core::words::words;
 
+use super::attempt::Passed;
 use super::conversation::{Conversation, Over, out_of_place};
 use super::release::Wish;
 use super::{Keeper, answer};
-use crate::store::Login;
 
 /// What everything else is refused with.
 const REFUSAL: &str = "wgmfa: error: only wgmfa-sync and wgmfa-status can be asked for here\n";
@@ -70,21 +70,21 @@ struct StatusWords {
 ///
 /// # Errors
 /// The connection is gone, or the front asked for something out of its order.
-pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, login: Login) -> Result<(), Over> {
-    keeper.people.borrow_mut().insert(conversation.id, login.user.clone());
-    let over = answer_all(keeper, conversation, &login).await;
+pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: Passed) -> Result<(), Over> {
+    keeper.people.borrow_mut().insert(conversation.id, passed.login.user.clone());
+    let over = answer_all(keeper, conversation, &passed).await;
     keeper.people.borrow_mut().remove(&conversation.id);
     over
 }
 
-async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, login: &Login) -> Result<(), Over> {
+async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: &Passed) -> Result<(), Over> {
     loop {
         match conversation.next().await? {
             FromFront::Exec { channel, command, subsystem: true, .. } if command == "wgmfa-sync" => {
-                subsystem(keeper, conversation, login, channel).await?;
+                subsystem(keeper, conversation, passed, channel).await?;
             }
             FromFront::Exec { channel, command, subsystem: false, .. } => {
-                let said = run(keeper, login, &command).await;
+                let said = run(keeper, passed, &command).await;
                 keeper.output(conversation.id, channel, said.stdout, &said.stderr, Some(said.exit.code()));
             }
             FromFront::Exec { channel, .. } => {
@@ -121,21 +121,21 @@ impl Said {
     }
 }
 
-async fn run(keeper: &Rc<Keeper>, login: &Login, command: &str) -> Said {
+async fn run(keeper: &Rc<Keeper>, passed: &Passed, command: &str) -> Said {
     let words = match words(command) {
         Ok(words) => words,
         Err(error) => return Said::failure(&Failure::new(Exit::Usage, error.to_string())),
     };
     match words.first().map(String::as_str) {
         None => {
-            let table = answer::status(keeper, &login.user, false);
+            let table = answer::status(keeper, &passed.login.user, false);
             let names = "\nAsk for one of these: wgmfa-sync, wgmfa-status (ssh bastion wgmfa-sync)\n";
             Said { stdout: SecretText::new(table + names), stderr: String::new(), exit: Exit::Done }
         }
         Some("wgmfa-sync") => match SyncWords::try_parse_from(&words) {
             Ok(asked) => {
                 let wish = Wish { device: asked.device, connections: asked.connections, hello: ClientHello::default() };
-                match keeper.release(login, &wish).await {
+                match keeper.release(passed, &wish).await {
                     Ok(release) if asked.format == Format::Json => answer::json(&release),
                     Ok(release) => answer::tsv(keeper, &release),
                     Err(failure) => Said::failure(&failure),
@@ -145,7 +145,7 @@ async fn run(keeper: &Rc<Keeper>, login: &Login, command: &str) -> Said {
         },
         Some("wgmfa-status") => match StatusWords::try_parse_from(&words) {
             Ok(asked) => Said {
-                stdout: SecretText::new(answer::status(keeper, &login.user, asked.json)),
+                stdout: SecretText::new(answer::status(keeper, &passed.login.user, asked.json)),
                 stderr: String::new(),
                 exit: Exit::Done,
             },
@@ -159,7 +159,7 @@ async fn run(keeper: &Rc<Keeper>, login: &Login, command: &str) -> Said {
 async fn subsystem(
     keeper: &Rc<Keeper>,
     conversation: &mut Conversation,
-    login: &Login,
+    passed: &Passed,
     channel: u32,
 ) -> Result<(), Over> {
     let id = conversation.id;
@@ -181,7 +181,7 @@ async fn subsystem(
         Ok(Err(over)) => return Err(over),
     };
     let wish = Wish { device: None, connections: Vec::new(), hello };
-    let release: Release = match keeper.release(login, &wish).await {
+    let release: Release = match keeper.release(passed, &wish).await {
         Ok(release) => release,
         Err(failure) => {
             end(&failure);
@@ -196,7 +196,7 @@ async fn subsystem(
             Ok(Ok(Line::Text(text))) => match decode::<ClientAnswer>(text.expose().as_bytes()) {
                 Ok(ClientAnswer::Received { .. }) => {}
                 Ok(ClientAnswer::Applied { applied }) => {
-                    keeper.note_client_applied(login, &release, &applied);
+                    keeper.note_client_applied(&passed.login, &release, &applied);
                     break;
                 }
                 Err(error) => {

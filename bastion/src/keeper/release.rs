@@ -11,11 +11,12 @@ use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
 use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::Selector;
-use wgmfa_core::release::{Decision, Facts, decide};
+use wgmfa_core::release::{Decision, Facts, RELEASE_WINDOW_SECONDS, decide};
 use wgmfa_core::state::KeyState;
 
 use super::Keeper;
 use super::agent::{Ask, CONFIRM_WITHIN};
+use super::attempt::Passed;
 use super::coverage::{newest, serves};
 use crate::admin::site::Site;
 use crate::store::{Event, Granted, Login, Note, Place, Wanted};
@@ -44,7 +45,12 @@ impl Keeper {
     ///
     /// # Errors
     /// The login may have no keys, it is not clear which device is meant, or nothing could be recorded.
-    pub async fn release(self: &Rc<Self>, login: &Login, wish: &Wish) -> Result<Release, Failure> {
+    pub async fn release(self: &Rc<Self>, passed: &Passed, wish: &Wish) -> Result<Release, Failure> {
+        let login = &passed.login;
+        // the store counts too, but its time stands still while the system's clock is behind
+        if passed.at.elapsed().as_secs() > RELEASE_WINDOW_SECONDS.unsigned_abs() {
+            return Err(Failure::new(Exit::LoginRefused, "this login is more than 60 s old").hint("log in again"));
+        }
         self.expire();
         let now = self.now();
         let mut site = Site::read(&self.store)?;

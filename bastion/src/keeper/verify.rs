@@ -109,16 +109,14 @@ async fn attempt(
     given: Given,
     charged: &Cell<bool>,
 ) -> Result<Judgement, StoreError> {
-    let now = keeper.now();
     let recovery = given.code.as_ref().is_some_and(|code| code::looks_like_recovery(code.expose()));
-    let credentials = match login {
+    let before = match login {
         Some(login) => keeper.store.credentials(&login.user)?,
         None => None,
     };
     let mut barred = None;
-    let mut disabled = false;
-    if let (Some(login), Some(_)) = (login, &credentials) {
-        disabled = keeper.store.person(&login.user)?.is_none_or(|person| person.disabled);
+    if let (Some(login), Some(_)) = (login, &before) {
+        let now = keeper.now();
         let (pair, person) = keeper.store.guesses(&login.user, login.source)?;
         match guessing::attempt(&pair, &person, recovery, now) {
             Attempt::Judge { pair, person } => {
@@ -128,12 +126,21 @@ async fn attempt(
             Attempt::Refuse(refusal) => barred = Some(refusal.to_string()),
         }
     }
-    let code = judge_code(login, credentials.as_ref(), given.code.as_ref(), recovery, now);
+    let compared = before.as_ref().map(|credentials| credentials.password.clone());
     let password = match given.password {
         None => Answer::NotAsked,
-        Some(password) => keeper.compare_password(password, credentials.as_ref().map(|c| c.password.clone())).await,
+        Some(password) => keeper.compare_password(password, compared.clone()).await,
     };
-    Ok(judge(&Evidence { known: credentials.is_some(), disabled, barred, password, code }))
+    // hashing took its time: whoever was reset or disabled meanwhile does not get in with what was good before
+    let (credentials, person) = match login {
+        Some(login) => (keeper.store.credentials(&login.user)?, keeper.store.person(&login.user)?),
+        None => (None, None),
+    };
+    let known =
+        compared.is_some() && credentials.as_ref().map(|credentials| &credentials.password) == compared.as_ref();
+    let code = judge_code(login, credentials.as_ref(), given.code.as_ref(), recovery, keeper.now());
+    let disabled = person.is_none_or(|person| person.disabled);
+    Ok(judge(&Evidence { known, disabled, barred, password, code }))
 }
 
 fn judge_code(

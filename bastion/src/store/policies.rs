@@ -25,7 +25,6 @@ impl Store {
     }
 
     /// Since when the set of policies is in force; none: there never was one.
-    #[cfg(test)]
     pub fn policies_since(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.connection.query_row("SELECT policies_since FROM meta", [], |row| {
             super::column::time_or_none(row, "policies_since")

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::release::RELEASE_WINDOW_SECONDS;
+use wgmfa_core::release::{Admission, LoginFacts, may_release};
 
 use super::column::{Time, text};
 use super::{Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places};
@@ -95,14 +95,10 @@ impl Writing<'_> {
         let found = self.tx.prepare_cached(sql)?.query_row((login.id.to_string(), login.user.as_str()), |row| {
             Ok((row.get::<_, bool>("released")?, row.get::<_, Time>("since")?))
         });
-        let refuse = |reason: &str| Err(StoreError::refused(reason).hint("log in again"));
-        match found.optional()? {
-            None => refuse("this login has not passed"),
-            Some((true, _)) => refuse("this login has already had its keys"),
-            Some((_, since)) if self.now.0 - since.0 > RELEASE_WINDOW_SECONDS * 1000 => {
-                refuse("this login is more than 60 s old")
-            }
-            Some(_) => Ok(()),
+        let login = found.optional()?.map(|(released, since)| LoginFacts { since: since.into(), released });
+        match may_release(login, self.now.into()) {
+            Admission::Admit => Ok(()),
+            Admission::Refuse(reason) => Err(StoreError::refused(reason).hint("log in again")),
         }
     }
 
