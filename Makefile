@@ -5,12 +5,13 @@ BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) nftables openssh-server pamtester sudo
+BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test build check deny root demo-packages test-packages
+.PHONY: demo test bench build check deny root demo-packages test-packages bench-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -20,6 +21,11 @@ test: test-packages check build
 	cargo test --workspace --locked
 	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
 	else echo "make: cargo-deny is not installed, so licences and advisories are not checked: make deny"; fi
+
+# fails when a bound of benches/README.md is missed
+bench: bench-packages
+	cargo build --release --locked
+	cargo bench --package wgmfa-benches --locked --no-fail-fast
 
 # the programs and the PAM module that the whole-system tests start
 build:
@@ -45,6 +51,9 @@ demo-packages: root
 
 test-packages: root
 	@$(call install_missing,$(TEST_PACKAGES))
+
+bench-packages: root
+	@$(call install_missing,$(BENCH_PACKAGES))
 
 define install_missing
 missing=; for package in $(1); do \

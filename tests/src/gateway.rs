@@ -74,10 +74,32 @@ impl Gateway {
         self.machine.path("wireguard").join(format!("{}.conf", self.tunnel.name))
     }
 
+    /// Writes the configuration with which the lab made the interface to where `wg-quick` reads it; gives its path.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn write_configuration(&self) -> std::path::PathBuf {
+        let made = self.machine.path(&format!("{}.conf", self.tunnel.name));
+        let text = std::fs::read_to_string(made).expect("the interface was made from it");
+        let interface = format!("[Interface]\nAddress = {}", self.tunnel.address);
+        write_private(&self.configuration(), &text.replacen("[Interface]", &interface, 1));
+        self.configuration()
+    }
+
     /// The resident agent's own account of itself: `wgmfa-agent status --json`.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {
         self.agent(&["status", "--json"]).json()
+    }
+
+    /// Waits until the resident agent stands in contact with the bastion.
+    #[track_caller]
+    pub fn await_contact(&self, bastion: &Bastion) {
+        crate::wait::until(&format!("{} in contact", self.name), crate::wait::LONG, || {
+            let hosts = bastion.admin(&["--json", "host", "list"]).ok().json();
+            let here = hosts["hosts"].as_array()?.iter().find(|host| host["name"] == self.name.as_str())?;
+            (here["connected"] == true).then_some(())
+        });
     }
 
     /// The preshared key of a peer.

@@ -25,6 +25,18 @@ fn in_the_first_round() {
 }
 
 #[test]
+fn what_is_about_to_be_applied_is_remembered_before() {
+    let bed = Bed::new(1);
+    let out = bed.command(&["rotate"]).env("WGMFA_CRASH_AT", "saved").output().unwrap();
+    assert_eq!(out.status.signal(), Some(9));
+    let deposited = bed.bastion.connection(&bed.peers[0]).keys[&1].expose_base64().to_string();
+    assert_ne!(bed.key_on(0), deposited, "the interface does not have it yet");
+    let state: serde_json::Value = serde_json::from_str(&bed.state_text()).unwrap();
+    assert_eq!(state["peers"][0]["held"]["generation"], 1);
+    assert_eq!(state["peers"][0]["held"]["hold"]["hold"], "waiting");
+}
+
+#[test]
 fn in_a_later_round_and_no_used_key_comes_back() {
     let bed = Bed::new(1);
     bed.rotate();

@@ -52,9 +52,19 @@ fn a_session_is_prolonged_in_place_and_refused_when_it_cannot_be_good() {
     wait_until("both keys wait", || bed.is_waiting(0) && bed.is_waiting(1));
     let peer = &bed.peers[0];
     assert_eq!(bed.bastion.open_generation(peer, 9, 60).as_deref(), Some("this server holds generation 1"));
-    assert_eq!(bed.bastion.open(peer, 2), None);
+    let set_endpoint = || {
+        let key = peer.public_key.to_string();
+        let out = bed.wg(&["set", &bed.interface, "peer", &key, "endpoint", "127.0.0.1:9"]);
+        assert!(out.status.success(), "{out:?}");
+    };
+    let has_endpoint = || text(&bed.wg(&["show", &bed.interface, "endpoints"]).stdout).contains("127.0.0.1:9");
+    set_endpoint();
+    assert_eq!(bed.bastion.open(peer, 4), None);
+    assert!(!has_endpoint(), "what a thief left on the peer is gone: it was added anew");
+    set_endpoint();
     let released = bed.key_on(0);
     assert_eq!(bed.bastion.open(peer, 600), None, "prolonged before its deadline");
+    assert!(has_endpoint(), "the session that runs is not touched");
     assert_eq!(bed.bastion.open(peer, 1), None, "a deadline moves only forwards");
     let status = bed.agent(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();

@@ -73,7 +73,10 @@ pub async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation, user: &st
         (None, Some(login)) => {
             let rule = if keeper.config.require_code { CodeRule::Required } else { CodeRule::Foreign };
             match keeper.store.record_login(keeper.now(), &login, rule) {
-                Ok(Acceptance::Accept) => return Ok(Verdict::Accept(Passed { login, at: Instant::now() })),
+                Ok(Acceptance::Accept) => {
+                    super::crash_point("login-accepted");
+                    return Ok(Verdict::Accept(Passed { login, at: Instant::now() }));
+                }
                 Ok(Acceptance::Refuse(reason)) => reason,
                 Err(error) => error.to_string(),
             }

@@ -178,6 +178,7 @@ fn use_up(keeper: &Keeper, login: &Login, used: CodeUse, tie: &Tie) -> Result<Ac
         CodeUse::Recovery(hash) => keeper.store.use_recovery_code(now, login, &hash)?,
         CodeUse::Nothing => Acceptance::Accept,
     };
+    super::crash_point("code-accepted");
     match (accepted, tie) {
         (Acceptance::Accept, Tie::Foreign) => keeper.store.record_login(now, login, CodeRule::Foreign),
         (accepted, _) => Ok(accepted),

@@ -1,1 +1,85 @@
-//! x
+//! What an administrator orders on the bastion ends a session before the command returns, and lasts.
+
+use std::time::SystemTime;
+
+use wgmfa_tests::Lab;
+use wgmfa_tests::lab::{DEVICE, HOST, USER};
+use wgmfa_tests::wait::{LONG, until};
+
+/// A session runs; these words end it: no ping is answered that was sent after the command returned.
+fn cut_off_by(lab: &mut Lab, words: &[&str]) -> String {
+    lab.log_in();
+    let [released, _] = lab.preshared_keys().map(|key| key.expect("a key was released"));
+    let pings = lab.pings();
+    pings.first_reply_after(SystemTime::now());
+    let said = lab.bastion.admin(words).ok();
+    let cut = SystemTime::now();
+    assert!(!said.said().contains("not confirmed"), "{said:#?}");
+    assert!(!lab.accepts(&released), "the key of the session is over: {words:?}");
+    pings.assert_none_after(cut);
+    released
+}
+
+/// Nobody comes in, whoever starts the agent anew or asks for a round.
+fn stays_locked(lab: &mut Lab, released: &str) {
+    let [stands, _] = lab.preshared_keys();
+    lab.gateway.agent.as_mut().expect("it runs").stop();
+    lab.gateway.start();
+    until("it is back", LONG, || lab.gateway.machine.path("agent-state/agent.sock").exists().then_some(()));
+    lab.gateway.agent(&["rotate"]);
+    assert_eq!(lab.gateway.status()["peers"][0]["hold"], "locked");
+    assert_eq!(lab.preshared_keys()[0], stands, "a lock key that stands is left alone");
+    assert!(!lab.accepts(released));
+}
+
+#[test]
+fn by_an_ordered_rotation() {
+    let mut lab = Lab::with_resident_agent("1h");
+    cut_off_by(&mut lab, &["key", "rotate", DEVICE, "--reason", "the laptop was lent"]);
+    lab.await_waiting_key();
+    lab.log_in();
+}
+
+#[test]
+fn by_disabling_a_device() {
+    let mut lab = Lab::with_resident_agent("1h");
+    let released = cut_off_by(&mut lab, &["device", "disable", DEVICE]);
+    stays_locked(&mut lab, &released);
+    assert_ne!(lab.laptop.sync(&[]).code(), 0);
+    lab.bastion.admin(&["device", "enable", DEVICE]).ok();
+    lab.await_waiting_key();
+    lab.log_in();
+}
+
+#[test]
+fn by_removing_a_device() {
+    let mut lab = Lab::with_resident_agent("1h");
+    let released = cut_off_by(&mut lab, &["device", "remove", DEVICE]);
+    stays_locked(&mut lab, &released);
+    lab.bastion.add_device(DEVICE, USER, &lab.laptop.tunnel.keys.public);
+    lab.await_waiting_key();
+    lab.log_in();
+}
+
+#[test]
+fn by_disabling_a_person() {
+    let mut lab = Lab::with_resident_agent("1h");
+    let released = cut_off_by(&mut lab, &["user", "disable", USER]);
+    stays_locked(&mut lab, &released);
+    lab.laptop.sync(&[]).expect(3);
+    lab.bastion.admin(&["user", "enable", USER]).ok();
+    lab.await_waiting_key();
+    lab.log_in();
+}
+
+#[test]
+fn by_disabling_a_host() {
+    let mut lab = Lab::with_resident_agent("1h");
+    let released = cut_off_by(&mut lab, &["host", "disable", HOST]);
+    stays_locked(&mut lab, &released);
+    let refused = lab.laptop.sync(&[]);
+    assert!(refused.stderr.contains(&format!("{HOST} is disabled")), "{refused:#?}");
+    lab.bastion.admin(&["host", "enable", HOST]).ok();
+    lab.await_waiting_key();
+    lab.log_in();
+}
