@@ -4,35 +4,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::message::{LINE_FROM_AGENT, VERSION};
 
 use super::wire::Wire;
-use super::{Keeper, orders, say};
+use super::{Keeper, orders};
 
-/// Takes connections until the keeper ends.
-pub async fn accept(keeper: Rc<Keeper>, listener: UnixListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let keeper = keeper.clone();
-                tokio::task::spawn_local(async move {
-                    if let Err(reason) = serve(&keeper, stream).await {
-                        say(&format!("admin.sock: {reason}"));
-                    }
-                });
-            }
-            Err(error) => {
-                say(&format!("admin.sock: {error}"));
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve(keeper: &Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
+/// Serves one command.
+///
+/// # Errors
+/// What the other side did wrong, for the log.
+pub async fn serve(keeper: Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
     let mut wire = Wire::new(stream, LINE_FROM_AGENT);
     let peer = wire.peer().map_err(|error| error.to_string())?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
@@ -47,5 +31,5 @@ async fn serve(keeper: &Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
         Some(_) => return Err("a request of another version".to_owned()),
         None => return Ok(()),
     };
-    orders::carry_out(keeper, &request, &mut wire).await
+    orders::carry_out(&keeper, &request, &mut wire).await
 }

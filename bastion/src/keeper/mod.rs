@@ -14,6 +14,7 @@ mod module;
 mod orders;
 mod person;
 mod release;
+mod requests;
 mod rounds;
 mod sockets;
 mod verify;
@@ -27,15 +28,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::OwnedReadHalf;
+use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use wgmfa_core::exit::{Exit, Failure, sanitise};
 use wgmfa_core::key::SecretText;
-use wgmfa_core::message::front::{Admits, FromFront, Limits, ToFront};
+use wgmfa_core::message::encode;
+use wgmfa_core::message::front::{Limits, ToFront};
 use wgmfa_core::message::module::Verdict;
-use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode, encode};
 use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::PolicySet;
 use zeroize::Zeroizing;
@@ -45,9 +45,6 @@ use crate::config::Config;
 use crate::policies;
 use crate::store::{Actor, Event, Note, SealingKey, Store};
 use crate::{trusted, voice};
-
-/// How many requests of one connection may wait for the keeper.
-const INBOX: usize = 512;
 
 /// How often the keeper looks for deadlines that have passed.
 const EXPIRE_EVERY: Duration = Duration::from_millis(500);
@@ -104,7 +101,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
         (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
-    let (listeners, admits) = listeners(&config)?;
+    let (listeners, admits) = sockets::listeners(&config)?;
     let (front, mut front_process) = children::start_front(listeners, &config.front_user)?;
     let (from_front, mut to_front) = front.into_split();
     let (sender, mut outgoing) = mpsc::unbounded_channel::<Zeroizing<Vec<u8>>>();
@@ -137,9 +134,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hangup = signals(SignalKind::hangup())?;
     let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
-    tokio::task::spawn_local(module::accept(keeper.clone(), module_socket));
-    tokio::task::spawn_local(admin_socket::accept(keeper.clone(), admin_socket));
-    let mut front_requests = tokio::task::spawn_local(read_front(keeper.clone(), from_front));
+    tokio::task::spawn_local(sockets::accept(keeper.clone(), module_socket, module::serve));
+    tokio::task::spawn_local(sockets::accept(keeper.clone(), admin_socket, admin_socket::serve));
+    let mut front_requests = tokio::task::spawn_local(requests::take(keeper.clone(), from_front));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -176,69 +173,6 @@ fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
         Ok(SecretText::new(text.to_owned()))
     };
     config.host_keys.iter().map(read).collect()
-}
-
-/// The listening sockets, and who may come to each.
-fn listeners(config: &Config) -> Result<(Vec<std::net::TcpListener>, Vec<Admits>), Failure> {
-    let people = if config.agent_listen.is_empty() { Admits::Everyone } else { Admits::People };
-    let wanted = config.listen.iter().map(|address| (address, people));
-    let wanted = wanted.chain(config.agent_listen.iter().map(|address| (address, Admits::Agents)));
-    let bound = wanted.map(|(address, admits)| sockets::tcp(*address).map(|socket| (socket, admits)));
-    Ok(bound.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
-}
-
-/// Takes the front's requests, each to its conversation.
-async fn read_front(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
-    let mut lines = Lines::new(LINE_FROM_AGENT * 2);
-    let mut inboxes: HashMap<u64, mpsc::Sender<FromFront>> = HashMap::new();
-    let mut chunk = Zeroizing::new(vec![0; 64 * 1024]);
-    loop {
-        match front.read(&mut chunk).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => lines.push(&chunk[..count]),
-        }
-        loop {
-            let request = match lines.next_line() {
-                Ok(None) => break,
-                Ok(Some(line)) => decode::<FromFront>(&Zeroizing::new(line)),
-                Err(error) => Err(error),
-            };
-            match request {
-                Ok(request) => dispatch(&keeper, &mut inboxes, request),
-                Err(error) => {
-                    say(&format!("the front: {error}"));
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, mpsc::Sender<FromFront>>, request: FromFront) {
-    let id = request.conversation();
-    if let FromFront::Gone { .. } = request {
-        inboxes.remove(&id);
-        return;
-    }
-    inboxes.retain(|_, inbox| !inbox.is_closed());
-    let source = match &request {
-        FromFront::Login { source, .. } | FromFront::HostKey { source, .. } => Some(*source),
-        _ => None,
-    };
-    let inbox = match (inboxes.get(&id), source) {
-        (Some(inbox), _) => inbox,
-        (None, Some(source)) => {
-            let (inbox, requests) = mpsc::channel(INBOX);
-            tokio::task::spawn_local(conversation::serve(keeper.clone(), id, source, requests));
-            inboxes.entry(id).or_insert(inbox)
-        }
-        // the conversation was ended here, and the front has not heard of it yet
-        (None, None) => return,
-    };
-    if inbox.try_send(request).is_err() {
-        inboxes.remove(&id);
-        keeper.to_front(&ToFront::End { conversation: id, reason: "too many requests at once".to_owned() });
-    }
 }
 
 impl Keeper {

@@ -4,15 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::module::{FromModule, ToModule, Verdict};
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION};
 
+use super::Keeper;
 use super::verify::{self, Asked, Claim, Tie};
 use super::wire::Wire;
-use super::{Keeper, say};
 
 /// How long the person may take to answer, and a little more than a login may last in all.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(65);
@@ -20,27 +20,11 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(65);
 /// How long after the answers a refusal comes, whatever its reason.
 const REFUSAL_AFTER: Duration = Duration::from_millis(500);
 
-/// Takes the modules' connections until the keeper ends.
-pub async fn accept(keeper: Rc<Keeper>, listener: UnixListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let keeper = keeper.clone();
-                tokio::task::spawn_local(async move {
-                    if let Err(reason) = serve(&keeper, stream).await {
-                        say(&format!("keeper.sock: {reason}"));
-                    }
-                });
-            }
-            Err(error) => {
-                say(&format!("keeper.sock: {error}"));
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve(keeper: &Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
+/// Serves one connection of a module.
+///
+/// # Errors
+/// What the other side did wrong, for the log.
+pub async fn serve(keeper: Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
     let mut wire = Wire::new(stream, LINE_BEFORE_PROOF);
     let peer = wire.peer().map_err(|error| error.to_string())?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
@@ -54,7 +38,7 @@ async fn serve(keeper: &Rc<Keeper>, stream: UnixStream) -> Result<(), String> {
     match first.map_err(|_| "nothing was asked".to_owned())?.map_err(|error| error.to_string())? {
         Some(FromModule::Begin { version: VERSION, user, rhost, service, password, otp }) => {
             let claim = Claim { user, rhost, service: service.unwrap_or_default() };
-            authenticate(keeper, &mut wire, &claim, Asked { password, code: otp }, tie).await
+            authenticate(&keeper, &mut wire, &claim, Asked { password, code: otp }, tie).await
         }
         Some(FromModule::Account { version: VERSION, user }) => {
             let verdict = keeper.account(&user);

@@ -4,21 +4,39 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::message::front::Admits;
+
+use super::{Keeper, say};
+use crate::config::Config;
+
+/// The listening sockets that the front will inherit, and who may come to each.
+///
+/// # Errors
+/// An address is in use, or not of this machine.
+pub fn listeners(config: &Config) -> Result<(Vec<TcpListener>, Vec<Admits>), Failure> {
+    let people = if config.agent_listen.is_empty() { Admits::Everyone } else { Admits::People };
+    let wanted = config.listen.iter().map(|address| (address, people));
+    let wanted = wanted.chain(config.agent_listen.iter().map(|address| (address, Admits::Agents)));
+    let bound = wanted.map(|(address, admits)| tcp(*address).map(|socket| (socket, admits)));
+    Ok(bound.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
+}
 
 /// Binds a TCP socket that the front will inherit. An IPv6 address takes no IPv4 connections, so that `0.0.0.0` and
 /// `[::]` can stand side by side.
 ///
 /// # Errors
 /// The address is in use, or not of this machine.
-pub fn tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
+fn tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
     let attempt = || -> nix::Result<TcpListener> {
         let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
         let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -64,6 +82,30 @@ pub fn unix(path: &Path) -> Result<UnixListener, Failure> {
     let bound = UnixListener::bind(path);
     umask(before);
     bound.map_err(cannot)
+}
+
+/// Takes connections until the keeper ends, each served by a task of its own; what went wrong goes to the log.
+pub async fn accept<F>(keeper: Rc<Keeper>, listener: UnixListener, serve: fn(Rc<Keeper>, UnixStream) -> F)
+where
+    F: Future<Output = Result<(), String>> + 'static,
+{
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let served = serve(keeper.clone(), stream);
+                tokio::task::spawn_local(async move {
+                    if let Err(reason) = served.await {
+                        say(&format!("a local request: {reason}"));
+                    }
+                });
+            }
+            Err(error) => {
+                // no descriptor left, most likely: others will be closed
+                say(&format!("a local request: {error}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 /// Makes sure that only one keeper works on a state folder.

@@ -20,7 +20,7 @@ fn power_off(lab: &mut Lab) {
     until("the end of the interface", LONG, || {
         let there = machine.run("ip", &["link", "show", &lab.gateway.tunnel.name]).code() == 0;
         if there {
-            machine.ip(&["link", "del", &lab.gateway.tunnel.name]); // the kernel's own
+            machine.run("ip", &["link", "del", &lab.gateway.tunnel.name]); // the kernel's own; or it is just going
         }
         (!there).then_some(())
     });
