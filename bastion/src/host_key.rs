@@ -1,5 +1,7 @@
 //! `host-key`: the bastion's SSH host keys as other machines take them.
 
+use std::collections::BTreeMap;
+
 use russh::keys::ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use wgmfa_core::exit::{Exit, Failure};
 
@@ -9,7 +11,7 @@ use crate::trusted;
 /// The public halves of the host keys.
 ///
 /// # Errors
-/// A key file cannot be trusted, or holds no OpenSSH private key.
+/// A key file cannot be trusted, or holds no OpenSSH private key that can be used without a passphrase.
 pub fn public_keys(config: &Config) -> Result<Vec<PublicKey>, Failure> {
     let mut keys = Vec::new();
     for path in &config.host_keys {
@@ -18,25 +20,37 @@ pub fn public_keys(config: &Config) -> Result<Vec<PublicKey>, Failure> {
             Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key", path.display()))
                 .hint("ssh-keygen -t ed25519 -N '' makes one, and so does wgmfa-bastion init when the file is missing")
         })?;
+        if key.is_encrypted() {
+            let shown = path.display();
+            let error = format!("{shown}: encrypted with a passphrase, and at a start nobody is there to type it");
+            return Err(Failure::new(Exit::Usage, error).hint(format!("ssh-keygen -p -N '' -f {shown}")));
+        }
         keys.push(key.public_key().clone());
     }
     Ok(keys)
 }
 
-/// Lines for known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), for each port that the bastion listens on.
+/// Lines for known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): for each port on which the bastion listens, under the
+/// machine's name and each address that it names in its configuration.
 ///
 /// # Errors
 /// As [`public_keys`].
 pub fn known_hosts(config: &Config, name: &str) -> Result<String, Failure> {
-    let mut ports: Vec<u16> = config.listen.iter().chain(&config.agent_listen).map(|address| address.port()).collect();
-    ports.sort_unstable();
-    ports.dedup();
+    let mut ports: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for address in config.listen.iter().chain(&config.agent_listen) {
+        let names = ports.entry(address.port()).or_insert_with(|| vec![name.to_owned()]);
+        let numeric = address.ip().to_string();
+        if !address.ip().is_unspecified() && !names.contains(&numeric) {
+            names.push(numeric);
+        }
+    }
     let keys = public_keys(config)?;
     let mut lines = String::new();
-    for port in ports {
-        let host = if port == 22 { name.to_owned() } else { format!("[{name}]:{port}") };
+    for (port, names) in ports {
+        let with_port = |name: &String| if port == 22 { name.clone() } else { format!("[{name}]:{port}") };
+        let hosts = names.iter().map(with_port).collect::<Vec<_>>().join(",");
         for key in &keys {
-            lines.push_str(&format!("{host} {}\n", one_line(key)));
+            lines.push_str(&format!("{hosts} {}\n", one_line(key)));
         }
     }
     Ok(lines)
@@ -104,8 +118,36 @@ mod tests {
         config.listen = vec!["0.0.0.0:22".parse().unwrap()];
         assert_eq!(known_hosts(&config, "bastion").unwrap(), format!("bastion {public}\n"));
 
+        let listen = ["192.0.2.1:2222", "[2001:db8::1]:2222", "0.0.0.0:2222", "192.0.2.1:22"];
+        config.listen = listen.iter().map(|address| address.parse().unwrap()).collect();
+        config.agent_listen = vec!["192.0.2.1:2222".parse().unwrap(), "[::]:2223".parse().unwrap()];
+        let lines = known_hosts(&config, "bastion").unwrap();
+        let expected = format!(
+            "bastion,192.0.2.1 {public}\n[bastion]:2222,[192.0.2.1]:2222,[2001:db8::1]:2222 {public}\n[bastion]:2223 {public}\n"
+        );
+        assert_eq!(lines, expected);
+        let file = folder.path().join("known_hosts");
+        std::fs::write(&file, &lines).unwrap();
+        for host in ["bastion", "192.0.2.1", "[192.0.2.1]:2222", "[2001:db8::1]:2222", "[bastion]:2223"] {
+            assert!(ssh_keygen(&["-F", host, "-f", file.to_str().unwrap()]).contains(public), "{host}");
+        }
+
         let records = ssh_keygen(&["-r", "bastion", "-f", &format!("{shown}.pub")]);
         let sha256 = records.lines().find(|line| line.contains(" SSHFP 4 2 ")).unwrap();
         assert_eq!(sshfp(&config, "bastion").unwrap(), format!("{sha256}\n"));
+    }
+
+    #[test]
+    fn a_host_key_with_a_passphrase_is_refused_with_what_mends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let shown = path.to_str().unwrap();
+        ssh_keygen(&["-q", "-t", "ed25519", "-N", "five words", "-f", shown]);
+        let mut config = Config::parse(Path::new("/e/bastion.toml"), "").unwrap();
+        config.host_keys = vec![path.clone()];
+        let failure = public_keys(&config).unwrap_err();
+        let error = format!("{shown}: encrypted with a passphrase, and at a start nobody is there to type it");
+        assert_eq!((failure.exit, failure.error), (Exit::Usage, error));
+        assert_eq!(failure.hint, Some(format!("ssh-keygen -p -N '' -f {shown}")));
     }
 }

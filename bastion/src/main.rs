@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod cli;
 mod config;
+mod confine;
 mod front;
 mod host_key;
 mod init;

@@ -32,9 +32,7 @@ pub fn load(folder: &Path) -> Result<PolicySet, Failure> {
 /// Every fault of every file, and of the folder.
 pub fn read(folder: &Path, trust: Trust) -> Result<PolicySet, Faults> {
     let of_failure = |failure: Failure| {
-        let message =
-            failure.error.strip_prefix(&format!("{}: ", folder.display())).unwrap_or(&failure.error).to_owned();
-        Fault::of_file(folder.display().to_string(), message)
+        Fault::of_file(folder.display().to_string(), without_name(&failure, folder))
     };
     if trust == Trust::Required {
         trusted::folder(folder).map_err(of_failure)?;
@@ -82,13 +80,20 @@ fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// A file's text, or why not, without its name.
 fn text(path: &Path, trust: Trust) -> Result<String, String> {
     match trust {
-        Trust::Required => {
-            trusted::read_text(path).map_err(|failure| failure.error.replacen(&format!("{}: ", path.display()), "", 1))
-        }
+        Trust::Required => trusted::read_text(path).map_err(|failure| without_name(&failure, path)),
         Trust::NotNeeded => match std::fs::read(path) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned()),
             Err(error) => Err(trusted::io_words(&error)),
         },
+    }
+}
+
+/// What is wrong with a file or folder, and in parentheses what mends it.
+fn without_name(failure: &Failure, path: &Path) -> String {
+    let what = failure.error.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&failure.error);
+    match &failure.hint {
+        Some(hint) => format!("{what} ({hint})"),
+        None => what.to_owned(),
     }
 }
 

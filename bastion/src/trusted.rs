@@ -32,6 +32,14 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     contents(file, path).map(Zeroizing::new)
 }
 
+/// Makes sure that nobody else can read or write a file.
+///
+/// # Errors
+/// As [`read_secret`].
+pub fn secret(path: &Path) -> Result<(), Failure> {
+    open(path, 0o077, "go-rwx").map(drop)
+}
+
 /// Reads a trusted file as text.
 ///
 /// # Errors
@@ -45,11 +53,24 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// The folder is missing, a symbolic link, no folder, owned by somebody else, or writable by group or others.
 pub fn folder(path: &Path) -> Result<(), Failure> {
+    folder_without(path, 0o022, "go-w")
+}
+
+/// Makes sure that nobody else can so much as look into a folder.
+///
+/// # Errors
+/// As [`folder`]; also when group or others have any right to it.
+pub fn secret_folder(path: &Path) -> Result<(), Failure> {
+    folder_without(path, 0o077, "go-rwx")
+}
+
+fn folder_without(path: &Path, forbidden: u32, chmod: &str) -> Result<(), Failure> {
     let found = path.symlink_metadata().map_err(|error| unreadable(path, &error))?;
     if !found.is_dir() {
-        return Err(Failure::new(Exit::Usage, format!("{}: not a folder", path.display())));
+        let what = if found.is_symlink() { "is a symbolic link" } else { "not a folder" };
+        return Err(Failure::new(Exit::Usage, format!("{}: {what}", path.display())));
     }
-    refuse_foreign(path, &found, 0o022, "go-w")
+    refuse_foreign(path, &found, forbidden, chmod)
 }
 
 /// Opens without following a symbolic link, and looks at what was opened, not at what has that name by then.
@@ -77,7 +98,7 @@ fn refuse_foreign(path: &Path, found: &Metadata, forbidden: u32, chmod: &str) ->
     }
     let mode = found.mode() & 0o7777;
     if mode & forbidden != 0 {
-        let rights = if forbidden == 0o022 { "others can write to it" } else { "others can read it" };
+        let rights = if mode & 0o022 != 0 { "others can write to it" } else { "others can read it" };
         let error = format!("{shown}: mode {mode:04o}: {rights}");
         return Err(Failure::new(Exit::Usage, error).hint(format!("chmod {chmod} {shown}")));
     }
@@ -146,5 +167,9 @@ mod tests {
         set_permissions(temporary.path(), Permissions::from_mode(0o777)).unwrap();
         let failure = folder(temporary.path()).unwrap_err();
         assert_eq!(failure.error, format!("{}: mode 0777: others can write to it", temporary.path().display()));
+        set_permissions(temporary.path(), Permissions::from_mode(0o755)).unwrap();
+        let failure = secret_folder(temporary.path()).unwrap_err();
+        assert_eq!(failure.error, format!("{}: mode 0755: others can read it", temporary.path().display()));
+        assert_eq!(failure.hint, Some(format!("chmod go-rwx {}", temporary.path().display())));
     }
 }

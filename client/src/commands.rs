@@ -35,6 +35,7 @@ pub enum Command {
     /// Writes keys read from standard input; touches only peers that exist; needs CAP_NET_ADMIN
     Apply(Apply),
     /// Names, public keys and peers of the interfaces as JSON, no secrets; needs CAP_NET_ADMIN
+    #[command(after_help = "Example:\n  $ sudo wgmfa interfaces")]
     Interfaces,
     /// Each connection and what is left; exit status 4 when one is expired or about to be
     Status(Status),

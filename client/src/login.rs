@@ -15,7 +15,6 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::sync::{ClientAnswer, ClientHello, Release};
 use wgmfa_core::message::{Lines, decode, encode};
-use wgmfa_core::name::DeviceName;
 use zeroize::Zeroizing;
 
 use crate::bastion::Bastion;
@@ -40,9 +39,7 @@ pub struct Login<'a> {
     pub bastion: &'a Bastion,
     /// For ssh.
     pub ssh_options: &'a [OsString],
-    /// Which device's keys are wanted; none: the public keys tell.
-    pub device: Option<&'a DeviceName>,
-    /// What this machine's interfaces are.
+    /// What this machine's interfaces are, and which device the person named.
     pub hello: &'a ClientHello,
     /// As whom.
     pub person: Option<&'a Person>,
@@ -84,9 +81,7 @@ impl Login<'_> {
     /// answered is no release.
     pub fn log_in(&self) -> Result<Accepted, Failure> {
         let mut talk = Talk::start(&mut self.command(), self.limit)?;
-        if self.device.is_none()
-            && let Some(stdin) = &mut talk.stdin
-        {
+        if let Some(stdin) = &mut talk.stdin {
             let _ = stdin.write_all(&encode(self.hello)); // fits into the pipe; if ssh has ended, its status says more
         }
         let mut lines = Lines::new(LONGEST);
@@ -109,16 +104,10 @@ impl Login<'_> {
         Ok(Accepted { release, received, talk })
     }
 
-    /// `-s` asks for the subsystem, which speaks JSON lines; only the command can be told the device.
+    /// `-s` asks for the subsystem, which speaks JSON lines.
     fn command(&self) -> Command {
         let mut command = Command::new("ssh");
-        command.args(ALWAYS).args(self.ssh_options).arg("-T");
-        match self.device {
-            None => command.args(["-s", "--", self.bastion.as_str(), "wgmfa-sync"]),
-            Some(device) => command
-                .args(["--", self.bastion.as_str()])
-                .arg(format!("wgmfa-sync --format json --device {}", device.as_str())),
-        };
+        command.args(ALWAYS).args(self.ssh_options).args(["-T", "-s", "--", self.bastion.as_str(), "wgmfa-sync"]);
         if let Some(person) = self.person {
             person.lends_itself_to(&mut command);
         }

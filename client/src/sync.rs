@@ -58,15 +58,10 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
 
     let hands = Hands::find()?;
     let listing = hands.interfaces(interface.as_ref())?;
-    let hello = hello(&listing, interface.as_ref().map(|name| name.as_str()))?;
-    let login = Login {
-        bastion,
-        ssh_options: &ssh_options,
-        device: options.device.as_ref().or(config.device.as_ref()),
-        hello: &hello,
-        person,
-        limit: options.post_up.then_some(POST_UP),
-    };
+    let mut hello = hello(&listing, interface.as_ref().map(|name| name.as_str()))?;
+    hello.device = options.device.as_ref().or(config.device.as_ref()).map(ToString::to_string);
+    let login =
+        Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
     let mut accepted = login.log_in()?;
     accepted.answer(&ClientAnswer::Received { received: true });
 
@@ -112,7 +107,7 @@ fn hello(listing: &Listing, only: Option<&str>) -> Result<ClientHello, Failure> 
     }
     let public_keys = chosen.iter().map(|interface| interface.public_key).collect();
     let peers = chosen.iter().flat_map(|interface| interface.peers.iter().map(|peer| peer.public_key)).collect();
-    let mut hello = ClientHello { version: VERSION, public_keys, peers };
+    let mut hello = ClientHello { version: VERSION, public_keys, peers, device: None };
     if encode(&hello).len() > LINE_FROM_PERSON / 2 {
         hello.peers.clear(); // too many to name: all of the device
     }

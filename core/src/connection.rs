@@ -189,7 +189,7 @@ pub fn connections(inventory: &Inventory) -> Vec<Connection> {
                         public_key: interface.public_key,
                         other_public_key: peer.public_key,
                         owner: host.owner.clone(),
-                        other_owner: device.map(|device| device.owner.clone()),
+                        other_owner: device.and_then(|device| device.owner.clone()),
                     }
                 };
                 found.insert(connection.name.clone(), connection);

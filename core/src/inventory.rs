@@ -86,8 +86,9 @@ pub struct Peer {
 pub struct Device {
     /// Its name.
     pub name: DeviceName,
-    /// The person who owns it.
-    pub owner: UserName,
+    /// The person who owns it; the bastion knows one for each device, a file that somebody wrote perhaps not.
+    #[serde(default)]
+    pub owner: Option<UserName>,
     /// Its public key.
     pub public_key: PublicKey,
     /// Reported lost, or cut off by an administrator.

@@ -171,6 +171,14 @@ impl Bastion {
         })
     }
 
+    /// Waits until the server side of a connection accepts this generation.
+    #[track_caller]
+    pub fn await_generation(&self, part: &str, generation: u64) -> Value {
+        crate::wait::until(&format!("{part}: generation {generation}"), crate::wait::LONG, || {
+            Some(self.key(part)).filter(|row| row["generation"] == generation)
+        })
+    }
+
     /// The lines of the audit log with this event.
     #[track_caller]
     pub fn log(&self, event: &str) -> Vec<Value> {

@@ -1,9 +1,12 @@
 //! How commands answer: text for people, one JSON object for programs, failures in the one voice.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::AdminReply;
+use wgmfa_core::name::HostName;
 
 use super::{Context, Order, Outcome};
 use crate::store::{Actor, Change, CutOff, StoreError};
@@ -61,11 +64,14 @@ pub fn cut_off(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
 /// An act that lets in again: the hosts are asked to do a round, which makes new generations.
 pub fn let_in(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
     let mut outcome = acted(cut.change, json, text);
-    let mut hosts: Vec<_> = cut.places.into_iter().map(|place| place.server_side.host).collect();
-    hosts.sort();
-    hosts.dedup();
-    outcome.orders = hosts.into_iter().map(|host| Order::Round { host, reason: reason.to_owned() }).collect();
+    outcome.orders = rounds(cut.places.into_iter().map(|place| place.server_side.host), reason);
     outcome
+}
+
+/// Asks each of these hosts once to do a round.
+pub fn rounds(hosts: impl Iterator<Item = HostName>, reason: &str) -> Vec<Order> {
+    let hosts: BTreeSet<HostName> = hosts.collect();
+    hosts.into_iter().map(|host| Order::Round { host, reason: reason.to_owned() }).collect()
 }
 
 /// A failure as a reply.

@@ -4,11 +4,12 @@ use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PublicKey;
 
-use super::answer::{Answer, acted, cut_off, let_in, list, no_such, shown};
+use super::answer::{Answer, acted, cut_off, let_in, list, no_such, rounds, shown};
+use super::site::Site;
 use super::table::Table;
 use super::{Asked, Context};
 use crate::cli::words::DeviceCommand;
-use crate::store::DeviceRecord;
+use crate::store::{Change, DeviceRecord};
 
 const PUBLIC_KEY_HINT: &str = "on the device: wg show INTERFACE public-key";
 
@@ -33,7 +34,13 @@ pub fn run(command: &DeviceCommand, asked: &Asked<'_>, context: &Context<'_>) ->
                 .parse()
                 .map_err(|error| Failure::new(Exit::Usage, format!("--public-key: {error}")).hint(PUBLIC_KEY_HINT))?;
             let change = context.act(|actor| store.add_device(now, actor, name, owner, &key))?;
-            Ok(acted(change, json, &format!("added {name}")))
+            let mut outcome = acted(change, json, &format!("added {name}"));
+            if change == Change::Made {
+                let connections = Site::read(store)?.connections;
+                let here = connections.into_iter().filter(|connection| connection.other_public_key == key);
+                outcome.orders = rounds(here.map(|connection| connection.name.one.host), &format!("{name} was added"));
+            }
+            Ok(outcome)
         }
         DeviceCommand::List => Ok(render(&store.devices()?, asked, context)),
         DeviceCommand::Show { name } => {

@@ -1,6 +1,6 @@
 //! `host …`: machines with an agent.
 
-use russh::keys::ssh_key::{HashAlg, PublicKey as SshKey};
+use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey as SshKey};
 use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
 
@@ -83,15 +83,19 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
 
 /// The agent's SSH public key, in one line without its comment.
 fn agent_key(text: &str) -> Result<String, Failure> {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
-    let wrong = || {
-        Failure::new(Exit::Usage, "--key: not an SSH public key in one line")
-            .hint("wgmfa-agent init --print-key prints it")
+    let wrong = |what: &str| {
+        Failure::new(Exit::Usage, format!("--key: {what}")).hint("wgmfa-agent init --print-key prints it")
     };
-    // of `host add app-gw --key …`, as the agent's init prints it, only the key is taken
-    let from = line.find("ssh-").or_else(|| line.find("ecdsa-")).or_else(|| line.find("sk-")).ok_or_else(wrong)?;
-    let key = SshKey::from_openssh(&line[from..]).map_err(|_| wrong())?;
-    Ok(crate::host_key::one_line(&key))
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(wrong("not an SSH public key in one line"));
+    };
+    let key = SshKey::from_openssh(line).map_err(|_| wrong("not an SSH public key in one line"))?;
+    match key.algorithm() {
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(crate::host_key::one_line(&key)),
+        // no login with another kind is accepted
+        _ => Err(wrong("an agent's key is an Ed25519 or ECDSA key")),
+    }
 }
 
 fn render(hosts: &[HostRecord], asked: &Asked<'_>, context: &Context<'_>) -> Answer {
@@ -183,8 +187,11 @@ mod tests {
         {
             assert_eq!(agent_key(&text).as_deref(), Ok(KEY), "{text}");
         }
-        for text in ["", "hello", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----"] {
+        let two = format!("{KEY}\n{KEY}\n");
+        for text in ["", "hello", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----", &two] {
             assert_eq!(agent_key(text).unwrap_err().error, "--key: not an SSH public key in one line", "{text}");
         }
+        let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQDGdkDj3JGRSVCTZyWz4QGuJ3MMJT4KyZO8PZBvNbGQ6XrDIcMW9yGXGBBbKfJsUOkCAwEAAQ8x";
+        assert!(agent_key(rsa).is_err());
     }
 }

@@ -44,7 +44,7 @@ pub fn run(unregistered: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answ
     if !unregistered && !site.inventory.devices.is_empty() {
         let mut devices = Table::new(&["DEVICE", "OWNER", "PUBLIC KEY"], asked.colour);
         for device in &site.inventory.devices {
-            devices.row([(&device.name).into(), (&device.owner).into(), device.public_key.into()]);
+            devices.row([(&device.name).into(), or_dash(device.owner.as_ref()).into(), device.public_key.into()]);
         }
         text.push_str(&format!("\n{}", devices.render("")));
     }

@@ -5,7 +5,7 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::name::UserName;
 use wgmfa_core::policy::Selector;
 
-use super::answer::{Answer, json_line, list, shown, with_exit};
+use super::answer::{Answer, json_line, list, no_such, shown, with_exit};
 use super::key_row::{KeyRow, rows, server_place};
 use super::site::{Site, places, serves, touches_host};
 use super::table::{Cell, Table, or_dash};
@@ -34,6 +34,16 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
             })
         }
         KeyCommand::Rotate { connections, user, host, all, reason } => {
+            if let Some(user) = user
+                && context.store.person(user)?.is_none()
+            {
+                return Err(no_such("user", user));
+            }
+            if let Some(host) = host
+                && context.store.host(host)?.is_none()
+            {
+                return Err(no_such("host", host));
+            }
             let mut chosen: Vec<&Connection> = Vec::new();
             for text in connections {
                 chosen.push(site.find(text)?);

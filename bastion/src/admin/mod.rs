@@ -110,7 +110,6 @@ pub struct Outcome {
 struct Asked<'a> {
     json: bool,
     colour: bool,
-    terminal: bool,
     stdin: Option<&'a SecretText>,
 }
 
@@ -136,7 +135,6 @@ pub fn run(request: &AdminRequest, context: &mut Context<'_>) -> Outcome {
             let asked = Asked {
                 json: line.json,
                 colour: request.colour,
-                terminal: request.terminal,
                 stdin: request.stdin.as_ref(),
             };
             dispatch(&line, &asked, context).unwrap_or_else(|failure| failed(&failure))

@@ -40,7 +40,7 @@ pub fn run(command: &PolicyCommand, asked: &Asked<'_>, context: &Context<'_>) ->
 /// # Errors
 /// The files have faults; the policies in force stay.
 pub fn reload(dry_run: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
-    let set = load(&context.config.policy_dir).map_err(|failure| refused(failure, context))?;
+    let set = load(&context.config.policy_dir).map_err(|failure| refused(failure, dry_run, context))?;
     let site = Site::read(context.store)?;
     let difference = Difference::between(context.policies, &set, &site);
     let changed = set.policies() != context.policies.policies();
@@ -64,12 +64,13 @@ pub fn reload(dry_run: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer
     Ok(outcome)
 }
 
-fn refused(failure: Failure, context: &Context<'_>) -> Failure {
-    let reason = failure.error.lines().last().unwrap_or_default().to_owned();
-    let note = context
-        .act(|actor| context.store.note(context.now, Note::new(Event::PoliciesRefused).actor(actor).reason(reason)));
-    // the refusal is told either way
-    let _ = note;
+fn refused(failure: Failure, dry_run: bool, context: &Context<'_>) -> Failure {
+    if !dry_run {
+        let reason = failure.error.lines().last().unwrap_or_default().to_owned();
+        let note = Note::new(Event::PoliciesRefused).reason(reason);
+        // the refusal is told either way
+        let _ = context.act(|actor| context.store.note(context.now, note.actor(actor)));
+    }
     failure.hint("the policies in force stay as they are")
 }
 

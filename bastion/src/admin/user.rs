@@ -2,15 +2,16 @@
 
 use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::SecretText;
 use wgmfa_core::name::UserName;
 
 use super::answer::{Answer, acted, cut_off, let_in, list, no_such, shown};
-use super::credentials::{Credentials, password_from};
+use super::credentials::{Credentials, first_line, password_from};
 use super::table::Table;
 use super::{Asked, Context, Order, Outcome};
 use crate::cli::words::{PasswordSource, UserCommand};
 use crate::host_key::machine_name;
-use crate::store::{Change, Password, PasswordKind, Person};
+use crate::store::{Change, Password, PasswordKind, PasswordVerdict, Person, verify_password};
 
 #[derive(Debug, Serialize)]
 struct UserJson {
@@ -67,7 +68,31 @@ fn add(name: &UserName, admin: bool, source: &PasswordSource, asked: &Asked<'_>,
     let person = credentials.person(name, admin, password);
     match context.act(|actor| context.store.add_person(context.now, actor, &person))? {
         Change::Made => Ok(once(credentials.show(&format!("added {name}"), name, asked))),
-        Change::Unchanged => Ok(acted(Change::Unchanged, asked.json, "")),
+        Change::Unchanged => {
+            same_password(name, source, asked, context)?;
+            Ok(acted(Change::Unchanged, asked.json, ""))
+        }
+    }
+}
+
+/// A person who is there already has the password that was given now.
+fn same_password(
+    name: &UserName,
+    source: &PasswordSource,
+    asked: &Asked<'_>,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    let known = context.store.credentials(name)?.map(|credentials| credentials.password);
+    match known {
+        Some(Password::Hashed(hash)) if source.password_stdin => {
+            let given = SecretText::new(first_line(asked.stdin()).to_owned());
+            if verify_password(&given, Some(&hash)) == PasswordVerdict::Right {
+                return Ok(());
+            }
+            Err(Failure::new(Exit::Failed, format!("user {name} is there already, with another password"))
+                .hint(format!("wgmfa-bastion user reset {name} --password-stdin gives new secrets")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -82,7 +107,7 @@ fn reset(name: &UserName, source: &PasswordSource, asked: &Asked<'_>, context: &
     Ok(outcome)
 }
 
-fn once(stdout: wgmfa_core::key::SecretText) -> Outcome {
+fn once(stdout: SecretText) -> Outcome {
     let mut outcome = shown("");
     outcome.reply.stdout = stdout;
     outcome

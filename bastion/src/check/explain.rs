@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use wgmfa_core::diagnostic::{Fault, Faults};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::explain::{Explanation, explain, render};
 use wgmfa_core::inventory::Inventory;
 
+use super::inventory::contradictions;
 use crate::admin::when::When;
 use crate::config::Config;
 use crate::policies::{Trust, read};
@@ -70,7 +72,12 @@ impl TryOut<'_> {
             let error = format!("{shown}: version {} is not one that this program knows (1)", inventory.version);
             return Err(Failure::new(Exit::Usage, error));
         }
-        Ok(inventory)
+        let faults = contradictions(&inventory).into_iter().map(|what| Fault::of_file(shown.to_string(), what));
+        let faults = Faults::new(faults.collect());
+        if faults.as_slice().is_empty() {
+            return Ok(inventory);
+        }
+        Err(Failure::new(Exit::Usage, format!("broken inventory\n{faults}")).hint(hint))
     }
 }
 

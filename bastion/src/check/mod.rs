@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod explain;
+mod inventory;
 pub mod pam;
 pub mod policies;
 
@@ -14,7 +15,7 @@ use wgmfa_core::policy;
 
 use crate::config::Config;
 use crate::policies::Trust;
-use crate::{host_key, trusted, voice};
+use crate::{host_key, store, trusted, voice};
 
 /// What was found wrong, and what is allowed and should still be looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -123,14 +124,21 @@ fn files(config: &Config, findings: &mut Findings) {
         Ok(_) => {}
         Err(failure) => findings.failure(&failure),
     }
-    for folder in [&config.state_dir, &config.run_dir] {
-        if folder.exists() || folder.is_symlink() {
-            if let Err(failure) = trusted::folder(folder) {
-                findings.failure(&failure);
-            }
-        } else if folder == &config.state_dir {
-            findings.fault(format!("{}: no such folder (wgmfa-bastion init makes it)", folder.display()));
+    if let Err(failure) = trusted::secret_folder(&config.state_dir) {
+        findings.failure(&failure);
+    }
+    // SQLite keeps its journal in two files beside the store
+    let store = ["", "-wal", "-shm"].map(|end| config.state_dir.join(format!("{}{end}", store::FILE_NAME)));
+    for file in store.iter().filter(|file| file.exists() || file.is_symlink()) {
+        if let Err(failure) = trusted::secret(file) {
+            findings.failure(&failure);
         }
+    }
+    // `serve` makes it when it is missing
+    if (config.run_dir.exists() || config.run_dir.is_symlink())
+        && let Err(failure) = trusted::folder(&config.run_dir)
+    {
+        findings.failure(&failure);
     }
     if nix::unistd::geteuid().is_root() {
         match nix::unistd::User::from_name(&config.front_user) {

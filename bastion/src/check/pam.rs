@@ -4,6 +4,8 @@ mod stack;
 
 use std::path::{Path, PathBuf};
 
+use wgmfa_core::exit::{Exit, Failure};
+
 use self::stack::{Entry, Kind, read};
 use super::Findings;
 use crate::config::{Config, FirstFactor};
@@ -14,13 +16,24 @@ const MODULE_FOLDERS: [&str; 4] = ["/usr/lib64/security", "/usr/lib/security", "
 /// What every Linux-PAM takes for a service that has no file.
 const OTHER: &str = "PAM would take the service 'other' in its place";
 
+/// Makes sure that the service has a file, and that nobody but root can have written it.
+///
+/// # Errors
+/// It has none, or the file cannot be trusted.
+pub fn require_service(config: &Config) -> Result<(), Failure> {
+    let path = config.pam_file();
+    if !path.exists() {
+        let error = format!("{}: no such PAM service file: {OTHER}", path.display());
+        return Err(Failure::new(Exit::Usage, error).hint("wgmfa-bastion init makes it"));
+    }
+    stack::text(&path).map(drop)
+}
+
 /// Faults of the stack.
 pub fn check(config: &Config, findings: &mut Findings) {
     let path = config.pam_file();
-    if !path.exists() {
-        let hint = "wgmfa-bastion init makes it";
-        findings.fault(format!("{}: no such PAM service file: {OTHER} ({hint})", path.display()));
-        return;
+    if let Err(failure) = require_service(config) {
+        return findings.failure(&failure);
     }
     let (entries, faults) = read(&path);
     for fault in faults {

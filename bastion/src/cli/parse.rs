@@ -1,10 +1,9 @@
 //! From words to a command, with usage errors in the one voice.
 
-use std::ffi::OsString;
 use std::path::Path;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 use wgmfa_core::exit::{Exit, Failure};
 
 use super::words::{Command, CommandLine, HostCommand, PolicyCommand};
@@ -23,11 +22,11 @@ pub enum NoCommand {
 ///
 /// # Errors
 /// Help was asked for, or the usage is wrong.
-pub fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<CommandLine, NoCommand> {
-    let words = std::iter::once(PROGRAM.into()).chain(words.into_iter().map(Into::into));
-    CommandLine::try_parse_from::<_, OsString>(words).map_err(|error| match error.kind() {
+pub fn parse(words: &[String]) -> Result<CommandLine, NoCommand> {
+    let all = std::iter::once(PROGRAM).chain(words.iter().map(String::as_str));
+    CommandLine::try_parse_from(all).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => NoCommand::Shown(error.to_string()),
-        _ => NoCommand::Wrong(usage_failure(&error)),
+        _ => NoCommand::Wrong(usage_failure(&error, words)),
     })
 }
 
@@ -56,9 +55,11 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
 }
 
 /// What clap says, in our voice: one line, and the usage as the hint. A rejected value is not repeated.
-fn usage_failure(error: &clap::Error) -> Failure {
+fn usage_failure(error: &clap::Error, words: &[String]) -> Failure {
+    let mut meant = meant(words);
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::new(Exit::Usage, "a command is missing").hint(format!("{} --help lists them", usage(error)));
+        let command = meant.get_bin_name().unwrap_or(PROGRAM);
+        return Failure::new(Exit::Usage, "a command is missing").hint(format!("{command} --help lists them"));
     }
     let stray = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(word)) => Some(word.as_str()),
@@ -72,7 +73,9 @@ fn usage_failure(error: &clap::Error) -> Failure {
         }
         _ => first_paragraph(&error.to_string()),
     };
-    Failure::new(Exit::Usage, text).hint(format!("usage: {}; --help shows an example", usage(error)))
+    let usage = meant.render_usage().to_string();
+    let usage = usage.trim().trim_start_matches("Usage: ");
+    Failure::new(Exit::Usage, text).hint(format!("usage: {usage}; --help shows an example"))
 }
 
 /// What clap writes before the first empty line, as one line.
@@ -83,16 +86,20 @@ fn first_paragraph(text: &str) -> String {
     if rest.is_empty() { first.to_owned() } else { format!("{first} {}", rest.join(", ")) }
 }
 
-fn usage(error: &clap::Error) -> String {
-    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-    let line = usage.lines().find(|line| line.contains(PROGRAM)).unwrap_or(PROGRAM);
-    line.trim().trim_start_matches("Usage: ").to_owned()
+/// The command that the words name, as far as they name one.
+fn meant(words: &[String]) -> clap::Command {
+    let mut command = CommandLine::command();
+    command.build();
+    for word in words {
+        if let Some(deeper) = command.find_subcommand(word).cloned() {
+            command = deeper;
+        }
+    }
+    command
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn failure(line: &str) -> Failure {
@@ -107,15 +114,23 @@ mod tests {
     fn wrong_usage_is_told_in_one_line_with_the_usage_as_the_hint() {
         for (line, error, hint) in [
             ("", "a command is missing", "wgmfa-bastion --help lists them"),
-            ("user add", "the following required arguments were not provided: <NAME>", "usage: wgmfa-bastion user add"),
-            ("user add justin hunter2", "one word too many", "usage: wgmfa-bastion user add"),
+            ("user", "a command is missing", "wgmfa-bastion user --help lists them"),
             (
-                "user add Justin",
-                "<NAME>: a name begins with a-z or 0-9 and has only a-z, 0-9, '.', '_' and '-'",
-                "usage:",
+                "user disable",
+                "the following required arguments were not provided: <NAME>",
+                "usage: wgmfa-bastion user disable [OPTIONS] <NAME>; --help shows an example",
             ),
-            ("user add root", "<NAME>: 'agent' and 'root' are reserved names", "usage:"),
-            ("nonsense", "unrecognized subcommand 'nonsense'", "usage:"),
+            ("user disable justin hunter2", "one word too many", "usage: wgmfa-bastion user disable [OPTIONS] <NAME>;"),
+            (
+                "user disable Justin",
+                "<NAME>: a name begins with a-z or 0-9 and has only a-z, 0-9, '.', '_' and '-'",
+                "usage: wgmfa-bastion user disable [OPTIONS] <NAME>;",
+            ),
+            ("user add root", "<NAME>: 'agent' and 'root' are reserved names", "usage: wgmfa-bastion user add"),
+            ("user add justin --invite", "unexpected argument '--invite' found", "usage: wgmfa-bastion user add"),
+            ("nonsense", "unrecognized subcommand 'nonsense'", "usage: wgmfa-bastion [OPTIONS] <COMMAND>;"),
+            ("key rotate laptop --reason", "--reason <TEXT>: not understood", "usage: wgmfa-bastion key rotate"),
+            ("key rotate laptop --reason=", "--reason <TEXT>: say why", "usage: wgmfa-bastion key rotate"),
         ] {
             let failure = failure(line);
             assert_eq!(failure.error, error, "{line}");

@@ -338,7 +338,7 @@ pub enum KeyCommand {
         #[arg(long)]
         all: bool,
         /// Why, for the audit log
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
     },
 }
@@ -378,4 +378,15 @@ pub enum LogCommand {
     /// The number and hash of the last line
     #[command(after_help = "Example:\n    wgmfa-bastion log head")]
     Head,
+}
+
+/// Longest reason, in characters: it stands in the audit log, in lists, and in messages to agents.
+const LONGEST_REASON: usize = 500;
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("say why"),
+        text if text.chars().count() > LONGEST_REASON => Err("at most 500 characters"),
+        text => Ok(text.to_owned()),
+    }
 }

@@ -16,6 +16,7 @@ mod person;
 mod release;
 mod requests;
 mod rounds;
+mod sessions;
 mod sockets;
 mod verify;
 mod wire;
@@ -23,6 +24,7 @@ mod wire;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,12 +44,14 @@ use zeroize::Zeroizing;
 
 use crate::admin::when::When;
 use crate::config::Config;
-use crate::policies;
 use crate::store::{Actor, Event, Note, SealingKey, Store};
-use crate::{trusted, voice};
+use crate::{check, host_key, policies, trusted, voice};
 
 /// How often the keeper looks for deadlines that have passed.
 const EXPIRE_EVERY: Duration = Duration::from_millis(500);
+
+/// Within this time the keeper sees a signal that ended the front.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// The policies in force.
 pub struct Policies {
@@ -72,6 +76,7 @@ pub struct Keeper {
     heard: RefCell<BTreeMap<HostName, Timestamp>>,
     /// People who are logged in, by conversation.
     people: RefCell<HashMap<u64, UserName>>,
+    sessions: sessions::Sessions,
     hashing: Semaphore,
 }
 
@@ -89,11 +94,8 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 
 async fn run(config: Config) -> Result<(), Failure> {
     let set = policies::load(&config.policy_dir)?;
-    let pam_file = config.pam_file();
-    if !pam_file.exists() {
-        return Err(Failure::new(Exit::Usage, format!("{}: the PAM service file is missing", pam_file.display()))
-            .hint("`wgmfa-bastion init` writes it; without it PAM would fall back to the service 'other'"));
-    }
+    check::pam::require_service(&config)?;
+    host_key::public_keys(&config)?;
     let sealing = SealingKey::read(&config.sealing_key)?;
     let host_keys = host_keys(&config)?;
     let store = Store::open(&config.state_dir, sealing)?;
@@ -122,6 +124,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         links: RefCell::default(),
         heard: RefCell::default(),
         people: RefCell::default(),
+        sessions: sessions::Sessions::default(),
         hashing: Semaphore::new(2),
         config,
     });
@@ -137,20 +140,25 @@ async fn run(config: Config) -> Result<(), Failure> {
     tokio::task::spawn_local(sockets::accept(keeper.clone(), module_socket, module::serve));
     tokio::task::spawn_local(sockets::accept(keeper.clone(), admin_socket, admin_socket::serve));
     let mut front_requests = tokio::task::spawn_local(requests::take(keeper.clone(), from_front));
-    loop {
+    let mut told_to_end = pin!(async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    });
+    let front_ended = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = &mut told_to_end => break None,
             _ = hangup.recv() => keeper.reload(),
             _ = deadlines.tick() => keeper.expire(),
-            _ = &mut front_requests => {
-                return Err(Failure::new(Exit::Failed, "the front has ended").hint("its last words stand above"));
-            }
+            _ = &mut front_requests => break Some("its last words stand above".to_owned()),
             status = front_process.wait() => {
-                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                return Err(Failure::new(Exit::Failed, format!("the front has ended ({status})")));
+                break Some(status.map_or_else(|error| error.to_string(), |status| status.to_string()));
             }
         }
+    };
+    // a signal to a whole unit or terminal ends the front too, and that may be seen first
+    if let Some(how) = front_ended
+        && tokio::time::timeout(SAME_SIGNAL, told_to_end).await.is_err()
+    {
+        return Err(Failure::new(Exit::Failed, "the front has ended").hint(how));
     }
     keeper.store.note(keeper.now(), Note::new(Event::Stopped))?;
     for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()] {
@@ -289,9 +297,10 @@ impl Keeper {
     }
 }
 
-/// Seconds from now until then, for a message.
+/// Seconds from now until then, for a message; what has begun counts as a whole one, so that an hour does not read as
+/// 59 minutes.
 fn seconds_until(then: Timestamp, now: Timestamp) -> u64 {
-    u64::try_from(then.as_second().saturating_sub(now.as_second())).unwrap_or(0)
+    u64::try_from(then.duration_since(now).as_millis()).unwrap_or(0).div_ceil(1000)
 }
 
 /// A line for the log.

@@ -49,15 +49,16 @@ async fn send(wire: &mut Wire, reply: &AdminReply) -> Result<(), String> {
     wire.send(reply).await.map_err(|error| error.to_string())
 }
 
-/// Carries out orders; answers with the locks that were not confirmed in time.
+/// Carries out orders; answers with the locks that were not confirmed in time. A host is hung up on last, when it has
+/// had the time to confirm its locks.
 async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
-    let mut locks = tokio::task::JoinSet::new();
+    let (mut locks, mut cut_off) = (tokio::task::JoinSet::new(), Vec::new());
     for order in orders {
         match order {
             Order::Round { host, reason } => {
                 keeper.order_round(&host, &reason);
             }
-            Order::HangUpHost(host) => keeper.hang_up_host(&host),
+            Order::HangUpHost(host) => cut_off.push(host),
             Order::HangUpUser(user) => keeper.hang_up_user(&user),
             Order::Lock { host, peer, reason } => {
                 let keeper = keeper.clone();
@@ -69,7 +70,9 @@ async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
             }
         }
     }
-    locks.join_all().await.into_iter().flatten().collect()
+    let unconfirmed = locks.join_all().await.into_iter().flatten().collect();
+    cut_off.iter().for_each(|host| keeper.hang_up_host(host));
+    unconfirmed
 }
 
 /// What commands may know of the agents.

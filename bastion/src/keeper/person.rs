@@ -180,7 +180,7 @@ async fn subsystem(
         },
         Ok(Err(over)) => return Err(over),
     };
-    let wish = Wish { device: None, connections: Vec::new(), hello };
+    let wish = Wish { device: hello.device.clone(), connections: Vec::new(), hello };
     let release: Release = match keeper.release(passed, &wish).await {
         Ok(release) => release,
         Err(failure) => {

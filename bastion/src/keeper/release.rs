@@ -211,7 +211,7 @@ impl Offer {
 
 /// The device that a login means.
 fn choose<'a>(inventory: &'a Inventory, user: &UserName, wish: &Wish) -> Result<&'a Device, Failure> {
-    let mine: Vec<&Device> = inventory.devices.iter().filter(|device| device.owner == *user).collect();
+    let mine: Vec<&Device> = inventory.devices.iter().filter(|device| device.owner.as_ref() == Some(user)).collect();
     let names = || mine.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(name) = &wish.device {
         return mine.iter().find(|device| device.name.as_str() == name).copied().ok_or_else(|| {

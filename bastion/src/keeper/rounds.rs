@@ -76,6 +76,7 @@ impl Keeper {
                 let served = serves(&selector.select(connection), connection, &place);
                 if matches!(served.cover, Cover::Mfa { .. }) || record.is_some() {
                     let cut_off = site.cut_off(connection);
+                    let now = self.session_time(record.as_ref(), now);
                     assignments.push(assignment(&place, &connection.name.to_string(), served, cut_off, record, now));
                 }
             }
@@ -83,6 +84,7 @@ impl Keeper {
         // what is no connection any more (a device was removed, a peer taken out) stays locked
         for (place, record) in records {
             let name = record.connection.to_string();
+            let now = self.session_time(Some(&record), now);
             assignments.push(assignment(&place, &name, Served::nobody(), None, Some(record), now));
         }
         let uncovered =
@@ -91,6 +93,13 @@ impl Keeper {
                 (connection.one.host == *host).then_some(PeerRef { interface: connection.one.interface, public_key })
             });
         Ok((assignments, uncovered.collect()))
+    }
+
+    /// The time by which to say what is left of a session.
+    fn session_time(&self, record: Option<&Record>, now: jiff::Timestamp) -> jiff::Timestamp {
+        let Some(record) = record else { return now };
+        let deadline = record.current.as_ref().and_then(|current| current.deadline);
+        deadline.map_or(now, |deadline| self.sessions.now(&record.place, deadline, now))
     }
 
     /// Puts new generations on disk; answers with those that are.

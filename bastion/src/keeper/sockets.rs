@@ -18,6 +18,7 @@ use wgmfa_core::message::front::Admits;
 
 use super::{Keeper, say};
 use crate::config::Config;
+use crate::trusted;
 
 /// The listening sockets that the front will inherit, and who may come to each.
 ///
@@ -55,14 +56,15 @@ fn tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Makes the folder of the sockets if it is missing: `/run` is empty after a boot.
+/// Makes the folder of the sockets if it is missing: `/run` is empty after a boot. Nobody else may put sockets there.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be made, or others can write to it.
 pub fn folder(path: &Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
         Failure::new(Exit::Failed, format!("{}: {error}", path.display())).hint("see run-dir in bastion.toml")
-    })
+    })?;
+    trusted::folder(path)
 }
 
 /// Binds a Unix socket of mode 0600, in place of one that a dead keeper left behind.

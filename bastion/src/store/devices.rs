@@ -97,11 +97,8 @@ impl Store {
             let event = if disabled { Event::DeviceDisabled } else { Event::DeviceEnabled };
             w.audit(Note::new(event).user(&device.owner).device(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = if disabled {
-                w.end_all(&w.places_of_key(&device.public_key)?, &format!("device {name} is disabled"))?
-            } else {
-                Vec::new()
-            };
+            let places = w.places_of_key(&device.public_key)?;
+            let places = w.cut_or_let_in(places, disabled, &format!("device {name} is disabled"))?;
             Ok(CutOff { change: Change::Made, places })
         })
     }

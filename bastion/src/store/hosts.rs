@@ -124,11 +124,7 @@ impl Store {
             let event = if disabled { Event::HostDisabled } else { Event::HostEnabled };
             w.audit(Note::new(event).host(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = if disabled {
-                w.end_all(&w.places_of_host(name)?, &format!("host {name} is disabled"))?
-            } else {
-                Vec::new()
-            };
+            let places = w.cut_or_let_in(w.places_of_host(name)?, disabled, &format!("host {name} is disabled"))?;
             Ok(CutOff { change: Change::Made, places })
         })
     }

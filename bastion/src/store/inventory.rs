@@ -46,7 +46,7 @@ impl Store {
         });
         let devices = self.devices()?.into_iter().map(|device| Device {
             name: device.name,
-            owner: device.owner,
+            owner: Some(device.owner),
             public_key: device.public_key,
             disabled: device.disabled || device.owner_disabled,
         });

@@ -101,7 +101,8 @@ pub enum Change {
 pub struct CutOff {
     /// Whether anything changed.
     pub change: Change,
-    /// The peers that are to be locked on their hosts at once. Their keys are wiped here already.
+    /// The peers that are to be locked on their hosts at once (their keys are wiped here already), or that need new keys
+    /// now because somebody is let in again.
     pub places: Vec<Place>,
 }
 

@@ -101,11 +101,7 @@ impl Store {
             let event = if disabled { Event::UserDisabled } else { Event::UserEnabled };
             w.audit(Note::new(event).user(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = if disabled {
-                w.end_all(&w.places_of_person(name)?, &format!("user {name} is disabled"))?
-            } else {
-                Vec::new()
-            };
+            let places = w.cut_or_let_in(w.places_of_person(name)?, disabled, &format!("user {name} is disabled"))?;
             Ok(CutOff { change: Change::Made, places })
         })
     }

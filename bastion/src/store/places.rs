@@ -92,7 +92,12 @@ impl Writing<'_> {
         Ok(rows.iter().map(|row| row.place.clone()).collect())
     }
 
-    /// The same, and nobody may come in there again until what was removed is registered anew.
+    /// Ends every generation at these places if somebody is cut off there; answers with the places.
+    pub(super) fn cut_or_let_in(&self, rows: Vec<PlaceRow>, cut: bool, reason: &str) -> Result<Vec<Place>, StoreError> {
+        if cut { self.end_all(&rows, reason) } else { Ok(rows.into_iter().map(|row| row.place).collect()) }
+    }
+
+    /// As [`Writing::end_all`], and nobody may come in there again until what was removed is registered anew.
     pub(super) fn keep_locked(&self, rows: &[PlaceRow], reason: &str) -> Result<Vec<Place>, StoreError> {
         for row in rows {
             self.execute("UPDATE places SET kept_locked = ?2 WHERE id = ?1", (row.id, reason))?;

@@ -9,19 +9,31 @@ mod ffi;
 use std::ffi::CString;
 use std::process::ExitCode;
 
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{alarm, geteuid};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::worker::{FromWorker, ToWorker};
 
+use crate::confine::{self, Capability};
 use crate::voice;
 use channel::Channel;
 use ffi::Transaction;
 
 /// No login lasts longer than 60 s; a worker that does has been forgotten, and ends by itself.
 const LONGEST_LIFE_SECONDS: u32 = 90;
+
+/// What modules may need: to read `/etc/shadow` where its mode is 0000, to act as the person (seteuid), to keep a record in
+/// the person's home, and to tell the kernel's audit.
+const MODULES_NEED: &[Capability] = &[
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::AuditWrite,
+];
 
 /// Runs one login with the keeper at descriptor 3, and returns the status to end with: 0 when the keeper was told what
 /// libpam decided, whatever that was.
@@ -64,13 +76,23 @@ fn login() -> Result<(), String> {
 /// Ends with the keeper, and leaves no picture of the answers on the disk. The signal alone is not enough: it is
 /// forgotten when a module changes the user id for a while (prctl(2)).
 fn stay_no_longer_than_the_keeper() -> nix::Result<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
     alarm::set(LONGEST_LIFE_SECONDS);
     setrlimit(Resource::RLIMIT_CORE, 0, 0)
 }
 
+/// Hides what the keeper says, for good: a module that runs as root must not be able to undo it.
 fn cover_paths(paths: &[String]) -> Result<(), String> {
-    if geteuid().is_root() { cover::cover(paths) } else { Ok(()) }
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    cover::cover(paths)?;
+    let refused = |error: nix::Error| format!("the PAM worker cannot give up its rights: {error}");
+    prctl::set_no_new_privs().map_err(refused)?;
+    // other workers, with the same rights, hold the answers of other people
+    prctl::set_dumpable(false).map_err(refused)?;
+    confine::keep_capabilities(MODULES_NEED).map_err(refused)?;
+    confine::fence_off_neighbours().map_err(|error| format!("the PAM worker cannot be fenced off: {error}"))
 }
 
 /// Whom libpam is asked about.

@@ -13,9 +13,12 @@ pub struct ClientHello {
     /// The public keys of the machine's WireGuard interfaces.
     #[serde(default)]
     pub public_keys: Vec<PublicKey>,
-    /// The public keys of their peers; empty: all connections of the device are of interest.
+    /// The public keys of their peers. One login releases everything of its device all the same.
     #[serde(default)]
     pub peers: Vec<PublicKey>,
+    /// The device's name, when the person names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// What the client says after it has got the keys.

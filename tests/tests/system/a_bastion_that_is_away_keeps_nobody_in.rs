@@ -2,7 +2,7 @@
 //! contact, and when it is back a key waits again without a person.
 
 use wgmfa_tests::Lab;
-use wgmfa_tests::lab::GATEWAY;
+use wgmfa_tests::lab::{DEVICE, GATEWAY};
 use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::wait::{LONG, until};
 
@@ -41,7 +41,7 @@ fn a_resident_agent_locks_a_waiting_key_one_interval_after_the_last_contact() {
     pings.assert_none_after(locked.at);
     drop(pings);
     lab.bastion.start();
-    lab.await_waiting_key();
+    lab.bastion.await_generation(DEVICE, 2);
     lab.log_in();
 }
 

@@ -35,7 +35,15 @@ fn stays_locked(lab: &mut Lab, released: &str) {
 #[test]
 fn by_an_ordered_rotation() {
     let mut lab = Lab::with_resident_agent("1h");
-    cut_off_by(&mut lab, &["key", "rotate", DEVICE, "--reason", "the laptop was lent"]);
+    lab.log_in();
+    let [released, _] = lab.preshared_keys().map(|key| key.expect("a key was released"));
+    let pings = lab.pings();
+    pings.first_reply_after(SystemTime::now());
+    lab.bastion.admin(&["key", "rotate", DEVICE, "--reason", "the laptop was lent"]).ok();
+    let locked = lab.gateway.agent.as_ref().expect("it runs").await_line("locked: the laptop was lent");
+    assert!(!lab.accepts(&released));
+    pings.assert_none_after(locked.at);
+    drop(pings);
     lab.await_waiting_key();
     lab.log_in();
 }
@@ -80,6 +88,7 @@ fn by_disabling_a_host() {
     let refused = lab.laptop.sync(&[]);
     assert!(refused.stderr.contains(&format!("{HOST} is disabled")), "{refused:#?}");
     lab.bastion.admin(&["host", "enable", HOST]).ok();
+    lab.gateway.agent(&["rotate"]).ok(); // need not wait for the next attempt to connect
     lab.await_waiting_key();
     lab.log_in();
 }

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use wgmfa_core::exit::Failure;
+
+use crate::trusted;
+
 /// Includes go no deeper (Linux-PAM's own limit is 32).
 const DEEPEST: usize = 16;
 
@@ -105,6 +109,12 @@ pub fn read(path: &Path) -> (Vec<Entry>, Vec<String>) {
     (reader.entries, reader.faults)
 }
 
+/// The text of a PAM file. Links are followed, as PAM does (on some systems every shared stack is one); what counts is
+/// who can have written the file itself.
+pub fn text(path: &Path) -> Result<String, Failure> {
+    trusted::read_text(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+}
+
 struct Reader {
     entries: Vec<Entry>,
     faults: Vec<String>,
@@ -113,7 +123,7 @@ struct Reader {
 impl Reader {
     /// Reads a file; of an included one only the lines of the stack that includes it.
     fn file(&mut self, path: &Path, only: Option<Kind>, in_substack: bool, depth: usize) {
-        let text = match crate::trusted::read_text(path) {
+        let text = match text(path) {
             Ok(text) => text,
             Err(failure) => return self.faults.push(failure.error),
         };
