@@ -4,7 +4,7 @@
 BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
-TEST_PACKAGES  = $(DEMO_PACKAGES) nftables openssh-server pamtester sudo
+TEST_PACKAGES  = $(DEMO_PACKAGES) faketime nftables openssh-server pamtester sudo
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -45,6 +45,7 @@ deny:
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: error: root is needed: network namespaces and WireGuard interfaces are made" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "make: error: Rust is needed: https://rustup.rs" >&2; exit 1; }
 
 demo-packages: root
 	@$(call install_missing,$(DEMO_PACKAGES))

@@ -27,7 +27,10 @@ use clap::Parser;
 use crate::cli::{Command, CommandLine};
 
 fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return voice::usage(&error).code().into(),
+    };
     let path = &line.config;
     let ended = match line.command {
         Command::Init(init) => commands::init::run(path, &init),

@@ -7,7 +7,8 @@ use crate::clock;
 use crate::seen::Seen;
 use crate::state::LastRound;
 
-/// Stands in the state, with the exit status, for "no round with the bastion", whatever the words were.
+/// Stands in the state, with the exit status, for "no round with the bastion"; of a bastion that is away or refuses this
+/// host, whatever the words were.
 const OUTAGE: &str = "outage ";
 
 /// What to print now.
@@ -30,7 +31,11 @@ pub fn after_round(agent: &mut Agent, round: &Result<Outcome, Failure>, always: 
         Err(failure) => {
             let faults = vec![failure.error.clone()];
             agent.state.last_round = Some(LastRound { at: clock::now(), exit: failure.exit.code(), faults });
-            standing.push((format!("{OUTAGE}{}", failure.exit.code()), failure.clone()));
+            let words = match failure.exit {
+                Exit::Unreachable | Exit::LoginRefused => "",
+                _ => failure.error.as_str(),
+            };
+            standing.push((format!("{OUTAGE}{}{words}", failure.exit.code()), failure.clone()));
             standing.extend(agent.faults().iter().map(|fault| (fault.clone(), Failure::new(Exit::Partly, fault))));
         }
     }

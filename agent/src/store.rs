@@ -44,10 +44,11 @@ impl Store {
     /// Opens the folder, or makes it, for root alone.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or others can put files into it.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| failed(folder, &error).hint("run it as root"))?;
+        trusted::folder(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 

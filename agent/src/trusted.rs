@@ -1,6 +1,6 @@
 //! The one way to open a file whose content is trusted: configuration, keys, state.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -39,6 +39,35 @@ pub fn read(path: &Path, readers: Readers) -> Result<Zeroizing<String>, Failure>
     if !found.is_file() {
         return Err(fault("not a regular file".to_owned()));
     }
+    refuse_foreign(path, &found)?;
+    let mode = found.mode() & 0o7777;
+    if readers == Readers::Owner && mode & 0o077 != 0 {
+        return Err(fault(format!("mode {mode:04o}: others can read it")).hint(format!("chmod go-rwx {shown}")));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(found.len() as usize + 1));
+    file.read_to_string(&mut text).map_err(|error| fault(error.to_string()))?;
+    Ok(text)
+}
+
+/// Makes sure that only root (or, in a trial, the one who runs this program) can put files into a folder.
+///
+/// # Errors
+/// It is missing, a symbolic link, no folder, somebody else's, or open to others.
+pub fn folder(path: &Path) -> Result<(), Failure> {
+    let fault = |what: &str| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
+    let found = path.symlink_metadata().map_err(|error| fault(&error.to_string().to_lowercase()))?;
+    if found.is_symlink() {
+        return Err(fault("is a symbolic link"));
+    }
+    if !found.is_dir() {
+        return Err(fault("not a folder"));
+    }
+    refuse_foreign(path, &found)
+}
+
+fn refuse_foreign(path: &Path, found: &Metadata) -> Result<(), Failure> {
+    let shown = path.display();
+    let fault = |what: String| Failure::new(Exit::Usage, format!("{shown}: {what}"));
     if found.uid() != 0 && found.uid() != geteuid().as_raw() {
         return Err(
             fault(format!("belongs to user id {}, not to root", found.uid())).hint(format!("chown root {shown}"))
@@ -48,12 +77,7 @@ pub fn read(path: &Path, readers: Readers) -> Result<Zeroizing<String>, Failure>
     if mode & 0o022 != 0 {
         return Err(fault(format!("mode {mode:04o}: others can write to it")).hint(format!("chmod go-w {shown}")));
     }
-    if readers == Readers::Owner && mode & 0o077 != 0 {
-        return Err(fault(format!("mode {mode:04o}: others can read it")).hint(format!("chmod go-rwx {shown}")));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(found.len() as usize + 1));
-    file.read_to_string(&mut text).map_err(|error| fault(error.to_string()))?;
-    Ok(text)
+    Ok(())
 }
 
 /// Replaces a file in one step, readable by its owner only: after a crash or with a full disk the old one is whole.
@@ -93,6 +117,23 @@ mod tests {
         let link = folder.path().join("l");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(read(&link, Readers::Anyone).unwrap_err().error, format!("{}: is a symbolic link", link.display()));
+    }
+
+    #[test]
+    fn a_trusted_folder_takes_files_from_nobody_else() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("state");
+        let shown = path.display();
+        std::fs::create_dir(&path).unwrap();
+        set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(folder(&path), Ok(()));
+        set_permissions(&path, Permissions::from_mode(0o770)).unwrap();
+        let failure = folder(&path).unwrap_err();
+        assert_eq!(failure.error, format!("{shown}: mode 0770: others can write to it"));
+        assert_eq!(failure.hint, Some(format!("chmod go-w {shown}")));
+        let link = temporary.path().join("l");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(folder(&link).unwrap_err().error, format!("{}: is a symbolic link", link.display()));
     }
 
     #[test]

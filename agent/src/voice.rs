@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use clap::error::{ContextKind, ErrorKind};
 use wgmfa_core::exit::{Exit, Failure, sanitise};
 
 use crate::speech::Speech;
@@ -24,6 +25,26 @@ pub fn note(line: &str) {
 pub fn fail(failure: &Failure) -> Exit {
     let _ = std::io::stderr().lock().write_all(failure.lines(PROGRAM).as_bytes());
     failure.exit
+}
+
+/// What clap says: help and version on standard output, wrong usage in the one voice, without the rejected value.
+pub fn usage(error: &clap::Error) -> Exit {
+    let text = error.to_string();
+    if !error.use_stderr() {
+        say(text.trim_end());
+        return Exit::Done;
+    }
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
+        return fail(&Failure::new(Exit::Usage, "a command is missing").hint("wgmfa-agent --help lists them"));
+    }
+    let what = match (error.get(ContextKind::InvalidArg), std::error::Error::source(error)) {
+        (Some(argument), Some(why)) => format!("{argument}: {why}"),
+        _ => {
+            let lines = text.lines().take_while(|line| !line.trim().is_empty());
+            lines.map(|line| line.trim().trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
+        }
+    };
+    fail(&Failure::new(Exit::Usage, what).hint("wgmfa-agent COMMAND --help shows its words and an example"))
 }
 
 /// Whether a person reads standard error.

@@ -16,7 +16,7 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::policies::Trust;
 use crate::{check, front, init, keeper, voice, worker};
 
-pub use self::parse::{NoCommand, parse_forwarded};
+pub use self::parse::{NoCommand, parse_forwarded, what};
 
 /// Carries out the words with which this program was started.
 pub fn main() -> ExitCode {

@@ -92,7 +92,7 @@ impl Config {
             pam_service: file_name(keys, "pam-service"),
             pam_dir: absolute(keys, "pam-dir"),
             require_code: keys.boolean("require-code").is_none_or(|code| code.value),
-            first_factor: keys.parsed("first-factor").map_or(FirstFactor::Password, |factor| factor.value),
+            first_factor: first_factor(keys),
             contact: keys.string("contact").map(|contact| contact.value).unwrap_or_default(),
             front_user: file_name(keys, "front-user"),
         };
@@ -174,6 +174,17 @@ fn host_keys(document: &mut Document) -> Vec<PathBuf> {
     paths
 }
 
+/// With another first factor than the password, PAM asks for the code alone; as long as nobody can register an SSH key,
+/// that would be all that a login takes.
+fn first_factor(document: &mut Document) -> FirstFactor {
+    let Some(factor) = document.parsed("first-factor") else { return FirstFactor::Password };
+    if factor.value != FirstFactor::Password {
+        let message = "first-factor: this version has no SSH keys of people yet, write \"password\"";
+        document.fault(&factor.place, message);
+    }
+    factor.value
+}
+
 /// A word that names a PAM service or a user: `wgmfa` when nobody says otherwise.
 fn file_name(document: &mut Document, key: &str) -> String {
     let Some(text) = document.string(key) else { return "wgmfa".to_owned() };
@@ -202,6 +213,15 @@ mod tests {
         assert_eq!(config.first_factor, FirstFactor::Password);
         assert!(config.require_code);
         assert_eq!((config.contact.as_str(), config.front_user.as_str()), ("", "wgmfa"));
+    }
+
+    #[test]
+    fn a_login_by_the_code_alone_cannot_be_configured() {
+        for factor in ["publickey", "either"] {
+            let shown = parse(&format!("first-factor = \"{factor}\"\n")).unwrap_err().to_string();
+            let line = "/e/bastion.toml:1:16: first-factor: this version has no SSH keys of people yet, write \"password\"\n";
+            assert!(shown.starts_with(line), "{shown}");
+        }
     }
 
     #[test]

@@ -51,8 +51,9 @@ pub fn usage(error: &clap::Error) -> Exit {
         eprint!("{text}");
         return Exit::Usage;
     }
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    failure(&Failure::new(Exit::Usage, first).hint("wgmfa --help and wgmfa COMMAND --help show what there is"));
+    let lines = text.lines().take_while(|line| !line.trim().is_empty());
+    let what: Vec<_> = lines.map(|line| line.trim().trim_start_matches("error: ")).collect();
+    failure(&Failure::new(Exit::Usage, what.join(" ")).hint("wgmfa --help and wgmfa COMMAND --help show what there is"));
     Exit::Usage
 }
 

@@ -119,7 +119,7 @@ fn reversed(connection: &Connection) -> Option<String> {
 
 fn unknown(text: &str) -> Failure {
     Failure::new(Exit::Failed, format!("no connection is called '{text}'"))
-        .hint("wgmfa-bastion key list shows them; any unique part of a name will do")
+        .hint("any unique part of a name will do; wgmfa-bastion key list and wgmfa-status show them")
 }
 
 /// Whether one end of a connection is an interface of this host.

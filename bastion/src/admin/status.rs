@@ -86,6 +86,7 @@ impl Status {
             if agent.late {
                 troubles.push(format!("{name}: its agent has not come"));
             }
+            troubles.extend(agent.host.refused.iter().map(|refused| format!("{name}/{refused}")));
             if !agent.host.pending.is_empty() {
                 troubles.push(format!("{name}: an interface key has changed (wgmfa-bastion host accept {name})"));
             }

@@ -129,7 +129,11 @@ fn read_all(path: &Path) -> Result<SecretText, Failure> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(LONGEST_INPUT).read_to_string(&mut text))
     };
-    read.map_err(|error| Failure::new(Exit::Failed, format!("{}: {}", path.display(), io_words(&error))))?;
+    read.map_err(|error| {
+        let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+        let what = if error.kind() == ErrorKind::InvalidData { "not UTF-8".to_owned() } else { io_words(&error) };
+        Failure::new(Exit::Failed, format!("{shown}: {what}"))
+    })?;
     Ok(SecretText::new(std::mem::take(&mut *text)))
 }
 

@@ -54,28 +54,32 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
     }
 }
 
-/// What clap says, in our voice: one line, and the usage as the hint. A rejected value is not repeated.
+/// What clap says, in our voice: one line, and the usage as the hint.
 fn usage_failure(error: &clap::Error, words: &[String]) -> Failure {
     let mut meant = meant(words);
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
         let command = meant.get_bin_name().unwrap_or(PROGRAM);
         return Failure::new(Exit::Usage, "a command is missing").hint(format!("{command} --help lists them"));
     }
+    let usage = meant.render_usage().to_string();
+    let usage = usage.trim().trim_start_matches("Usage: ");
+    Failure::new(Exit::Usage, what(error)).hint(format!("usage: {usage}; --help shows an example"))
+}
+
+/// What is wrong with the words, in one line. A rejected value is not repeated.
+pub fn what(error: &clap::Error) -> String {
     let stray = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(word)) => Some(word.as_str()),
         _ => None,
     };
-    let text = match (error.kind(), stray) {
+    match (error.kind(), stray) {
         (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => "one word too many".to_owned(),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(argument)) => {
             let why = std::error::Error::source(error).map_or("not understood".to_owned(), ToString::to_string);
             format!("{argument}: {why}")
         }
         _ => first_paragraph(&error.to_string()),
-    };
-    let usage = meant.render_usage().to_string();
-    let usage = usage.trim().trim_start_matches("Usage: ");
-    Failure::new(Exit::Usage, text).hint(format!("usage: {usage}; --help shows an example"))
+    }
 }
 
 /// What clap writes before the first empty line, as one line.
@@ -115,6 +119,7 @@ mod tests {
         for (line, error, hint) in [
             ("", "a command is missing", "wgmfa-bastion --help lists them"),
             ("user", "a command is missing", "wgmfa-bastion user --help lists them"),
+            ("--json key", "a command is missing", "wgmfa-bastion key --help lists them"),
             (
                 "user disable",
                 "the following required arguments were not provided: <NAME>",

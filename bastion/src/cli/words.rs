@@ -304,7 +304,7 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "DIR", requires = "inventory")]
         policy_dir: Option<PathBuf>,
         /// As if it were this time (RFC 3339)
-        #[arg(long, value_name = "TIME", requires = "inventory")]
+        #[arg(long, value_name = "TIME", requires = "inventory", value_parser = time)]
         at: Option<Timestamp>,
     },
 }
@@ -378,6 +378,10 @@ pub enum LogCommand {
     /// The number and hash of the last line
     #[command(after_help = "Example:\n    wgmfa-bastion log head")]
     Head,
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "write a time as 2026-11-21T15:55:00Z")
 }
 
 /// Longest reason, in characters: it stands in the audit log, in lists, and in messages to agents.

@@ -59,13 +59,16 @@ pub async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, admit
     // Every failure here is the client's: it went away, was too slow or broke the protocol.
     if let Ok(mut running) = russh::server::run_stream(Arc::clone(ssh), lifetime.limit(stream), client).await {
         let handle = session.get_or_init(|| running.handle()).clone();
+        let mut answered = false;
         loop {
             tokio::select! {
                 _ = &mut running => break,
                 order = orders.next() => match order {
                     Some(order) => {
+                        answered |= matches!(order, Order::Output { exit: Some(_), .. });
+                        let leaves = answered && channels.open().is_empty();
                         // an error means that the session has ended, which the other branch then sees
-                        let _ = carry_out(order, &handle, &channels, &lifetime).await;
+                        let _ = carry_out(order, leaves, &handle, &channels, &lifetime).await;
                     }
                     None => { let _ = (&mut running).await; break }
                 }
@@ -89,11 +92,21 @@ fn stay_awake(stream: &TcpStream) {
 /// The session has ended.
 struct Ended;
 
-async fn carry_out(order: Order, handle: &Handle, channels: &Channels, lifetime: &Lifetime) -> Result<(), Ended> {
+/// `leaves`: the client has the exit status of all it asked for, and goes by itself.
+async fn carry_out(
+    order: Order,
+    leaves: bool,
+    handle: &Handle,
+    channels: &Channels,
+    lifetime: &Lifetime,
+) -> Result<(), Ended> {
     match order {
         Order::End(reason) => {
             super::log::line(&format!("hanging up: {reason}"));
             lifetime.shorten(Instant::now() + LAST_WORDS);
+            if leaves {
+                return Ok(()); // stock ssh drops what it has not printed when a disconnect comes
+            }
             let text = "closed by the bastion".to_owned();
             handle.disconnect(Disconnect::ByApplication, text, String::new()).await.map_err(|_| Ended)
         }

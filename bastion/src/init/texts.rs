@@ -48,7 +48,7 @@ pam-service  = \"wgmfa\"
     text.push_str(&format!(
         "# false only where another PAM module is the second factor.
 require-code = true
-# \"password\"; \"publickey\" or \"either\": PAM then asks for the code alone.
+# What people prove before the one-time code.
 first-factor = \"password\"
 
 # Shown after a refused login: whom to call.

@@ -192,12 +192,14 @@ impl Agent<'_> {
 
     fn refuse(&self, reason: &str) -> Result<(), Over> {
         self.tell(&ToAgent::Refused { reason: reason.to_owned() });
+        self.keeper.output(self.id, self.channel, SecretText::default(), "", Some(1));
         Err(Over::HangUp(format!("{}: {reason}", self.host)))
     }
 
     fn order(&mut self, order: Ask) -> Result<(), Over> {
         self.next_id += 1;
         let id = self.next_id;
+        self.pending.retain(|_, answer| !answer.is_closed()); // those who do not wait any more
         match order {
             Ask::Open(which, seconds_left, answer) => {
                 self.pending.insert(id, answer);

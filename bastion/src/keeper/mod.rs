@@ -45,7 +45,7 @@ use zeroize::Zeroizing;
 use crate::admin::when::When;
 use crate::config::Config;
 use crate::store::{Actor, Event, Note, SealingKey, Store};
-use crate::{check, host_key, policies, trusted, voice};
+use crate::{check, confine, host_key, policies, trusted, voice};
 
 /// How often the keeper looks for deadlines that have passed.
 const EXPIRE_EVERY: Duration = Duration::from_millis(500);
@@ -85,6 +85,8 @@ pub struct Keeper {
 /// # Errors
 /// The configuration, the policies, the PAM service or the store is not fit to serve, or an address is in use.
 pub fn serve(config: Config) -> Result<(), Failure> {
+    confine::keep_to_oneself();
+    confine::give_memory_back();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

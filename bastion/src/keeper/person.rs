@@ -16,6 +16,7 @@ use super::attempt::Passed;
 use super::conversation::{Conversation, Over, out_of_place};
 use super::release::Wish;
 use super::{Keeper, answer};
+use crate::cli;
 
 /// What everything else is refused with.
 const REFUSAL: &str = "wgmfa: error: only wgmfa-sync and wgmfa-status can be asked for here\n";
@@ -112,12 +113,13 @@ impl Said {
     }
 
     /// What clap says: help on standard output, wrong usage on standard error.
-    fn usage(error: &clap::Error) -> Self {
-        let text = error.render().to_string();
-        match error.use_stderr() {
-            true => Self { stdout: SecretText::default(), stderr: text, exit: Exit::Usage },
-            false => Self { stdout: SecretText::new(text), stderr: String::new(), exit: Exit::Done },
+    fn usage(error: &clap::Error, command: &str) -> Self {
+        if !error.use_stderr() {
+            let stdout = SecretText::new(error.render().to_string());
+            return Self { stdout, stderr: String::new(), exit: Exit::Done };
         }
+        let failure = Failure::new(Exit::Usage, cli::what(error)).hint(format!("ssh bastion {command} --help"));
+        Self { stdout: SecretText::default(), stderr: failure.lines(command), exit: Exit::Usage }
     }
 }
 
@@ -141,7 +143,7 @@ async fn run(keeper: &Rc<Keeper>, passed: &Passed, command: &str) -> Said {
                     Err(failure) => Said::failure(&failure),
                 }
             }
-            Err(error) => Said::usage(&error),
+            Err(error) => Said::usage(&error, "wgmfa-sync"),
         },
         Some("wgmfa-status") => match StatusWords::try_parse_from(&words) {
             Ok(asked) => Said {
@@ -149,7 +151,7 @@ async fn run(keeper: &Rc<Keeper>, passed: &Passed, command: &str) -> Said {
                 stderr: String::new(),
                 exit: Exit::Done,
             },
-            Err(error) => Said::usage(&error),
+            Err(error) => Said::usage(&error, "wgmfa-status"),
         },
         Some(_) => Said { stdout: SecretText::default(), stderr: REFUSAL.to_owned(), exit: Exit::Failed },
     }

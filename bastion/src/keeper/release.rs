@@ -57,6 +57,10 @@ impl Keeper {
         let device = choose(&site.inventory, &login.user, wish)?.clone();
         site.connections.retain(|connection| connection.name.other == Other::Device(device.name.clone()));
         let (offers, mut refused) = self.offers(&site, &device, wish, now)?;
+        if !offers.is_empty() {
+            // a login that may not release must not reach a server either: opening prolongs a running session
+            let _nothing = self.store.release(now, login, device.name.as_str(), &[])?;
+        }
         let offers = self.open(offers, &mut refused).await;
         let mut release = Release {
             version: wgmfa_core::message::VERSION,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
-use wgmfa_core::message::front::{FromFront, ToFront};
+use wgmfa_core::message::front::{FromFront, Limits, ToFront};
 use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode};
 use zeroize::Zeroizing;
 
@@ -55,6 +55,10 @@ fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, mpsc::Sender<FromFro
     };
     let inbox = match (inboxes.get(&id), source) {
         (Some(inbox), _) => inbox,
+        (None, Some(_)) if inboxes.len() >= Limits::default().connections => {
+            let reason = "too many connections".to_owned();
+            return keeper.to_front(&ToFront::End { conversation: id, reason });
+        }
         (None, Some(source)) => {
             let (inbox, requests) = mpsc::channel(INBOX);
             tokio::task::spawn_local(conversation::serve(keeper.clone(), id, source, requests));

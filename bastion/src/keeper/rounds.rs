@@ -16,6 +16,9 @@ use super::coverage::{Served, newest, serves};
 use crate::admin::site::{Site, places};
 use crate::store::{Event, Note, Place, Record, Report, StoreError};
 
+/// So many events of one report get an audit line each: a host cannot fill the disk, nor keep the keeper from its work.
+const MOST_EVENTS: usize = 200;
+
 impl Keeper {
     /// Takes a report, and answers with the host's assignments and its peers without a second factor.
     pub(super) fn take_report(
@@ -30,8 +33,12 @@ impl Keeper {
         let report = Report { interfaces: &interfaces, handshake_ages, next_in_seconds };
         let told = |error: StoreError| error.to_string();
         self.store.report(now, host, &report).map_err(told)?;
-        for event in events {
+        for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
+        }
+        if events.len() > MOST_EVENTS {
+            let reason = format!("{} more events of this host were not listed", events.len() - MOST_EVENTS);
+            self.store.note(now, Note::new(Event::Noted).host(host).reason(reason)).map_err(told)?;
         }
         self.expire();
         self.confirm_what_stands(host, &interfaces).map_err(told)?;

@@ -46,19 +46,11 @@ pub fn both(user: &str, service: &str, outcome: &str) -> Vec<(String, String)> {
     vec![says(begin(user, true, service), ASK_BOTH), says(answers(Some("correct horse"), "123456"), outcome)]
 }
 
-/// `pam_wgmfa.so`, built as it is now.
-pub fn pam_wgmfa() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_BIN_EXE_wgmfa-bastion")).parent().unwrap().parent().unwrap();
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "pam_wgmfa", "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(build.unwrap().success(), "pam_wgmfa cannot be built");
-        target.join("debug/libpam_wgmfa.so")
-    })
+/// `pam_wgmfa.so`, from the folder into which the bastion was built.
+pub fn pam_wgmfa() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_wgmfa-bastion")).with_file_name("libpam_wgmfa.so");
+    assert!(path.exists(), "{} is missing: cargo build --workspace", path.display());
+    path
 }
 
 /// A module that misbehaves as its argument says.

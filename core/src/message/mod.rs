@@ -64,7 +64,9 @@ pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, MessageError> {
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,
-    /// Bytes at the front of the buffer in which no newline stands.
+    /// Where the first line begins that was not taken yet.
+    begin: usize,
+    /// From there up to here no newline stands.
     searched: usize,
     limit: usize,
 }
@@ -72,7 +74,7 @@ pub struct Lines {
 impl Lines {
     /// Lines of at most `limit` bytes, newline not counted.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: Vec::new(), searched: 0, limit }
+        Self { buffer: Vec::new(), begin: 0, searched: 0, limit }
     }
 
     /// Changes the limit, for example once the other side has proved who it is.
@@ -82,6 +84,9 @@ impl Lines {
 
     /// Takes bytes as they came.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.begin);
+        self.searched -= self.begin;
+        self.begin = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -90,26 +95,24 @@ impl Lines {
     /// # Errors
     /// [`MessageError::TooLong`]; the conversation must then end.
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
-        match self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
-            Some(at) if self.searched + at <= self.limit => {
-                let rest = self.buffer.split_off(self.searched + at + 1);
-                let mut line = std::mem::replace(&mut self.buffer, rest);
-                line.pop();
-                self.searched = 0;
-                Ok(Some(line))
-            }
-            Some(_) => Err(MessageError::TooLong(self.limit)),
-            None if self.buffer.len() > self.limit => Err(MessageError::TooLong(self.limit)),
-            None => {
-                self.searched = self.buffer.len();
-                Ok(None)
-            }
+        let newline = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+        let end = newline.map_or(self.buffer.len(), |at| self.searched + at);
+        if end - self.begin > self.limit {
+            return Err(MessageError::TooLong(self.limit));
         }
+        self.searched = end;
+        if newline.is_none() {
+            return Ok(None);
+        }
+        let line = self.buffer[self.begin..end].to_vec();
+        self.buffer[self.begin..end].zeroize();
+        (self.begin, self.searched) = (end + 1, end + 1);
+        Ok(Some(line))
     }
 
     /// What came after the last newline.
     pub fn rest(&self) -> &[u8] {
-        &self.buffer
+        &self.buffer[self.begin..]
     }
 }
 
@@ -135,5 +138,17 @@ mod tests {
         assert_eq!(lines.next_line(), Ok(None));
         lines.push(b"ghij");
         assert_eq!(lines.next_line(), Err(MessageError::TooLong(4)));
+    }
+
+    #[test]
+    fn many_short_lines_cost_no_more_than_their_bytes() {
+        let mut lines = Lines::new(8);
+        lines.push(&b"\n".repeat(100_000));
+        lines.push(b"rest");
+        for _ in 0..100_000 {
+            assert_eq!(lines.next_line().map(|line| line.map(|line| line.capacity())), Ok(Some(0)));
+        }
+        assert_eq!(lines.next_line(), Ok(None));
+        assert_eq!(lines.rest(), b"rest");
     }
 }

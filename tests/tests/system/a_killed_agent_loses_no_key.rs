@@ -48,6 +48,19 @@ impl Agent {
         let mut lab = Lab::new("1h");
         let [configured, _] = lab.preshared_keys().map(|key| key.expect("the lab begins with one"));
         self.be_killed(&mut lab, point, |_| {});
+        if point == "deposited" {
+            let peer = &lab.gateway.status()["peers"][0];
+            assert_eq!(
+                (&peer["hold"], &peer["fault"]),
+                (&"locked".into(), &serde_json::Value::Null),
+                "not yet applied"
+            );
+        }
+        if point != "noted" {
+            let refused = lab.laptop.sync(&[]);
+            assert!(refused.code() != 0, "released before it was applied and confirmed: {refused:#?}");
+            assert_eq!(lab.bastion.log("released").len(), 0);
+        }
         let half_done = lab.preshared_keys()[0].clone().expect("a key");
         self.work(&mut lab);
         assert_no_way_in(&lab, &[&configured, &half_done]);

@@ -215,7 +215,7 @@ impl Host {
     /// A connection that has been challenged; gives the nonce too.
     #[track_caller]
     pub fn challenged(&self) -> (Conversation, String) {
-        let mut agent = Conversation::start(&mut self.ssh("agent", &["-s", &self.address, "wgmfa-agent"]));
+        let agent = Conversation::start(&mut self.ssh("agent", &["-s", &self.address, "wgmfa-agent"]));
         let challenge = agent.hear_json();
         assert_eq!(challenge["type"], "challenge");
         let nonce = challenge["nonce"].as_str().expect("a nonce").to_owned();

@@ -159,12 +159,12 @@ impl Places {
         let [bastion, server, laptop] = machines.each_ref().map(|machine| wire.plug(machine));
         let hosts = format!("127.0.0.1 localhost\n{bastion} bastion\n{server} app-gw\n{laptop} laptop\n");
         let mut names = ["bastion", "app-gw", "laptop"].into_iter();
-        let [bastion, gateway, laptop] = machines.map(|machine| Place::new(names.next().unwrap(), machine, &hosts));
-        let (server_key, laptop_key) = (gateway.make_interface(SERVER), laptop.make_interface("10.77.0.2"));
-        gateway.run("wg", &["set", "wg0", "listen-port", "51820"]).ok();
-        gateway.add_peer(&format!("{laptop_key} allowed-ips 10.77.0.2/32"));
+        let [bastion, app_gw, laptop] = machines.map(|machine| Place::new(names.next().unwrap(), machine, &hosts));
+        let (server_key, laptop_key) = (app_gw.make_interface(SERVER), laptop.make_interface("10.77.0.2"));
+        app_gw.run("wg", &["set", "wg0", "listen-port", "51820"]).ok();
+        app_gw.add_peer(&format!("{laptop_key} allowed-ips 10.77.0.2/32"));
         laptop.add_peer(&format!("{server_key} allowed-ips 10.77.0.0/24 endpoint {server}:51820"));
-        let places = Self { bastion, server: gateway, laptop, authenticator: None, _wire: wire };
+        let places = Self { bastion, server: app_gw, laptop, authenticator: None, _wire: wire };
         places.await_ping();
         places
     }

@@ -1,0 +1,91 @@
+//! Nothing is released that cannot be recorded. With room again all works again, and nothing was half written.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use wgmfa_tests::lab::DEVICE;
+
+use super::site::{REFUSAL, Site};
+
+/// A small disk under the bastion's store. Dropped, it is gone.
+struct Disk {
+    at: PathBuf,
+}
+
+impl Disk {
+    fn mount(at: &Path) -> Self {
+        mount(Some("none"), at, Some("tmpfs"), MsFlags::empty(), Some("size=4m,mode=0700")).expect("root may mount");
+        Self { at: at.to_owned() }
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let file = OpenOptions::new().create(true).append(true).open(self.at.join("filler"));
+        let mut file = file.expect("a file on the disk");
+        for size in [65536, 4096, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.at.join("filler")).expect("it is there");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn before_between_and_after_the_steps_of_a_login() {
+    let mut disk = None;
+    let mut site = Site::with(|_| {}, |bastion| disk = Some(Disk::mount(&bastion.folder().join("state"))));
+    let disk = disk.expect("it was mounted");
+    let device = site.justin.public_key().to_owned();
+    let host = site.host("app-gw");
+    let mut agent = host.connect(false);
+    agent.wait_with_keys(&[&device], 1);
+
+    // a login cannot be recorded
+    disk.fill();
+    let refused = site.justin.ssh(&["wgmfa-sync"]).expect(255);
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains(REFUSAL), "{refused:?}");
+    // a deposit cannot be: the agent is told, and goes on without it
+    let deposit = serde_json::json!({"type": "deposit", "deposits": [{"interface": "wg0", "public_key": device,
+        "generation": 2, "preshared_key": wgmfa_tests::tunnel::genkey()}]});
+    agent.conversation.say_json(&deposit);
+    assert_eq!(agent.conversation.hear_json()["type"], "refused");
+    drop(agent);
+    disk.make_room();
+    assert_eq!((site.count("code-accepted"), site.count("login-accepted")), (0, 0));
+
+    // a login is recorded, its release cannot be; with room again it can, within the login's minute
+    let row = site.bastion.key(DEVICE);
+    let master = site.justin.master();
+    disk.fill();
+    let refused = master.ssh(&["bastion", "wgmfa-sync"]);
+    assert!(refused.code() != 0 && refused.stdout.is_empty(), "{refused:?}");
+    let shown = site.bastion.key(DEVICE);
+    assert_eq!((&shown["generation"], &shown["released_at"]), (&row["generation"], &row["released_at"]));
+    disk.make_room();
+    assert_eq!(master.ssh(&["bastion", "wgmfa-sync"]).ok().stdout.lines().count(), 1);
+    drop(master);
+    assert_eq!(site.count("released"), 1);
+
+    // also for a keeper that is killed on a full disk
+    disk.fill();
+    site.justin.ssh(&["wgmfa-sync"]).expect(255);
+    site.bastion.kill();
+    disk.make_room();
+    site.bastion.start();
+    site.justin.ssh(&["wgmfa-sync"]).ok();
+    host.connect(false).wait_with_keys(&[&device], 2);
+    site.bastion.admin(&["log", "verify"]).ok();
+    assert_eq!((site.count("released"), site.count("renewed")), (1, 1));
+    site.bastion.kill(); // nobody holds the disk when it goes
+}
