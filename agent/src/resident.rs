@@ -123,7 +123,7 @@ impl Resident {
             }
             Event::Dialled(Ok(conversation)) => {
                 self.link = Link::Up { conversation, since: clock::now() };
-                self.agent.want_round();
+                self.agent.connected();
             }
             Event::Dialled(Err(failure)) => self.lost(failure),
             Event::Heard(Err(failure)) => self.lost(failure),

@@ -61,6 +61,9 @@ pub struct Kept {
     /// The policy that covers it, as last heard.
     #[serde(default)]
     pub policy: Option<PolicyRef>,
+    /// What stood on the peer before `held`, as long as the change may have been cut short.
+    #[serde(default)]
+    pub before: Option<Fingerprint>,
     /// What stands for the lock key in the interface's configuration file.
     #[serde(default)]
     pub file_key: Option<Fingerprint>,
@@ -160,7 +163,7 @@ impl State {
 impl Kept {
     /// A peer of which nothing but this is known yet.
     pub fn new(held: Held) -> Self {
-        Self { held, same_boot: true, connection: String::new(), policy: None, file_key: None }
+        Self { held, same_boot: true, connection: String::new(), policy: None, before: None, file_key: None }
     }
 
     /// The peer as the plan sees it.

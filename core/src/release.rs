@@ -52,6 +52,8 @@ pub struct Facts {
     pub cut_off: Option<String>,
     /// The newest generation.
     pub newest: Option<Newest>,
+    /// For how many seconds the server side was not heard, none: it never was.
+    pub unheard: Option<u64>,
     /// When the server side's agent is expected next, in words (`next round of db-gw expected by 14:56`).
     pub next_round: String,
 }
@@ -121,12 +123,21 @@ pub enum Decision {
 /// Decides about one connection.
 pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
     let (policy, rotation_interval) = match &facts.cover {
-        Cover::NotReleased => return Decision::Pass,
+        Cover::NotReleased if facts.newest.is_none() => return Decision::Pass,
+        Cover::NotReleased => {
+            return Decision::Refuse(
+                "no policy with a second factor covers it any more; it is locked, or soon".to_owned(),
+            );
+        }
         Cover::Conflict(reason) => return Decision::Refuse(format!("the policies contradict each other: {reason}")),
         Cover::Mfa { policy, rotation_interval } => (policy.clone(), *rotation_interval),
     };
     if let Some(reason) = &facts.cut_off {
         return Decision::Refuse(reason.clone());
+    }
+    // a server that hears nothing takes a waiting key for released at its last contact, and has locked it by now
+    if facts.unheard.is_none_or(|seconds| seconds >= rotation_interval) {
+        return Decision::Refuse(facts.next_round.clone());
     }
     let grant = |generation, renewal| Decision::Grant { generation, seconds_left: rotation_interval, renewal, policy };
     match facts.newest {
@@ -150,8 +161,19 @@ mod tests {
             cover: Cover::Mfa { policy, rotation_interval: 3600 },
             cut_off: None,
             newest: phase.map(|phase| Newest { generation: 7, phase }),
+            unheard: Some(0),
             next_round: "next round of db-gw expected by 14:56".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_server_that_was_not_heard_for_an_interval_has_locked() {
+        let refused = Decision::Refuse("next round of db-gw expected by 14:56".to_owned());
+        for unheard in [None, Some(3600)] {
+            assert_eq!(decide(&Facts { unheard, ..facts(Some(Phase::Applied)) }, at(0)), refused);
+        }
+        let heard = Facts { unheard: Some(3599), ..facts(Some(Phase::Applied)) };
+        assert!(matches!(decide(&heard, at(0)), Decision::Grant { .. }));
     }
 
     #[test]
@@ -182,7 +204,9 @@ mod tests {
         assert!(
             matches!(decide(&conflict, at(0)), Decision::Refuse(reason) if reason.contains("both ends are server"))
         );
-        assert_eq!(decide(&Facts { cover: Cover::NotReleased, ..base }, at(0)), Decision::Pass);
+        let uncovered = Facts { cover: Cover::NotReleased, ..base };
+        assert!(matches!(decide(&uncovered, at(0)), Decision::Refuse(_)), "it was covered once, and stays locked");
+        assert_eq!(decide(&Facts { newest: None, ..uncovered }, at(0)), Decision::Pass);
     }
 
     #[test]

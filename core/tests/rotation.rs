@@ -73,7 +73,7 @@ impl Golden {
                     }
                 } else if let Some(owner) = self.owners.get(end) {
                     let (name, disabled) = (end.parse().unwrap(), self.disabled.contains(end));
-                    let device = Device { name, owner: owner.clone(), public_key: key(end), disabled };
+                    let device = Device { name, owner: Some(owner.clone()), public_key: key(end), disabled };
                     devices.insert(end.clone(), device);
                 }
             }

@@ -107,8 +107,9 @@ impl Agent {
             self.state.peers.clear();
             self.unproved.clear();
             configured.retain(|peer, _| !in_files.contains(peer));
-            self.store.save_configured_keys(&configured)?;
+            // In this order: a peer that is remembered as taken over must have its configured key remembered too.
             self.save()?;
+            self.store.save_configured_keys(&configured)?;
         }
         Ok(faults)
     }

@@ -23,8 +23,9 @@ impl Agent {
             let Some(own) = seen.public_key(&peer.interface) else { continue };
             self.note_foreign_key(peer, seen, now);
             let key = random_key();
-            let held = self.hold_locked(peer, reason);
-            held.fingerprint = key.fingerprint(&own, &peer.public_key);
+            let kept = self.hold_locked(peer, reason);
+            kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
+            kept.before = seen.fingerprint(peer);
             changes.entry(peer.interface.clone()).or_default().push((peer.public_key, key));
         }
         // A full disk keeps nobody in: what is remembered then does not match, and the peer is locked again.
@@ -35,6 +36,7 @@ impl Agent {
         crash_point("locked");
         self.faults.extend(not_done.values().cloned());
         let done: Vec<_> = due.into_iter().filter(|(peer, _)| !not_done.contains_key(peer)).collect();
+        self.made(&done);
         self.changed("locked", &done);
         not_done
     }
@@ -60,11 +62,11 @@ impl Agent {
     /// Remembers a peer that is not there as locked: whatever key it comes back with is not the one remembered.
     pub(super) fn lock_unseen(&mut self, peer: &PeerRef, reason: &str) {
         let nobodys = PublicKey::from_bytes([0; 32]);
-        self.hold_locked(peer, reason).fingerprint = random_key().fingerprint(&nobodys, &peer.public_key);
+        self.hold_locked(peer, reason).held.fingerprint = random_key().fingerprint(&nobodys, &peer.public_key);
     }
 
     /// Remembers a peer as locked; the caller gives the fingerprint.
-    fn hold_locked(&mut self, peer: &PeerRef, reason: &str) -> &mut Held {
+    fn hold_locked(&mut self, peer: &PeerRef, reason: &str) -> &mut Kept {
         let nobodys = PublicKey::from_bytes([0; 32]);
         let hold = Hold::Locked { reason: reason.to_owned() };
         let kept = self.state.peers.entry(peer.clone()).or_insert_with(|| {
@@ -73,13 +75,17 @@ impl Agent {
         });
         (kept.held.hold, kept.same_boot) = (hold, true);
         self.unproved.remove(peer);
-        &mut kept.held
+        kept
     }
 
     /// A key that neither the agent nor the interface's own file has put there is news for the bastion's audit log.
     fn note_foreign_key(&mut self, peer: &PeerRef, seen: &Seen, now: Boottime) {
         let Some(kept) = self.state.peers.get(peer).filter(|kept| kept.same_boot) else { return };
         let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
+        // A crash between remembering a change and making it leaves what stood there before.
+        if kept.before.is_some() && seen.fingerprint(peer) == kept.before {
+            return;
+        }
         let from_file = key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)));
         if seen.fingerprint(peer) != Some(kept.held.fingerprint) && !from_file {
             let reason =

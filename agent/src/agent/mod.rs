@@ -47,6 +47,8 @@ pub struct Agent {
     /// Opened peers and the latest handshake that they had then: one that differs proves the key.
     unproved: BTreeMap<PeerRef, Option<SystemTime>>,
     next_round: Boottime,
+    /// When the connection that stands was made.
+    connected: Boottime,
 }
 
 /// How a round went.
@@ -64,8 +66,8 @@ pub struct Outcome {
 enum Step {
     /// No round runs.
     Idle,
-    /// The report is out.
-    Reported { asked: Boottime, dry_run: bool },
+    /// The report is out, with the first `told` of the events that are kept.
+    Reported { asked: Boottime, dry_run: bool, told: usize },
     /// New generations are on their way to the bastion's disk.
     Deposited { asked: Boottime, fresh: Vec<Fresh> },
     /// The interfaces accept them, and the bastion is being told.
@@ -102,6 +104,7 @@ impl Agent {
             changes: Vec::new(),
             unproved: BTreeMap::new(),
             next_round: clock::now(),
+            connected: clock::now(),
         })
     }
 
@@ -188,6 +191,12 @@ impl Agent {
         self.state.last_contact = self.state.last_contact.max(Some(asked));
     }
 
+    /// There is a connection, and no order on it is older than this.
+    pub fn connected(&mut self) {
+        self.connected = clock::now();
+        self.want_round();
+    }
+
     /// The connection is gone: what it left half done, the next round finishes.
     pub fn disconnected(&mut self) {
         self.step = Step::Idle;
@@ -215,6 +224,13 @@ impl Agent {
     /// As [`Store::save`].
     pub fn save(&self) -> Result<(), Failure> {
         self.store.save(&self.state)
+    }
+
+    /// These changes stand on the interface: what stood there before is of no interest any more.
+    fn made(&mut self, done: &[(PeerRef, String)]) {
+        for (peer, _) in done {
+            self.state.peers.entry(peer.clone()).and_modify(|kept| kept.before = None);
+        }
     }
 
     /// Notes changes for people, each peer by name, or only their number.

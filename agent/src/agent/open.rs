@@ -1,5 +1,6 @@
 //! Opening: the generation on a peer is about to be released to a person.
 
+use wgmfa_core::boottime::Boottime;
 use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::rotation::{Action, Contact, Hold, plan};
 use wgmfa_wireguard::EndpointRule;
@@ -9,6 +10,10 @@ use crate::carry_out::{Changes, readd};
 use crate::clock;
 use crate::crash::crash_point;
 use crate::seen::Seen;
+
+/// An order that comes this long after the bastion was last heard may have been long on its way, in seconds: a resident
+/// agent hears an answer to its ping every ten.
+const LATE: u64 = 15;
 
 impl Agent {
     /// Arms the deadline of a generation, and adds its peer anew with the same key: that heals a handshake timestamp
@@ -32,7 +37,14 @@ impl Agent {
             self.enforce();
             return Err(reason);
         }
-        let told = now.plus_seconds(seconds_left);
+        let sent = sent_at_worst(now, self.connected, self.state.last_contact);
+        if sent < now {
+            self.next_round = now; // the answer to a report says what is really left
+        }
+        let told = sent.plus_seconds(seconds_left);
+        if told <= now {
+            return Err("the order came too late".to_owned());
+        }
         let (deadline, fresh) = match &kept.held.hold {
             Hold::Waiting { .. } => (told, true),
             Hold::Open { deadline } => (told.max(*deadline), false),
@@ -60,5 +72,30 @@ impl Agent {
         let left = wgmfa_core::interval::left(deadline.since(now).as_secs());
         self.changed(what, &[(peer.clone(), format!("generation {}, {left}", which.generation))]);
         Ok(())
+    }
+}
+
+/// When an order that comes now was sent at worst, so that a line that stood still or a machine that was suspended
+/// prolongs no session. If that was too early, the next report's answer says so.
+fn sent_at_worst(now: Boottime, connected: Boottime, last_contact: Option<Boottime>) -> Boottime {
+    let heard = last_contact.map_or(connected, |contact| contact.max(connected));
+    if now.since(heard).as_secs() < LATE { now } else { heard }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_was_long_on_its_way_prolongs_nothing() {
+        let at = |seconds: u64| Boottime::from_millis(seconds * 1000);
+        assert_eq!(sent_at_worst(at(100), at(1), Some(at(90))), at(100));
+        assert_eq!(
+            sent_at_worst(at(100), at(99), Some(at(2))),
+            at(100),
+            "the connection is younger than the order can be"
+        );
+        assert_eq!(sent_at_worst(at(3000), at(1), Some(at(90))), at(90), "suspended while it was on its way");
+        assert_eq!(sent_at_worst(at(3000), at(1), None), at(1));
     }
 }

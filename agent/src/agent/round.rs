@@ -23,15 +23,15 @@ impl Agent {
         let seen = Seen::now(&self.config);
         self.faults = seen.faults.iter().cloned().collect();
         self.outcome = None;
-        self.step = Step::Reported { asked: now, dry_run };
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
+        self.step = Step::Reported { asked: now, dry_run, told: events.len() };
         self.report(&seen, events, now)
     }
 
     /// The answer to the report.
     pub(super) fn assigned(&mut self, mut assignments: Vec<Assignment>, uncovered: Vec<PeerRef>) -> Vec<FromAgent> {
-        let Step::Reported { asked, dry_run } = std::mem::replace(&mut self.step, Step::Idle) else {
+        let Step::Reported { asked, dry_run, told } = std::mem::replace(&mut self.step, Step::Idle) else {
             return Vec::new();
         };
         crash_point("reported");
@@ -39,7 +39,8 @@ impl Agent {
         for assignment in &mut assignments {
             // The answer was written after the question was asked: what the way took is not added to a session.
             if let Standing::Released { seconds_left, .. } = &mut assignment.standing {
-                *seconds_left = seconds_left.saturating_sub(now.since(asked).as_secs());
+                let way = now.since(asked).as_millis().div_ceil(1000);
+                *seconds_left = seconds_left.saturating_sub(u64::try_from(way).unwrap_or(u64::MAX));
             }
         }
         let seen = Seen::now(&self.config);
@@ -50,7 +51,8 @@ impl Agent {
             return Vec::new();
         }
         self.reached(asked);
-        self.state.events.clear();
+        // What happened while the report was on its way is news for the next one.
+        self.state.events.drain(..told);
         self.state.uncovered = uncovered;
         self.remember_configured(&assignments, &seen);
         self.learn(&assignments);
@@ -124,6 +126,10 @@ impl Agent {
             if let Some(kept) = self.state.peers.get_mut(&assignment.peer) {
                 kept.connection.clone_from(&assignment.connection);
                 kept.policy.clone_from(&assignment.policy);
+                // A release is good for the interval that is in force then, not for the one of when the key was made.
+                if assignment.policy.is_some() && matches!(kept.held.hold, Hold::Waiting { .. }) {
+                    kept.held.rotation_interval = assignment.rotation_interval;
+                }
             }
         }
     }
@@ -173,7 +179,7 @@ impl Agent {
     pub(super) fn stored(&mut self, deposits: &[PeerGeneration]) -> Vec<FromAgent> {
         let Step::Deposited { asked, fresh } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
         crash_point("deposited");
-        self.reached(asked);
+        self.reached_after_report(asked);
         let now = clock::now();
         let seen = Seen::now(&self.config);
         let deposits: HashSet<_> = deposits.iter().collect();
@@ -206,7 +212,7 @@ impl Agent {
             };
             let kept = self.state.peers.entry(one.peer.clone());
             let kept = kept.or_insert_with(|| Kept::new(held.clone()));
-            (kept.held, kept.same_boot) = (held, true);
+            (kept.held, kept.same_boot, kept.before) = (held, true, seen.fingerprint(&one.peer));
             changes.entry(one.peer.interface.clone()).or_default().push((one.peer.public_key, one.key));
             told.push((one.peer, format!("generation {}: {}", one.generation, one.reason)));
             applied.push(which);
@@ -223,6 +229,7 @@ impl Agent {
         self.faults.extend(not_done.values().cloned());
         applied.retain(|which| !not_done.contains_key(&which.peer));
         told.retain(|(peer, _)| !not_done.contains_key(peer));
+        self.made(&told);
         self.changed("rotated", &told);
         if applied.is_empty() {
             self.finish();
@@ -238,7 +245,7 @@ impl Agent {
             return Vec::new();
         };
         crash_point("noted");
-        self.reached(asked);
+        self.reached_after_report(asked);
         let noted: HashSet<_> = noted.iter().collect();
         for which in applied.iter().filter(|which| !noted.contains(which)) {
             let name = self.state.name_of(&which.peer);
@@ -246,6 +253,13 @@ impl Agent {
         }
         self.finish();
         Vec::new()
+    }
+
+    /// An answer that says nothing of releases. Only a resident agent would have been told of one since its report.
+    fn reached_after_report(&mut self, asked: Boottime) {
+        if self.resident {
+            self.reached(asked);
+        }
     }
 
     /// The round is over.

@@ -127,3 +127,28 @@ fn a_waiting_key_is_locked_one_interval_after_the_last_contact() {
         bed.state_text().contains("the bastion was not reached for 2s, and the waiting key may have been released")
     );
 }
+
+#[test]
+fn a_shorter_interval_counts_for_a_key_that_waits_already() {
+    let mut bed = Bed::new(1);
+    bed.rotate();
+    bed.bastion.cover(&bed.peers, 5);
+    bed.rotate();
+    let waiting = bed.key_on(0);
+    bed.bastion.stop();
+    wait_until("the new interval", || {
+        bed.agent(&["rotate"]);
+        bed.key_on(0) != waiting
+    });
+    assert!(bed.state_text().contains("the bastion was not reached for 5s"), "{}", bed.state_text());
+}
+
+#[test]
+fn only_the_report_of_a_round_counts_as_contact() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let state: serde_json::Value = serde_json::from_str(&bed.state_text()).unwrap();
+    let (contact, applied) = (&state["last_contact"], &state["peers"][0]["held"]["hold"]["since"]);
+    let asked_before = contact.as_u64().unwrap() < applied.as_u64().unwrap();
+    assert!(asked_before, "who comes by is not told of a release after the report: {state}");
+}

@@ -1,6 +1,6 @@
 //! Rule 8: there is a way back for root on the server, and the bastion hears of it.
 
-use wgmfa_core::message::agent::FromAgent;
+use wgmfa_core::message::agent::{FromAgent, ToAgent};
 
 use crate::bed::{Bed, text, wait_until, wg_key};
 
@@ -121,4 +121,21 @@ fn a_resident_agent_carries_out_what_root_orders() {
     assert_eq!(bed.key_on(0), bed.configured);
     assert_eq!(resident.0.wait().unwrap().code(), Some(0), "there is nothing to stay for");
     assert_eq!(bed.key_on(0), bed.configured);
+}
+
+#[test]
+fn what_root_does_while_a_report_is_on_its_way_is_told_by_the_next_one() {
+    let bed = Bed::new(1);
+    let _resident = bed.resident();
+    wait_until("a key waits", || bed.is_waiting(0));
+    bed.bastion.forget_heard();
+    bed.bastion.talk_nonsense(b""); // no answer yet
+    bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
+    wait_until("a report", || !bed.bastion.heard().is_empty());
+    let peer = bed.peers[0].public_key.to_string();
+    let out = bed.agent_reads(&["override", &peer, "--reason", "in between"], &wg_key(&["genpsk"], None));
+    assert!(out.status.success(), "{out:?}");
+    bed.bastion.send(ToAgent::Assignments { assignments: Vec::new(), uncovered: Vec::new() });
+    bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
+    wait_until("the next report tells of it", || reported(&bed) == [("override".to_owned(), "in between".to_owned())]);
 }

@@ -95,6 +95,9 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 }
 
 async fn run(config: Config) -> Result<(), Failure> {
+    // before anything that is to be left tidy
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hangup = signals(SignalKind::hangup())?;
     let set = policies::load(&config.policy_dir)?;
     check::pam::require_service(&config)?;
     host_key::public_keys(&config)?;
@@ -136,8 +139,6 @@ async fn run(config: Config) -> Result<(), Failure> {
     for address in keeper.config.listen.iter().chain(&keeper.config.agent_listen) {
         say(&format!("listening on {address}"));
     }
-    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let mut hangup = signals(SignalKind::hangup())?;
     let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
     tokio::task::spawn_local(sockets::accept(keeper.clone(), module_socket, module::serve));
     tokio::task::spawn_local(sockets::accept(keeper.clone(), admin_socket, admin_socket::serve));

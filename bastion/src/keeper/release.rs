@@ -111,6 +111,7 @@ impl Keeper {
                 cover: served.cover,
                 cut_off: site.cut_off(connection).or_else(|| record.and_then(|record| record.kept_locked.clone())),
                 newest: newest(record),
+                unheard: self.unheard(&place.server_side.host, now)?,
                 next_round: self.next_round(&place.server_side.host, now)?,
             };
             match decide(&facts, now) {
@@ -156,6 +157,15 @@ impl Keeper {
         super::crash_point("opened");
         open.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
         open
+    }
+
+    /// For how many seconds a host's agent was not heard; one that is connected pings every ten seconds.
+    fn unheard(&self, host: &HostName, now: Timestamp) -> Result<Option<u64>, Failure> {
+        let heard = match self.heard.borrow().get(host) {
+            Some(heard) => Some(*heard),
+            None => self.store.host(host)?.and_then(|record| record.last_seen),
+        };
+        Ok(heard.map(|heard| u64::try_from(now.duration_since(heard).as_secs()).unwrap_or(0)))
     }
 
     /// When a server without a key to release is expected to have one, in words.

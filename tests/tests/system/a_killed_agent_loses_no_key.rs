@@ -81,6 +81,8 @@ impl Agent {
         assert_no_way_in(&lab, &[&released, &half_done]);
         lab.log_in();
         lab.bastion.admin(&["log", "verify"]).ok();
+        let alarms = lab.bastion.log("changed-outside");
+        assert!(alarms.is_empty(), "nobody but the agent changed anything: {alarms:#?}");
     }
 }
 
