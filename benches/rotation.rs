@@ -2,6 +2,7 @@
 //! state and the lock keys in the interface's configuration file.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,8 +23,10 @@ fn main() -> ExitCode {
     for (index, keys) in devices.iter().enumerate() {
         site.bastion.add_device(&format!("device{index}"), "justin", &keys.public);
     }
-    write_file(&site, &devices);
+    let file = write_file(&site, &devices);
     let first = rotate(&site, 1);
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    assert_eq!(text.matches("PresharedKey").count(), PEERS, "each peer has a lock key in the file");
     let later = (2..2 + ROUNDS).map(|generation| {
         site.bastion.admin(&["key", "rotate", "--all", "--reason", "bench"]).ok();
         rotate(&site, generation)
@@ -40,13 +43,14 @@ fn main() -> ExitCode {
 }
 
 /// The configuration file of the gateway's interface, as wg-quick(8) reads it.
-fn write_file(site: &Site, devices: &[Keys]) {
+fn write_file(site: &Site, devices: &[Keys]) -> PathBuf {
     let mut text = format!("[Interface]\nPrivateKey = {}\n", site.gateway.tunnel.keys.private);
     for keys in devices {
         text += &format!("\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.77.0.0/32\n", keys.public);
     }
-    let file = format!("wireguard/{}.conf", site.gateway.tunnel.name);
-    write_private(&site.gateway.machine.path(&file), &text);
+    let file = site.gateway.machine.path(&format!("wireguard/{}.conf", site.gateway.tunnel.name));
+    write_private(&file, &text);
+    file
 }
 
 /// One round, in milliseconds; every peer must have got this generation, and a key of its own.

@@ -57,6 +57,7 @@ pub async fn connect(config: &Config, identity: Arc<PrivateKey>) -> Result<Conne
         ..client::Config::default()
     };
     let unreachable = |what: String| {
+        let what = what.split(" (os error").next().unwrap_or_default();
         Failure::new(Exit::Unreachable, format!("bastion {address}: {what}"))
             .hint(format!("try: ssh -p {} agent@{}", address.port, address.host))
     };

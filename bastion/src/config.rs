@@ -219,7 +219,8 @@ mod tests {
     fn a_login_by_the_code_alone_cannot_be_configured() {
         for factor in ["publickey", "either"] {
             let shown = parse(&format!("first-factor = \"{factor}\"\n")).unwrap_err().to_string();
-            let line = "/e/bastion.toml:1:16: first-factor: this version has no SSH keys of people yet, write \"password\"\n";
+            let line =
+                "/e/bastion.toml:1:16: first-factor: this version has no SSH keys of people yet, write \"password\"\n";
             assert!(shown.starts_with(line), "{shown}");
         }
     }

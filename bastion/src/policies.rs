@@ -31,9 +31,7 @@ pub fn load(folder: &Path) -> Result<PolicySet, Failure> {
 /// # Errors
 /// Every fault of every file, and of the folder.
 pub fn read(folder: &Path, trust: Trust) -> Result<PolicySet, Faults> {
-    let of_failure = |failure: Failure| {
-        Fault::of_file(folder.display().to_string(), without_name(&failure, folder))
-    };
+    let of_failure = |failure: Failure| Fault::of_file(folder.display().to_string(), without_name(&failure, folder));
     if trust == Trust::Required {
         trusted::folder(folder).map_err(of_failure)?;
     }

@@ -53,7 +53,9 @@ pub fn usage(error: &clap::Error) -> Exit {
     }
     let lines = text.lines().take_while(|line| !line.trim().is_empty());
     let what: Vec<_> = lines.map(|line| line.trim().trim_start_matches("error: ")).collect();
-    failure(&Failure::new(Exit::Usage, what.join(" ")).hint("wgmfa --help and wgmfa COMMAND --help show what there is"));
+    failure(
+        &Failure::new(Exit::Usage, what.join(" ")).hint("wgmfa --help and wgmfa COMMAND --help show what there is"),
+    );
     Exit::Usage
 }
 

@@ -56,7 +56,7 @@ fn an_outage_is_told_once_and_its_end_once() {
     let out = bed.agent(&["rotate"]);
     let port = bed.bastion.port();
     let lines = format!(
-        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: connection refused (os error 111)\n\
+        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: connection refused\n\
          wgmfa-agent: hint: try: ssh -p {port} agent@127.0.0.1\n"
     );
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(5), lines));

@@ -86,6 +86,61 @@ fn files_that_others_can_touch_are_not_trusted() {
 }
 
 #[test]
+fn what_the_agent_remembers_is_trusted_only_where_nobody_else_could_write_it() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    for (name, mode, what, chmod) in [
+        ("known_hosts", 0o664, "others can write to it", "go-w"),
+        ("state/state.json", 0o640, "others can read it", "go-rwx"),
+        ("state", 0o770, "others can write to it", "go-w"),
+    ] {
+        let path = bed.path(name);
+        let before = path.metadata().unwrap().permissions();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let path_shown = path.display();
+        let lines = format!(
+            "wgmfa-agent: error: {path_shown}: mode {mode:04o}: {what}\n\
+             wgmfa-agent: hint: chmod {chmod} {path_shown}\n"
+        );
+        refused(&bed, &["rotate"], 2, &lines);
+        std::fs::set_permissions(&path, before).unwrap();
+    }
+    assert!(bed.is_waiting(0));
+}
+
+#[test]
+fn another_fault_in_an_outage_is_told_too() {
+    let bed = Bed::new(1);
+    std::fs::set_permissions(bed.path("known_hosts"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(text(&bed.agent(&["rotate"]).stderr).contains("known_hosts: mode 0666: "));
+    refused(&bed, &["rotate"], 2, "");
+    std::fs::set_permissions(bed.path("known_hosts"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(bed.path("agent_ed25519"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(text(&bed.agent(&["rotate"]).stderr).contains("agent_ed25519: mode 0644: "));
+    refused(&bed, &["rotate"], 2, "");
+}
+
+#[test]
+fn wrong_usage_is_told_without_the_rejected_value() {
+    let bed = Bed::new(1);
+    let hint = "wgmfa-agent: hint: wgmfa-agent COMMAND --help shows its words and an example\n";
+    for (words, error) in [
+        (&["spin"][..], "unrecognized subcommand 'spin'"),
+        (&["override", "x"], "the following required arguments were not provided: --reason <TEXT>"),
+        (&["override", "x", "--reason", " "], "--reason <TEXT>: say why"),
+        (
+            &["override", "x", "--reason", "y", "--for", "hunter2"],
+            "--for <TIME>: write a length of time as 30s, 10m, 1h, 1d or 1d12h",
+        ),
+        (&["init", "--bastion", "b:0"], "--bastion <B>: write HOST, HOST:PORT or [IPV6]:PORT"),
+    ] {
+        refused(&bed, words, 2, &format!("wgmfa-agent: error: {error}\n{hint}"));
+    }
+    let lines = "wgmfa-agent: error: a command is missing\nwgmfa-agent: hint: wgmfa-agent --help lists them\n";
+    refused(&bed, &[], 2, lines);
+}
+
+#[test]
 fn a_file_that_wg_quick_overwrites_is_refused_and_the_interface_enforced_all_the_same() {
     let bed = Bed::new(1);
     let old = std::fs::read_to_string(bed.file()).unwrap();

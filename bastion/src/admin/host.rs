@@ -83,9 +83,8 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
 
 /// The agent's SSH public key, in one line without its comment.
 fn agent_key(text: &str) -> Result<String, Failure> {
-    let wrong = |what: &str| {
-        Failure::new(Exit::Usage, format!("--key: {what}")).hint("wgmfa-agent init --print-key prints it")
-    };
+    let wrong =
+        |what: &str| Failure::new(Exit::Usage, format!("--key: {what}")).hint("wgmfa-agent init --print-key prints it");
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Err(wrong("not an SSH public key in one line"));
@@ -191,7 +190,17 @@ mod tests {
         for text in ["", "hello", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----", &two] {
             assert_eq!(agent_key(text).unwrap_err().error, "--key: not an SSH public key in one line", "{text}");
         }
-        let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQDGdkDj3JGRSVCTZyWz4QGuJ3MMJT4KyZO8PZBvNbGQ6XrDIcMW9yGXGBBbKfJsUOkCAwEAAQ8x";
-        assert!(agent_key(rsa).is_err());
+    }
+
+    #[test]
+    fn a_key_with_which_no_login_is_accepted_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let mut keygen = std::process::Command::new("ssh-keygen");
+        assert!(keygen.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&path).status().unwrap().success());
+        let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+        let failure = agent_key(&public).unwrap_err();
+        assert_eq!(failure.error, "--key: an agent's key is an Ed25519 or ECDSA key");
+        assert_eq!(failure.exit, Exit::Usage);
     }
 }

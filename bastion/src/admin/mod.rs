@@ -132,11 +132,7 @@ pub fn run(request: &AdminRequest, context: &mut Context<'_>) -> Outcome {
         Err(NoCommand::Shown(text)) => shown(format!("{}\n", text.trim_end())),
         Err(NoCommand::Wrong(failure)) => failed(&failure),
         Ok(line) => {
-            let asked = Asked {
-                json: line.json,
-                colour: request.colour,
-                stdin: request.stdin.as_ref(),
-            };
+            let asked = Asked { json: line.json, colour: request.colour, stdin: request.stdin.as_ref() };
             dispatch(&line, &asked, context).unwrap_or_else(|failure| failed(&failure))
         }
     }

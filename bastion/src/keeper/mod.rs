@@ -290,7 +290,7 @@ impl Keeper {
                 say("the policies were taken anew");
             }
             Err(failure) => {
-                let note = Note::new(Event::PoliciesRefused).reason(failure.error.lines().next().unwrap_or_default());
+                let note = Note::new(Event::PoliciesRefused).reason(failure.error.lines().last().unwrap_or_default());
                 if let Err(error) = self.store.note(self.now(), note) {
                     say(&error.to_string());
                 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use wgmfa_tests::lab::DEVICE;
+use wgmfa_tests::wait::{LONG, until};
 
-use super::site::{REFUSAL, Site};
+use super::site::{REFUSAL, Site, gate};
 
 /// A small disk under the bastion's store. Dropped, it is gone.
 struct Disk {
@@ -43,7 +44,13 @@ impl Drop for Disk {
 #[test]
 fn before_between_and_after_the_steps_of_a_login() {
     let mut disk = None;
-    let mut site = Site::with(|_| {}, |bastion| disk = Some(Disk::mount(&bastion.folder().join("state"))));
+    let mut site = Site::with(
+        |_| {},
+        |bastion| {
+            disk = Some(Disk::mount(&bastion.folder().join("state")));
+            gate(bastion);
+        },
+    );
     let disk = disk.expect("it was mounted");
     let device = site.justin.public_key().to_owned();
     let host = site.host("app-gw");
@@ -63,6 +70,21 @@ fn before_between_and_after_the_steps_of_a_login() {
     drop(agent);
     disk.make_room();
     assert_eq!((site.count("code-accepted"), site.count("login-accepted")), (0, 0));
+
+    // a code is recorded, the login that it was for cannot be
+    let closed = site.bastion.machine.write("closed", "");
+    let refused = std::thread::scope(|scope| {
+        let login = scope.spawn(|| site.justin.ssh(&["wgmfa-sync"]));
+        let bastion = &site.bastion;
+        until("the accepted code", LONG, || (bastion.log("code-accepted").len() == 1).then_some(()));
+        disk.fill();
+        std::fs::remove_file(closed).expect("it is there");
+        login.join().unwrap()
+    });
+    assert_eq!(refused.expect(255).stdout, "");
+    disk.make_room();
+    site.justin.laptop.ssh_as_set(&["wgmfa-sync"]).expect(255);
+    assert_eq!((site.count("code-accepted"), site.count("login-accepted"), site.count("released")), (1, 0, 0));
 
     // a login is recorded, its release cannot be; with room again it can, within the login's minute
     let row = site.bastion.key(DEVICE);

@@ -1,9 +1,8 @@
 //! Rule 5: one code, one login. Recording a code and accepting it are one act, whatever races or dies.
 
 use wgmfa_tests::lab::DEVICE;
-use wgmfa_tests::machine::write_private;
 
-use super::site::{REFUSAL, Site, device_of, step_now};
+use super::site::{REFUSAL, Site, device_of, gate, step_now};
 
 #[test]
 fn also_when_twenty_race_for_two_devices() {
@@ -49,20 +48,10 @@ fn a_code_spends_the_steps_before_it() {
     assert_eq!(site.count("code-accepted"), 1);
 }
 
-/// A module behind ours that lets nobody go on before a file is there.
-const GATE: &str = "#!/bin/sh\nwhile [ ! -e \"$(dirname \"$0\")/open\" ]; do sleep 0.05; done\n";
-
 #[test]
 fn a_code_stays_spent_when_the_bastion_is_killed_right_after_accepting_it() {
-    let mut site = Site::with(
-        |_| {},
-        |bastion| {
-            let gate = bastion.machine.write("gate", GATE);
-            let service = bastion.folder().join("pam.d/wgmfa");
-            let stack = std::fs::read_to_string(&service).unwrap();
-            write_private(&service, &format!("{stack}auth required pam_exec.so quiet /bin/sh {}\n", gate.display()));
-        },
-    );
+    let mut site = Site::with(|_| {}, gate);
+    let closed = site.bastion.machine.write("closed", "");
     site.host("app-gw").connect(false).wait_with_keys(&[site.justin.public_key()], 1);
     let laptop = &site.justin.laptop;
     laptop.set_code(&laptop.authenticator.code_of(step_now()));
@@ -75,7 +64,7 @@ fn a_code_stays_spent_when_the_bastion_is_killed_right_after_accepting_it() {
         bastion.kill();
         assert_eq!(login.join().unwrap().expect(255).stdout, "");
     });
-    bastion.machine.write("open", "");
+    std::fs::remove_file(closed).unwrap();
     bastion.start();
     assert!(laptop.ssh_as_set(&["wgmfa-sync"]).expect(255).stderr.contains(REFUSAL));
     assert_eq!((site.count("released"), site.count("login-accepted")), (0, 0));

@@ -10,7 +10,7 @@ use wgmfa_tests::bastion::{Bastion, PASSWORD};
 use wgmfa_tests::code::Authenticator;
 use wgmfa_tests::lab::{USER, policy};
 use wgmfa_tests::laptop::Laptop;
-use wgmfa_tests::machine::{Machine, Wire, unique};
+use wgmfa_tests::machine::{Machine, Wire, unique, write_private};
 use wgmfa_tests::program::{Ended, run};
 use wgmfa_tests::tunnel::{Keys, Tunnel, genkey};
 
@@ -303,6 +303,15 @@ impl Agent<'_> {
         self.applied(peers, generation);
         keys
     }
+}
+
+/// Puts a PAM module behind ours that lets nobody go on while there is a file `closed` in the bastion's machine.
+pub fn gate(bastion: &Bastion) {
+    let wait = "#!/bin/sh\nwhile [ -e \"$(dirname \"$0\")/closed\" ]; do sleep 0.05; done\n";
+    let path = bastion.machine.write("gate", wait);
+    let service = bastion.folder().join("pam.d/wgmfa");
+    let stack = std::fs::read_to_string(&service).expect("init makes it");
+    write_private(&service, &format!("{stack}auth required pam_exec.so quiet /bin/sh {}\n", path.display()));
 }
 
 /// The time step of RFC 6238 that is now.

@@ -7,7 +7,8 @@ use std::path::Path;
 use nix::unistd::Pid;
 use wgmfa_tests::bastion::{Bastion, PASSWORD};
 use wgmfa_tests::daemon::Daemon;
-use wgmfa_tests::program::run;
+use wgmfa_tests::program::{ours, run};
+use wgmfa_tests::wait::{LONG, until};
 
 use super::site::Site;
 
@@ -131,9 +132,9 @@ fn a_pam_module_gets_at_nothing_of_the_keepers() {
     let weak = Daemon::start(machine.command("setpriv").args(bounded));
     machine.write("keeper", &serve.to_string());
     machine.write("weak", &weak.pid().to_string());
-    std::os::unix::fs::symlink(wgmfa_tests::program::ours("wgmfa-bastion"), machine.path("program")).unwrap();
+    std::os::unix::fs::symlink(ours("wgmfa-bastion"), machine.path("program")).unwrap();
     let through_weak = format!("/proc/{}/root{}", weak.pid(), site.bastion.folder().join("state").display());
-    wgmfa_tests::wait::until("a process without capabilities", wgmfa_tests::wait::LONG, || {
+    until("a process without capabilities", LONG, || {
         (status(weak.pid())["CapPrm"] == "0000000000000000").then_some(())
     });
     assert!(Path::new(&through_weak).join("wgmfa.db").exists(), "the way through it is open to root");
@@ -170,11 +171,23 @@ fn a_pam_module_gets_at_nothing_of_the_keepers() {
 
 #[test]
 fn the_keeper_lets_nobody_look_into_it() {
-    let site = Site::new();
-    let serve = site.bastion.serve.as_ref().unwrap().pid();
-    // a process of root with no more rights than the keeper, but none to trace
-    let mut look = site.bastion.machine.command("setpriv");
-    look.args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "sh", "-c"]);
-    look.args([&format!("readlink /proc/{serve}/fd/3 || ls /proc/{serve}/root/ || : </proc/{serve}/mem")]);
-    assert_ne!(run(&mut look, b"").code(), 0);
+    let mut site = Site::new();
+    site.bastion.stop();
+    // as a unit does it: root may trace nobody, so that the keeper has no more rights than who wants to look into it
+    let without = ["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"];
+    let mut serve = site.bastion.machine.command("setpriv");
+    serve.args(without).arg(ours("wgmfa-bastion"));
+    serve.arg("--config").arg(site.bastion.folder().join("bastion.toml")).arg("serve");
+    let serve = Daemon::start(&mut serve);
+    let pid = serve.pid();
+    serve.await_line("listening on");
+    site.bastion.serve = Some(serve);
+    let look = |pid: Pid| {
+        let mut look = site.bastion.machine.command("setpriv");
+        look.args(without).args(["sh", "-c", &format!("readlink /proc/{pid}/fd/0 && : </proc/{pid}/mem")]);
+        run(&mut look, b"").code()
+    };
+    assert_ne!(look(pid), 0);
+    let beside = Daemon::start(site.bastion.machine.command("setpriv").args(without).args(["sleep", "600"]));
+    until("a look into another process", LONG, || (look(beside.pid()) == 0).then_some(()));
 }
