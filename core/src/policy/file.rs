@@ -21,8 +21,8 @@ const LONGEST_DESCRIPTION: usize = 200;
 pub(super) fn ordinal(file: &str) -> Result<Ordinal, Fault> {
     let name = file.rsplit('/').next().unwrap_or(file);
     let digits = name.bytes().take_while(u8::is_ascii_digit).count();
-    if digits == 0 || name.as_bytes().get(digits) != Some(&b'-') {
-        let message = "the name of a policy file begins with its ordinal and a dash, as 101-name.toml";
+    if digits == 0 {
+        let message = "the name of a policy file begins with its ordinal, as 101-name.toml";
         return Err(Fault::of_file(file, message));
     }
     name[..digits].parse().map(Ordinal).map_err(|_| Fault::of_file(file, "the ordinal is too large"))

@@ -32,6 +32,12 @@ fn command_line(pid: Pid) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
+/// What a process has open.
+fn descriptors(pid: Pid) -> Vec<String> {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+    folder.map(|fd| std::fs::read_link(fd.path()).unwrap_or_default().to_string_lossy().into_owned()).collect()
+}
+
 #[test]
 fn the_front_is_nobody_and_holds_sockets() {
     let mut site = Site::new();
@@ -47,10 +53,7 @@ fn the_front_is_nobody_and_holds_sockets() {
     // the bounding set may be full: under no_new_privs nothing comes back out of it
     assert_eq!((status["NoNewPrivs"].as_str(), status["Seccomp"].as_str()), ("1", "2"));
 
-    let folder = std::fs::read_dir(format!("/proc/{front}/fd")).unwrap();
-    let open: Vec<String> = folder
-        .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap_or_default().to_string_lossy().into_owned())
-        .collect();
+    let open = descriptors(front);
     let allowed = ["socket:[", "anon_inode:[event", "/dev/null"];
     let others: Vec<_> = open.iter().filter(|fd| !allowed.iter().any(|allowed| fd.starts_with(allowed))).collect();
     assert!(others.len() <= 1 && others.iter().all(|fd| fd.starts_with("pipe:[")), "its log, and no file: {open:?}");
@@ -176,7 +179,7 @@ fn the_keeper_lets_nobody_look_into_it() {
     // as a unit does it: root may trace nobody, so that the keeper has no more rights than who wants to look into it
     let without = ["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"];
     let mut serve = site.bastion.machine.command("setpriv");
-    serve.args(without).arg(ours("wgmfa-bastion"));
+    serve.args(without).args(["sh", "-c", r#"exec "$0" "$@" 7</etc/hostname"#]).arg(ours("wgmfa-bastion"));
     serve.arg("--config").arg(site.bastion.folder().join("bastion.toml")).arg("serve");
     let serve = Daemon::start(&mut serve);
     let pid = serve.pid();
@@ -188,6 +191,9 @@ fn the_keeper_lets_nobody_look_into_it() {
         run(&mut look, b"").code()
     };
     assert_ne!(look(pid), 0);
+    // nor does what the keeper was started with go on to the front
+    assert!(descriptors(pid).contains(&"/etc/hostname".to_owned()));
+    assert!(!descriptors(front_of(&site.bastion)).contains(&"/etc/hostname".to_owned()));
     let beside = Daemon::start(site.bastion.machine.command("setpriv").args(without).args(["sleep", "600"]));
     until("a look into another process", LONG, || (look(beside.pid()) == 0).then_some(()));
 }

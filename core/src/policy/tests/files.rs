@@ -77,7 +77,7 @@ fn a_wrong_configuration_is_shown_whole() {
 empty.toml: description is required
 empty.toml: mfa is required
 empty.toml: rotation-interval is required
-empty.toml: the name of a policy file begins with its ordinal and a dash, as 101-name.toml
+empty.toml: the name of a policy file begins with its ordinal, as 101-name.toml
 8 faults"
     );
 }
@@ -137,15 +137,15 @@ fn an_ordinal_is_a_number_and_belongs_to_one_file() {
         parse(&[("7-b.toml", good), ("007-a.toml", good), ("7-c.toml", good)]).unwrap_err(),
         "7-b.toml: ordinal 7 is already that of 007-a.toml\n7-c.toml: ordinal 7 is already that of 7-b.toml\n2 faults"
     );
-    let no_ordinal = "the name of a policy file begins with its ordinal and a dash, as 101-name.toml\n1 fault";
-    for name in
-        ["prod.toml", "2fa.toml", "-1-a.toml", "+1-a.toml", "1_000-a.toml", " 1-a.toml", "7.toml", "٣-a.toml", ""]
-    {
+    let no_ordinal = "the name of a policy file begins with its ordinal, as 101-name.toml\n1 fault";
+    for name in ["prod.toml", "-1-a.toml", "+1-a.toml", " 1-a.toml", "٣-a.toml", ""] {
         assert_eq!(parse(&[(name, good)]).unwrap_err(), format!("{name}: {no_ordinal}"));
     }
     let large = "18446744073709551616-a.toml";
     assert_eq!(parse(&[(large, good)]).unwrap_err(), format!("{large}: the ordinal is too large\n1 fault"));
-    assert!(parse(&[("18446744073709551615-a.toml", good)]).is_ok());
+    for name in ["18446744073709551615-a.toml", "7.toml", "101_prod.toml", "101 prod.toml"] {
+        assert!(parse(&[(name, good)]).is_ok(), "{name}");
+    }
 }
 
 #[test]
