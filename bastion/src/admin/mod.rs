@@ -50,6 +50,8 @@ pub struct Context<'a> {
     pub config: &'a Config,
     /// Now, as the keeper counts: never below the last recorded time.
     pub now: Timestamp,
+    /// What the machine's clock shows; behind `now` when it was set back.
+    pub system: Timestamp,
     /// The time zone in which people read times.
     pub zone: TimeZone,
     /// The agents of the hosts.

@@ -49,12 +49,21 @@ pub fn run(asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     Ok(with_exit(text, exit))
 }
 
+/// How far the system's clock may be behind the bastion's time before it is a fault, in seconds.
+const CLOCK_TOLERANCE_SECONDS: i64 = 30;
+
 impl Status {
     fn read(context: &Context<'_>) -> Result<Self, wgmfa_core::exit::Failure> {
         let store = context.store;
         let (mut pam, mut clock) = (Findings::default(), Findings::default());
         pam::check(context.config, &mut pam);
         clock::check(context.config, &mut clock);
+        let behind = context.now.duration_since(context.system).as_secs();
+        if behind > CLOCK_TOLERANCE_SECONDS && clock.faults.is_empty() {
+            clock.fault(format!(
+                "clock: {behind} s behind the last recorded time, so every one-time code is refused until then; set it, or wait"
+            ));
+        }
         let room = statvfs(&context.config.state_dir).ok();
         let agents = store.hosts()?.into_iter().map(|host| AgentStatus::of(host, context)).collect();
         let locked = store.all_guesses()?.into_iter().filter_map(|(user, source, pair)| {

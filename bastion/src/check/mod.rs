@@ -27,7 +27,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn fault(&mut self, fault: impl Into<String>) {
+    /// Adds a fault.
+    pub fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
     }
 

@@ -22,14 +22,14 @@ mod verify;
 mod wire;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -40,12 +40,16 @@ use wgmfa_core::message::front::{Limits, ToFront};
 use wgmfa_core::message::module::Verdict;
 use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::PolicySet;
+use wgmfa_core::release::Phase;
 use zeroize::Zeroizing;
 
 use crate::admin::when::When;
 use crate::config::Config;
 use crate::store::{Actor, Event, Note, SealingKey, Store};
 use crate::{check, confine, host_key, policies, trusted, voice};
+
+/// How far the clock may be behind the last recorded time before it was set back.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// How often the keeper looks for deadlines that have passed.
 const EXPIRE_EVERY: Duration = Duration::from_millis(500);
@@ -135,6 +139,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     });
     keeper.store.note(now, Note::new(Event::Started))?;
     keeper.note_policies()?;
+    keeper.end_sessions_of_another_time()?;
     keeper.to_front(&ToFront::Start { host_keys, listeners: admits, limits: Limits::default() });
     for address in keeper.config.listen.iter().chain(&keeper.config.agent_listen) {
         say(&format!("listening on {address}"));
@@ -212,9 +217,31 @@ impl Keeper {
 
     /// Ends what is past its deadline.
     fn expire(&self) {
-        if let Err(error) = self.store.expire(self.now()) {
-            say(&format!("a session's end could not be recorded: {error}"));
+        match self.store.expire(self.now()) {
+            // a server that thinks otherwise is told
+            Ok(ended) => {
+                let hosts: BTreeSet<HostName> = ended.into_iter().map(|ended| ended.place.server_side.host).collect();
+                for host in hosts {
+                    self.order_round(&host, "a session is over");
+                }
+            }
+            Err(error) => say(&format!("a session's end could not be recorded: {error}")),
         }
+    }
+
+    /// A clock that was set back would let every session last longer by as much: all of them are over.
+    fn end_sessions_of_another_time(&self) -> Result<(), Failure> {
+        let behind = self.now().duration_since(Timestamp::now());
+        if behind < CLOCK_TOLERANCE {
+            return Ok(());
+        }
+        say(&format!("the clock is {} s behind the last recorded time; all sessions are over", behind.as_secs()));
+        for record in self.store.records()? {
+            if record.current.is_some_and(|current| matches!(current.phase, Phase::Released { .. })) {
+                self.store.order_rotation(self.now(), Actor::BASTION, &record.place, "the clock was set back")?;
+            }
+        }
+        Ok(())
     }
 
     /// The `account` hook of the PAM module.

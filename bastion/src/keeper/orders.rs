@@ -100,6 +100,7 @@ impl Keeper {
             policies_since: policies.since,
             config: &self.config,
             now,
+            system: Timestamp::now(),
             zone: self.zone.clone(),
             agents: &Connected(self),
             actor: actor.to_owned(),

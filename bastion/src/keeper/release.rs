@@ -32,12 +32,17 @@ pub struct Wish {
 }
 
 /// A connection whose key may be released.
+#[derive(Clone)]
 struct Offer {
     connection: Connection,
     place: Place,
     generation: u64,
     seconds_left: u64,
     policy: PolicyRef,
+    /// A session is running.
+    renewal: bool,
+    /// The server has confirmed that it accepts the key from now on.
+    told: bool,
 }
 
 impl Keeper {
@@ -61,7 +66,12 @@ impl Keeper {
             // a login that may not release must not reach a server either: opening prolongs a running session
             let _nothing = self.store.release(now, login, device.name.as_str(), &[])?;
         }
-        let offers = self.open(offers, &mut refused).await;
+        // a peer is opened before its key is recorded as released; a running session is recorded first, so that no
+        // server ever counts on a longer time than stands on disk
+        let (renewals, locked): (Vec<_>, Vec<_>) = offers.into_iter().partition(|offer| offer.renewal);
+        let mut offers = self.open(locked, &mut refused).await;
+        offers.extend(renewals);
+        offers.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
         let mut release = Release {
             version: wgmfa_core::message::VERSION,
             user: login.user.to_string(),
@@ -75,6 +85,7 @@ impl Keeper {
         let wanted: Vec<Wanted> = offers.iter().map(|offer| offer.wanted(now)).collect();
         let outcome = self.store.release(self.now(), login, device.name.as_str(), &wanted)?;
         super::crash_point("released");
+        self.tell(&offers).await;
         let named = |place: &Place| offers.iter().find(|offer| offer.place == *place);
         for (place, reason) in outcome.refused {
             let connection = named(&place).map(|offer| offer.connection.name.to_string()).unwrap_or_default();
@@ -115,8 +126,9 @@ impl Keeper {
                 next_round: self.next_round(&place.server_side.host, now)?,
             };
             match decide(&facts, now) {
-                Decision::Grant { generation, seconds_left, policy, .. } => {
-                    offers.push(Offer { connection: connection.clone(), place, generation, seconds_left, policy });
+                Decision::Grant { generation, seconds_left, policy, renewal } => {
+                    let connection = connection.clone();
+                    offers.push(Offer { connection, place, generation, seconds_left, policy, renewal, told: false });
                 }
                 Decision::Refuse(reason) => {
                     refused.push(RefusedKey { connection: connection.name.to_string(), reason });
@@ -134,10 +146,7 @@ impl Keeper {
         for offer in offers {
             let keeper = self.clone();
             asked.spawn_local(async move {
-                let which = PeerGeneration { peer: offer.place.peer(), generation: offer.generation };
-                let host = &offer.place.server_side.host;
-                let seconds_left = offer.seconds_left;
-                let answer = keeper.ask(host, CONFIRM_WITHIN, |answer| Ask::Open(which, seconds_left, answer)).await;
+                let answer = keeper.ask_to_open(&offer).await;
                 (offer, answer)
             });
         }
@@ -151,12 +160,33 @@ impl Keeper {
                     let reason = format!("{host} refuses: {reason}");
                     refused.push(RefusedKey { connection: offer.connection.name.to_string(), reason });
                 }
-                Some(Ok(())) | None => open.push(offer),
+                Some(Ok(())) => open.push(Offer { told: true, ..offer }),
+                None => open.push(offer),
             }
         }
         super::crash_point("opened");
-        open.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
         open
+    }
+
+    /// Tells the resident agents of what is recorded by now: the renewals, and what they have not confirmed before.
+    async fn tell(self: &Rc<Self>, offers: &[Offer]) {
+        let mut asked = JoinSet::new();
+        for offer in offers.iter().filter(|offer| !offer.told) {
+            let (keeper, offer) = (self.clone(), offer.clone());
+            asked.spawn_local(async move {
+                let confirmed = offer.renewal && matches!(keeper.ask_to_open(&offer).await, Some(Ok(())));
+                if !confirmed {
+                    keeper.order_round(&offer.place.server_side.host, "a release was not confirmed");
+                }
+            });
+        }
+        asked.join_all().await;
+    }
+
+    async fn ask_to_open(&self, offer: &Offer) -> Option<Result<(), String>> {
+        let which = PeerGeneration { peer: offer.place.peer(), generation: offer.generation };
+        let host = &offer.place.server_side.host;
+        self.ask(host, CONFIRM_WITHIN, |answer| Ask::Open(which, offer.seconds_left, answer)).await
     }
 
     /// For how many seconds a host's agent was not heard; one that is connected pings every ten seconds.

@@ -7,14 +7,14 @@ use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{Deposit, HandshakeAge, LocalEvent, PeerGeneration, PeerRef};
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selector, Warning};
-use wgmfa_core::release::Cover;
-use wgmfa_core::rotation::Assignment;
+use wgmfa_core::release::{Cover, Phase};
+use wgmfa_core::rotation::{Assignment, Standing};
 use wgmfa_core::standing::{Facts, standing};
 
 use super::Keeper;
 use super::coverage::{Served, newest, serves};
 use crate::admin::site::{Site, places};
-use crate::store::{Event, Note, Place, Record, Report, StoreError};
+use crate::store::{Actor, Event, Note, Place, Record, Report, StoreError};
 
 /// So many events of one report get an audit line each: a host cannot fill the disk, nor keep the keeper from its work.
 const MOST_EVENTS: usize = 200;
@@ -76,7 +76,7 @@ impl Keeper {
         let mut selector = Selector::new(&policies.set);
         let mut records: BTreeMap<Place, Record> =
             self.store.records_of(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
-        let mut assignments = Vec::new();
+        let (mut assignments, mut refused) = (Vec::new(), Vec::new());
         for connection in &site.connections {
             for place in places(connection).into_iter().filter(|place| place.server_side.host == *host) {
                 let record = records.remove(&place);
@@ -84,7 +84,12 @@ impl Keeper {
                 if matches!(served.cover, Cover::Mfa { .. }) || record.is_some() {
                     let cut_off = site.cut_off(connection);
                     let now = self.session_time(record.as_ref(), now);
-                    assignments.push(assignment(&place, &connection.name.to_string(), served, cut_off, record, now));
+                    let applied = is_applied(record.as_ref());
+                    let told = assignment(&place, &connection.name.to_string(), served, cut_off, record, now);
+                    if applied && matches!(told.standing, Standing::KeepLocked { .. }) {
+                        refused.push(place);
+                    }
+                    assignments.push(told);
                 }
             }
         }
@@ -93,6 +98,10 @@ impl Keeper {
             let name = record.connection.to_string();
             let now = self.session_time(Some(&record), now);
             assignments.push(assignment(&place, &name, Served::nobody(), None, Some(record), now));
+        }
+        // the server locks these now: what waited there must not be released when they are covered again
+        for place in refused {
+            self.store.order_rotation(now, Actor::BASTION, &place, "the server was told to lock")?;
         }
         let uncovered =
             wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter().filter_map(|warning| {
@@ -143,6 +152,10 @@ impl Keeper {
         }
         self.store.note(self.now(), note)
     }
+}
+
+fn is_applied(record: Option<&Record>) -> bool {
+    record.and_then(|record| record.current.as_ref()).is_some_and(|current| current.phase == Phase::Applied)
 }
 
 fn assignment(

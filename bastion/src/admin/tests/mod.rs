@@ -130,6 +130,7 @@ impl Bastion {
             policies_since: self.now.get(),
             config: &self.config,
             now: self.now.get(),
+            system: self.now.get(),
             zone: TimeZone::fixed(jiff::tz::offset(1)),
             agents: &self.connected,
             actor: "root".to_owned(),
