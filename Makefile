@@ -17,8 +17,9 @@ demo: demo-packages
 	cargo build --release --locked
 	tests/demo $(TARGET)/release
 
+# Most of the time the tests wait: for deadlines, and for strangers to ask again. So more of them run than there are cores.
 test: test-packages check build
-	cargo test --workspace --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked --no-fail-fast
 	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
 	else echo "make: cargo-deny is not installed, so licences and advisories are not checked: make deny"; fi
 

@@ -93,7 +93,11 @@ impl Bastion {
             runtime.block_on(async move {
                 let socket = tokio::net::TcpSocket::new_v4().unwrap();
                 socket.set_reuseaddr(true).unwrap();
-                socket.bind(address).unwrap();
+                // a program that another test is just starting has a copy of the old listener until it is executed
+                while let Err(error) = socket.bind(address) {
+                    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 let listener = socket.listen(16).unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
                 let accept = async {

@@ -115,6 +115,13 @@ head -c 1 /etc/shadow >/dev/null && echo "can read shadow"
 echo "done"
 "#;
 
+/// Landlock knows signals from Linux 6.12 on.
+fn signals_are_fenced_off() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
+    let numbers: Vec<u32> = release.split(['.', '-']).take(2).filter_map(|number| number.parse().ok()).collect();
+    numbers >= vec![6, 12]
+}
+
 #[test]
 fn a_pam_module_gets_at_nothing_of_the_keepers() {
     let mut site = Site::with(
@@ -148,7 +155,8 @@ fn a_pam_module_gets_at_nothing_of_the_keepers() {
     let report = std::fs::read_to_string(machine.path("report")).unwrap();
     let lines: Vec<&str> = report.lines().collect();
     assert_eq!(lines.last(), Some(&"done"), "{report}");
-    let got: Vec<_> = lines.iter().filter(|line| line.starts_with("got ")).collect();
+    let fenced = |line: &&&str| signals_are_fenced_off() || !line.starts_with("got a signal ");
+    let got: Vec<_> = lines.iter().filter(|line| line.starts_with("got ")).filter(fenced).collect();
     assert!(got.is_empty(), "{got:#?}");
     for can in ["can rename between folders", "can read shadow"] {
         assert!(lines.contains(&can), "modules go on as before: {report}");
@@ -187,7 +195,7 @@ fn the_keeper_lets_nobody_look_into_it() {
     site.bastion.serve = Some(serve);
     let look = |pid: Pid| {
         let mut look = site.bastion.machine.command("setpriv");
-        look.args(without).args(["sh", "-c", &format!("readlink /proc/{pid}/fd/0 && : </proc/{pid}/mem")]);
+        look.args(without).args(["sh", "-c", &format!("readlink /proc/{pid}/fd/0")]);
         run(&mut look, b"").code()
     };
     assert_ne!(look(pid), 0);

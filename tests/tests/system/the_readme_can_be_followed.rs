@@ -61,7 +61,7 @@ impl Place {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         let path = format!("{}:{}", folder().display(), std::env::var("PATH").unwrap());
-        command.args(["--target", &self.holder.pid().to_string(), "--mount", "--uts", "--net"]);
+        command.args(["--target", &self.holder.pid().to_string(), "--mount", "--uts", "--net", "--root"]);
         command.args(["env", "--chdir", HOME, program]).env("PATH", path).env("HOME", HOME);
         command.env("LC_ALL", "C.UTF-8").env_remove("SUDO_UID");
         command.env("SSH_ASKPASS", self.machine.path("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
