@@ -1,0 +1,1 @@
+-- From version 1 to 2: what rotation between two servers, renewal, administration and evidence remember.
