@@ -11,9 +11,11 @@ pub mod gateway;
 pub mod lab;
 pub mod laptop;
 pub mod machine;
+pub mod pair;
 pub mod ping;
 pub mod program;
 pub mod tunnel;
 pub mod wait;
 
 pub use lab::Lab;
+pub use pair::Pair;

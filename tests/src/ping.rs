@@ -1,5 +1,6 @@
 //! Pings through a tunnel, and what they prove.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::daemon::{Daemon, Line};
@@ -17,15 +18,27 @@ pub struct Reply {
     pub received: SystemTime,
 }
 
-/// A stream of pings, 50 a second.
+/// A stream of pings.
 #[derive(Debug)]
 pub struct Pings(Daemon);
 
 impl Pings {
-    /// Starts them.
+    /// Starts them, 50 a second.
     pub fn start(machine: &Machine, address: &str) -> Self {
+        Self::every(machine, address, "0.02")
+    }
+
+    /// Starts them, one in so many seconds.
+    pub fn every(machine: &Machine, address: &str, seconds: &str) -> Self {
         // -D: the time of each answer; an answer tells how long it took
-        Self(Daemon::start(machine.command("ping").args(["-n", "-D", "-i", "0.02", "-W", "1", address])))
+        Self(Daemon::start(machine.command("ping").args(["-n", "-D", "-i", seconds, "-W", "1", address])))
+    }
+
+    /// The pings below the highest answered one that were not answered. A ping wraps at 65,536.
+    pub fn lost(&self) -> Vec<u32> {
+        let answered: BTreeSet<u32> = self.replies().iter().map(|reply| reply.number).collect();
+        let highest = answered.last().copied().unwrap_or_default();
+        (1..highest).filter(|number| !answered.contains(number)).collect()
     }
 
     /// Every answer so far.

@@ -33,3 +33,4 @@ mod stock_ssh_and_wg_alone_are_enough;
 mod the_processes_of_the_bastion_have_no_right_they_do_not_need;
 mod the_readme_can_be_followed;
 mod the_readme_names_what_exists;
+mod two_servers_rotate_together;

@@ -1,0 +1,18 @@
+//! Two servers without a person: both change their key together, and no packet is lost.
+
+use wgmfa_tests::pair::{Beginning, End, Pair};
+use wgmfa_tests::ping::is_answered;
+
+#[test]
+fn a_pair_reaches_its_bastion_through_the_tunnel_alone() {
+    for behind in [End::First, End::Second] {
+        let mut pair = Pair::begin(&Beginning { behind: Some(behind), ..Beginning::new("1h") });
+        pair.await_ping();
+        let address = pair.bastion.address.clone();
+        let machine = pair.gateway(behind).machine.clone();
+        assert!(is_answered(&machine, &address), "{behind:?}");
+        let before = pair.gateway(behind.other());
+        before.tunnel.down(&before.machine);
+        assert!(!is_answered(&machine, &address), "{behind:?}: there is no other way");
+    }
+}
