@@ -14,6 +14,11 @@ pub fn cpu_time(pid: Pid) -> Duration {
     Duration::from(used.unwrap_or_else(|error| panic!("process {pid}: {error}")))
 }
 
+/// CPU time of the process that asks.
+pub fn own_cpu_time() -> Duration {
+    cpu_time(Pid::this())
+}
+
 /// Memory of processes, in KiB: the sum of their proportional set sizes (`smaps_rollup` of `proc(5)`), in which a page that
 /// several of them share counts once. Processes that have ended count nothing.
 pub fn memory(pids: &[Pid]) -> f64 {

@@ -1,6 +1,7 @@
 //! Connections: the two ends of one WireGuard relation, found in an inventory, and their names.
 
-use std::collections::BTreeMap;
+mod reported;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Inventory;
 use crate::key::PublicKey;
 use crate::name::{DeviceName, HostName, InterfaceName, UserName};
+
+pub(crate) use reported::{Reported, reported};
 
 /// An interface of a host, written `HOST/INTERFACE`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,7 +66,8 @@ impl From<InterfaceRef> for String {
 }
 
 /// The end of a connection that its name puts second.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Other {
     /// A registered device.
     Device(DeviceName),
@@ -93,6 +97,19 @@ impl FromStr for Other {
         } else {
             text.parse().map(Self::Device).map_err(|_| ConnectionNameError)
         }
+    }
+}
+
+impl TryFrom<String> for Other {
+    type Error = ConnectionNameError;
+    fn try_from(text: String) -> Result<Self, ConnectionNameError> {
+        text.parse()
+    }
+}
+
+impl From<Other> for String {
+    fn from(other: Other) -> String {
+        other.to_string()
     }
 }
 
@@ -157,44 +174,8 @@ impl Connection {
 
 /// Every connection of an inventory, sorted by name. A relation that both its hosts report is one connection.
 pub fn connections(inventory: &Inventory) -> Vec<Connection> {
-    let interfaces: BTreeMap<_, _> = inventory
-        .hosts
-        .iter()
-        .flat_map(|host| host.interfaces.iter().map(move |interface| (interface.public_key, (host, interface))))
-        .collect();
-    let devices: BTreeMap<_, _> = inventory.devices.iter().map(|device| (device.public_key, device)).collect();
-    let mut found = BTreeMap::new();
-    for host in &inventory.hosts {
-        for interface in &host.interfaces {
-            let here = InterfaceRef { host: host.name.clone(), interface: interface.name.clone() };
-            for peer in &interface.peers {
-                let connection = if let Some((other_host, other)) = interfaces.get(&peer.public_key) {
-                    let there = InterfaceRef { host: other_host.name.clone(), interface: other.name.clone() };
-                    let mut ends = [
-                        (here.clone(), interface.public_key, host.owner.clone()),
-                        (there, peer.public_key, other_host.owner.clone()),
-                    ];
-                    ends.sort();
-                    let [(one, public_key, owner), (other, other_public_key, other_owner)] = ends;
-                    let name = ConnectionName { one, other: Other::Interface(other) };
-                    Connection { name, public_key, other_public_key, owner, other_owner }
-                } else {
-                    let device = devices.get(&peer.public_key);
-                    let other = match device {
-                        Some(device) => Other::Device(device.name.clone()),
-                        None => Other::Unmonitored(peer.public_key),
-                    };
-                    Connection {
-                        name: ConnectionName { one: here.clone(), other },
-                        public_key: interface.public_key,
-                        other_public_key: peer.public_key,
-                        owner: host.owner.clone(),
-                        other_owner: device.and_then(|device| device.owner.clone()),
-                    }
-                };
-                found.insert(connection.name.clone(), connection);
-            }
-        }
-    }
-    found.into_values().collect()
+    reported(inventory).map(|reported| reported.connection).collect()
 }
+
+#[cfg(test)]
+mod tests;

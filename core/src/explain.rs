@@ -3,16 +3,18 @@
 
 mod next;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{Connection, ConnectionName, InterfaceRef, connections};
+use crate::connection::{ConnectionName, InterfaceRef, Other, Reported, reported};
 use crate::inventory::Inventory;
 use crate::key::PublicKey;
 use crate::name::{HostName, InterfaceName, UserName};
 use crate::policy::{Candidate, Considered, Ordinal, PolicySet, Selection, Selector};
 
-use next::Reports;
+use next::Disabled;
 
 /// What `policy explain --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub struct Explanation {
     /// Its public key.
     pub public_key: PublicKey,
     /// The other end: a device's name, `HOST/INTERFACE`, or a public key.
-    pub other: String,
+    pub other: Other,
     /// The other end's public key.
     pub other_public_key: PublicKey,
     /// The person whom the connection serves.
@@ -62,7 +64,7 @@ pub struct ExplainedCandidate {
     /// Whether it is the one that applies.
     pub applies: bool,
     /// Why, or why not.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// What happens next to a connection's key.
@@ -91,15 +93,16 @@ pub enum NextAction {
 /// What the policies say about every connection of an inventory at a moment.
 pub fn explain(set: &PolicySet, inventory: &Inventory, now: Timestamp) -> Explanations {
     let mut selector = Selector::new(set);
-    let reports = Reports::new(inventory);
-    let explain_one = |connection: Connection| {
-        let Considered { candidates, selection } = selector.consider(&connection);
-        let next = next::next(&candidates, &selection, &connection, &reports, now);
+    let disabled = Disabled::new(inventory);
+    let explain_one = |reported: Reported<'_>| {
+        let Considered { candidates, selection } = selector.consider(&reported.connection);
+        let next = next::next(&candidates, &selection, &reported, &disabled, now);
+        let connection = reported.connection;
         let candidate = |candidate: &Candidate<'_>| ExplainedCandidate {
             ordinal: candidate.policy.ordinal,
             description: candidate.policy.description.clone(),
             applies: candidate.applies(),
-            reason: candidate.reason.to_string(),
+            reason: candidate.reason.text(),
         };
         let (winner, server_side) = match &selection {
             Selection::Applies { policy, sides } => (Some(policy.ordinal), sides.server_side(&connection).cloned()),
@@ -110,7 +113,7 @@ pub fn explain(set: &PolicySet, inventory: &Inventory, now: Timestamp) -> Explan
             host: connection.name.one.host.clone(),
             interface: connection.name.one.interface.clone(),
             public_key: connection.public_key,
-            other: connection.name.other.to_string(),
+            other: connection.name.other.clone(),
             other_public_key: connection.other_public_key,
             owner: connection.person().cloned(),
             candidates: candidates.iter().map(candidate).collect(),
@@ -121,7 +124,7 @@ pub fn explain(set: &PolicySet, inventory: &Inventory, now: Timestamp) -> Explan
             connection: connection.name,
         }
     };
-    Explanations { version: 1, connections: connections(inventory).into_iter().map(explain_one).collect() }
+    Explanations { version: 1, connections: reported(inventory).map(explain_one).collect() }
 }
 
 /// The same for people; `when` writes a time as its reader likes it.

@@ -1,6 +1,6 @@
 //! WireGuard keys: public keys, preshared keys, and the fingerprint by which two ends compare a preshared key.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -65,7 +65,9 @@ impl FromStr for PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&STANDARD.encode(self.0))
+        let mut text = [0; 44];
+        let length = STANDARD.encode_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+        f.pad(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -168,6 +170,13 @@ pub mod exposed {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 16]);
 
+impl Fingerprint {
+    /// A fingerprint from its 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl FromStr for Fingerprint {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
@@ -185,7 +194,11 @@ impl FromStr for Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+        self.0.iter().try_for_each(|byte| {
+            f.write_char(digit(byte >> 4))?;
+            f.write_char(digit(byte & 15))
+        })
     }
 }
 

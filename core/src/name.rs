@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>); // the same few names stand in very many connections
 
         impl $type {
             /// The name as text.
@@ -65,21 +66,20 @@ macro_rules! name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
                 $check(text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
 
         impl TryFrom<String> for $type {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                $check(&text)?;
-                Ok(Self(text))
+                text.parse()
             }
         }
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 

@@ -5,43 +5,34 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::boottime::Boottime;
-use crate::connection::{Connection, InterfaceRef, Other};
+use crate::connection::{Connection, InterfaceRef, Other, Reported};
 use crate::explain::{Next, NextAction};
 use crate::inventory::{Inventory, Peer};
-use crate::key::PublicKey;
+use crate::key::{Fingerprint, PublicKey};
 use crate::message::agent::PeerRef;
 use crate::name::{DeviceName, HostName};
-use crate::policy::{Candidate, Peers, Policy, Selection, Sides, peers};
+use crate::policy::{Candidate, Policy, Selection, Sides};
 use crate::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
 
-/// What an inventory says, by what one looks for.
-pub(super) struct Reports<'i> {
-    peers: Peers<'i>,
-    disabled_hosts: HashSet<&'i HostName>,
-    disabled_devices: HashSet<&'i DeviceName>,
+/// Hosts and devices that were cut off.
+pub(super) struct Disabled<'i> {
+    hosts: HashSet<&'i HostName>,
+    devices: HashSet<&'i DeviceName>,
 }
 
-impl<'i> Reports<'i> {
+impl<'i> Disabled<'i> {
     pub(super) fn new(inventory: &'i Inventory) -> Self {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled);
         let devices = inventory.devices.iter().filter(|device| device.disabled);
-        Self {
-            peers: peers(inventory),
-            disabled_hosts: hosts.map(|host| &host.name).collect(),
-            disabled_devices: devices.map(|device| &device.name).collect(),
-        }
-    }
-
-    fn peer(&self, interface: PublicKey, peer: PublicKey) -> Option<&'i Peer> {
-        self.peers.get(&(interface, peer)).copied()
+        Self { hosts: hosts.map(|host| &host.name).collect(), devices: devices.map(|device| &device.name).collect() }
     }
 
     /// The name of an end that was cut off.
-    fn disabled(&self, connection: &Connection) -> Option<String> {
-        let off = |name: &InterfaceRef| self.disabled_hosts.contains(&name.host).then(|| name.host.to_string());
+    fn end_of(&self, connection: &Connection) -> Option<String> {
+        let off = |name: &InterfaceRef| self.hosts.contains(&name.host).then(|| name.host.to_string());
         off(&connection.name.one).or_else(|| match &connection.name.other {
             Other::Interface(name) => off(name),
-            Other::Device(name) => self.disabled_devices.contains(name).then(|| name.to_string()),
+            Other::Device(name) => self.devices.contains(name).then(|| name.to_string()),
             Other::Unmonitored(_) => None,
         })
     }
@@ -64,10 +55,11 @@ impl Next {
 pub(super) fn next(
     candidates: &[Candidate<'_>],
     selection: &Selection<'_>,
-    connection: &Connection,
-    reports: &Reports<'_>,
+    reported: &Reported<'_>,
+    disabled: &Disabled<'_>,
     now: Timestamp,
 ) -> Next {
+    let connection = &reported.connection;
     let (policy, sides) = match selection {
         Selection::None if candidates.is_empty() => return Next::nothing("no policy names this connection"),
         Selection::None => return Next::nothing("the other end is unmonitored, and no policy covers that"),
@@ -77,28 +69,26 @@ pub(super) fn next(
     if !policy.enforce.rotates() {
         return Next::nothing("the firewall enforces this policy, and no key rotates");
     }
-    if let Some(name) = reports.disabled(connection) {
+    if let Some(name) = disabled.end_of(connection) {
         return Next::nothing(format!("{name} is disabled, and its connections stay locked"));
     }
-    match mfa_ends(sides, connection) {
-        None => together(policy, connection, reports, now),
-        Some((server, server_key, client_key)) => match reports.peer(server_key, client_key) {
+    match server(sides, connection) {
+        None => together(policy, reported, now),
+        Some((server, server_key)) => match reported.by(server_key) {
             None => Next::nothing(format!("{server} does not report this peer")),
-            Some(peer) => by_plan(policy, connection, server, peer, now),
+            Some(peer) => by_plan(policy, server, peer, now),
         },
     }
 }
 
-fn mfa_ends<'c>(sides: &Sides, connection: &'c Connection) -> Option<(&'c InterfaceRef, PublicKey, PublicKey)> {
-    Some((sides.server_side(connection)?, sides.server_public_key(connection)?, sides.client_public_key(connection)?))
+fn server<'c>(sides: &Sides, connection: &'c Connection) -> Option<(&'c InterfaceRef, PublicKey)> {
+    Some((sides.server_side(connection)?, sides.server_public_key(connection)?))
 }
 
 /// Both ends rotate: by the age of the key.
-fn together(policy: &Policy, connection: &Connection, reports: &Reports<'_>, now: Timestamp) -> Next {
-    let (one, other) = (connection.public_key, connection.other_public_key);
+fn together(policy: &Policy, reported: &Reported<'_>, now: Timestamp) -> Next {
     // the end that sorts first makes the key, so its word counts first
-    let rotated_at =
-        [reports.peer(one, other), reports.peer(other, one)].into_iter().flatten().find_map(|peer| peer.rotated_at);
+    let rotated_at = [reported.one, reported.other].into_iter().flatten().find_map(|peer| peer.rotated_at);
     match rotated_at.map(|rotated_at| after(rotated_at, policy)) {
         None => Next::rotate(now, "the two ends have no key from here yet"),
         Some(due) if due <= now => Next::rotate(now, "the key is one interval old"),
@@ -115,7 +105,7 @@ fn after(start: Timestamp, policy: &Policy) -> Timestamp {
 ///
 /// The plan only compares moments with each other, and here all of them are times of the bastion's clock; so unix
 /// milliseconds stand for milliseconds since boot.
-fn by_plan(policy: &Policy, connection: &Connection, server: &InterfaceRef, peer: &Peer, now: Timestamp) -> Next {
+fn by_plan(policy: &Policy, server: &InterfaceRef, peer: &Peer, now: Timestamp) -> Next {
     let rotation_interval = policy.rotation_interval.as_seconds();
     let deadline = peer.deadline.or(peer.released_at.map(|released_at| after(released_at, policy)));
     let since = peer.rotated_at.unwrap_or(now);
@@ -126,14 +116,15 @@ fn by_plan(policy: &Policy, connection: &Connection, server: &InterfaceRef, peer
     };
     let assignment = Assignment {
         peer: PeerRef { interface: server.interface.clone(), public_key: peer.public_key },
-        connection: connection.name.to_string(),
-        policy: Some(policy.reference()),
+        // names are for people, and no plan depends on them
+        connection: String::new(),
+        policy: None,
         rotation_interval,
         highest_generation: peer.generation.unwrap_or(0),
         standing,
     };
     // what stands on the interface is what the agent put there, whatever it is
-    let fingerprint = peer.fingerprint.unwrap_or_else(|| "0".repeat(32).parse().expect("32 digits"));
+    let fingerprint = peer.fingerprint.unwrap_or(Fingerprint::from_bytes([0; 16]));
     let held = peer.generation.map(|generation| Held {
         generation,
         fingerprint,

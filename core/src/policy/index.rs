@@ -1,6 +1,6 @@
-//! Which policies name an end, without asking each of them: exact names in maps, only the others one by one.
+//! Which policies name an end, without asking each of them: names in maps, those with stars by what must be there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::connection::InterfaceRef;
 use crate::key::PublicKey;
@@ -23,7 +23,54 @@ pub(super) struct Index {
     devices: HashMap<DeviceName, Vec<Naming>>,
     keys: HashMap<PublicKey, Vec<Naming>>,
     interface_globs: Vec<(Glob, Glob, Naming)>,
-    device_globs: Vec<(Glob, Naming)>,
+    device_globs: DeviceGlobs,
+}
+
+/// Names of devices with stars, by what stands in front of the first star, else by what stands behind the last.
+#[derive(Debug, Clone, Default)]
+struct DeviceGlobs {
+    fronts: Parts,
+    backs: Parts,
+    /// Those with a star at both ends.
+    others: Vec<(Glob, Naming)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Parts {
+    lengths: BTreeSet<usize>,
+    globs: HashMap<String, Vec<(Glob, Naming)>>,
+}
+
+impl Parts {
+    fn insert(&mut self, part: &str, glob: Glob, naming: Naming) {
+        self.lengths.insert(part.len());
+        self.globs.entry(part.to_owned()).or_default().push((glob, naming));
+    }
+
+    /// Those whose part is what `part` cuts out of a name for one of their lengths.
+    fn at<'a>(&'a self, part: impl Fn(usize) -> Option<&'a str>) -> impl Iterator<Item = &'a (Glob, Naming)> {
+        self.lengths.iter().filter_map(move |length| self.globs.get(part(*length)?)).flatten()
+    }
+}
+
+impl DeviceGlobs {
+    fn insert(&mut self, glob: Glob, naming: Naming) {
+        let text = glob.to_string();
+        let (front, rest) = text.split_once('*').unwrap_or((&text, ""));
+        let back = rest.rsplit('*').next().unwrap_or("");
+        match (front, back) {
+            ("", "") => self.others.push((glob, naming)),
+            ("", back) => self.backs.insert(back, glob, naming),
+            (front, _) => self.fronts.insert(front, glob, naming),
+        }
+    }
+
+    fn matching<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Naming> + 'a {
+        let fronts = self.fronts.at(move |length| name.get(..length));
+        let backs = self.backs.at(move |length| name.get(name.len().checked_sub(length)?..));
+        let globs = fronts.chain(backs).chain(&self.others);
+        globs.filter(move |(glob, _)| glob.matches(name)).map(|(_, naming)| *naming)
+    }
 }
 
 impl Index {
@@ -49,7 +96,7 @@ impl Index {
             Pattern::Key(key) => self.keys.entry(*key).or_default().push(naming),
             Pattern::Device(name) => match name.exact().and_then(|name| name.parse().ok()) {
                 Some(name) => self.devices.entry(name).or_default().push(naming),
-                None => self.device_globs.push((name.clone(), naming)),
+                None => self.device_globs.insert(name.clone(), naming),
             },
             Pattern::Interface { host, interface } => match format!("{host}/{interface}").parse() {
                 Ok(name) => self.interfaces.entry(name).or_default().push(naming),
@@ -72,8 +119,7 @@ impl Index {
     /// The lists that name a device by its name, lowest ordinal first.
     pub(super) fn of_device(&self, name: &DeviceName) -> Vec<Naming> {
         let mut namings = self.devices.get(name).cloned().unwrap_or_default();
-        let named = |(glob, naming): &(Glob, Naming)| glob.matches(name.as_str()).then_some(*naming);
-        namings.extend(self.device_globs.iter().filter_map(named));
+        namings.extend(self.device_globs.matching(name.as_str()));
         namings.sort();
         namings
     }

@@ -21,7 +21,6 @@ pub use pattern::{Glob, Pattern, PatternError};
 pub use select::{Candidate, Conflict, Considered, End, List, Reason, Selection, Sides, select};
 pub use selector::Selector;
 pub use set::PolicySet;
-pub(crate) use warning::{Peers, peers};
 pub use warning::{Warning, Warnings, warnings};
 
 /// The number in front of a policy file's name; the lowest wins.

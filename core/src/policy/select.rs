@@ -1,5 +1,6 @@
 //! What policies can say about a connection: which applies, which side rotates, and why.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::connection::{Connection, InterfaceRef, Other};
@@ -167,8 +168,8 @@ pub enum Reason {
     Lowest {
         /// The list that names an end.
         list: List,
-        /// The end, as people read it.
-        end: String,
+        /// The end.
+        end: Other,
     },
     /// It has the lowest ordinal, and contradicts itself.
     Contradicts(Conflict),
@@ -178,14 +179,21 @@ pub enum Reason {
     Higher(Ordinal),
 }
 
+impl Reason {
+    /// The same as text.
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::Lowest { list, end } => format!("{list} names {end}, and no lower ordinal applies").into(),
+            Self::Contradicts(conflict) => format!("conflict: {conflict}").into(),
+            Self::Unmonitored => "the other end is unmonitored, and this policy does not set unmonitored".into(),
+            Self::Higher(winner) => format!("policy {winner} has a lower ordinal").into(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lowest { list, end } => write!(f, "{list} names {end}, and no lower ordinal applies"),
-            Self::Contradicts(conflict) => write!(f, "conflict: {conflict}"),
-            Self::Unmonitored => f.write_str("the other end is unmonitored, and this policy does not set unmonitored"),
-            Self::Higher(winner) => write!(f, "policy {winner} has a lower ordinal"),
-        }
+        f.write_str(&self.text())
     }
 }
 

@@ -4,22 +4,20 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::connection::{Connection, InterfaceRef, Other};
-use crate::name::DeviceName;
 use crate::policy::index::Naming;
 use crate::policy::{Candidate, Conflict, Considered, End, List, Policy, PolicySet, Reason, Selection, Sides};
 
-/// Selects for many connections: remembers for each end which policies name it.
+/// Selects for many connections: remembers for each interface which policies name it. Devices have few connections each.
 #[derive(Debug)]
 pub struct Selector<'a> {
     set: &'a PolicySet,
     interfaces: HashMap<InterfaceRef, Rc<[Naming]>>,
-    devices: HashMap<DeviceName, Rc<[Naming]>>,
 }
 
 impl<'a> Selector<'a> {
     /// Selects by these policies.
     pub fn new(set: &'a PolicySet) -> Self {
-        Self { set, interfaces: HashMap::new(), devices: HashMap::new() }
+        Self { set, interfaces: HashMap::new() }
     }
 
     /// Every policy that names an end of this connection, and what follows.
@@ -63,25 +61,23 @@ impl<'a> Selector<'a> {
     /// The policies that name an end of this connection, lowest ordinal first.
     fn named(&mut self, connection: &Connection) -> impl Iterator<Item = Named<'a>> + use<'a> {
         let index = &self.set.index;
-        let interface = |map: &mut HashMap<InterfaceRef, Rc<[Naming]>>, name: &InterfaceRef| match map.get(name) {
+        let mut interface = |name: &InterfaceRef| match self.interfaces.get(name) {
             Some(namings) => namings.clone(),
-            None => map.entry(name.clone()).or_insert(index.of_interface(name).into()).clone(),
+            None => self.interfaces.entry(name.clone()).or_insert(index.of_interface(name).into()).clone(),
         };
-        let one = interface(&mut self.interfaces, &connection.name.one);
-        let other = match &connection.name.other {
-            Other::Interface(name) => interface(&mut self.interfaces, name),
-            Other::Device(name) => match self.devices.get(name) {
-                Some(namings) => namings.clone(),
-                None => self.devices.entry(name.clone()).or_insert(index.of_device(name).into()).clone(),
-            },
-            Other::Unmonitored(_) => Rc::default(),
+        let one = interface(&connection.name.one);
+        let (other_interface, other_device) = match &connection.name.other {
+            Other::Interface(name) => (Some(interface(name)), Vec::new()),
+            Other::Device(name) => (None, index.of_device(name)),
+            Other::Unmonitored(_) => (None, Vec::new()),
         };
         let keys = [index.of_key(&connection.public_key), index.of_key(&connection.other_public_key)];
         let policies = self.set.policies();
         // four lists, each sorted: take the lowest policy that stands at the head of any of them
         let mut taken = [0; 4];
         std::iter::from_fn(move || {
-            let lists: [&[Naming]; 4] = [&one, keys[0], &other, keys[1]];
+            let other = other_interface.as_deref().unwrap_or(&other_device);
+            let lists: [&[Naming]; 4] = [&one, keys[0], other, keys[1]];
             let head = |(list, &taken): (&&[Naming], &usize)| list.get(taken).map(|naming| naming.policy);
             let lowest = lists.iter().zip(&taken).filter_map(head).min()?;
             let mut named = Named { policy: &policies[lowest], one: Lists::default(), other: Lists::default() };
@@ -138,7 +134,11 @@ impl Named<'_> {
             (Some(list), _) => (list, End::One),
             (None, list) => (list.expect("a candidate names an end"), End::Other),
         };
-        Reason::Lowest { list, end: end_name(connection, end) }
+        let end = match end {
+            End::One => Other::Interface(connection.name.one.clone()),
+            End::Other => connection.name.other.clone(),
+        };
+        Reason::Lowest { list, end }
     }
 
     fn sides(&self, connection: &Connection) -> Result<Sides, Conflict> {

@@ -1,12 +1,11 @@
 //! What is allowed and should still be looked at.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use crate::connection::{Connection, ConnectionName, Other, connections};
+use crate::connection::{ConnectionName, Other, Reported, reported};
 use crate::diagnostic::count;
 use crate::exit::sanitise;
-use crate::inventory::{Inventory, Peer};
+use crate::inventory::Inventory;
 use crate::key::PublicKey;
 use crate::policy::{Conflict, Considered, Covers, Ordinal, Policy, PolicySet, Selection, Selector};
 
@@ -97,14 +96,12 @@ pub fn warnings(set: &PolicySet, inventory: &Inventory) -> Warnings {
     let silent = set.policies().iter().filter(names_nobody);
     let mut warnings: Vec<_> = silent.map(|policy| Warning::NamesNobody { file: policy.file.clone() }).collect();
     let mut selector = Selector::new(set);
-    let peers = peers(inventory);
-    for connection in connections(inventory) {
-        warnings.extend(of_connection(&mut selector, connection, &peers));
-    }
+    warnings.extend(reported(inventory).filter_map(|reported| of_connection(&mut selector, reported)));
     Warnings(warnings)
 }
 
-fn of_connection(selector: &mut Selector<'_>, connection: Connection, peers: &Peers<'_>) -> Option<Warning> {
+fn of_connection(selector: &mut Selector<'_>, reported: Reported<'_>) -> Option<Warning> {
+    let connection = reported.connection;
     let Considered { candidates, selection } = selector.consider(&connection);
     let mfa = candidates.iter().find(|candidate| candidate.policy.mfa());
     let unmonitored = matches!(connection.name.other, Other::Unmonitored(_));
@@ -120,21 +117,8 @@ fn of_connection(selector: &mut Selector<'_>, connection: Connection, peers: &Pe
         Selection::Applies { .. } | Selection::None => {
             let policy = mfa?.policy.ordinal;
             let public_key = connection.other_public_key;
-            let peer = peers.get(&(connection.public_key, public_key));
-            let allowed_ips = peer.map(|peer| peer.allowed_ips.clone()).unwrap_or_default();
+            let allowed_ips = reported.one.map(|peer| peer.allowed_ips.clone()).unwrap_or_default();
             Some(Warning::Unmonitored { connection: connection.name, public_key, allowed_ips, policy })
         }
     }
-}
-
-/// What interfaces report of their peers, by the public keys of interface and peer.
-pub(crate) type Peers<'i> = HashMap<(PublicKey, PublicKey), &'i Peer>;
-
-/// What the interfaces of an inventory report of their peers.
-pub(crate) fn peers(inventory: &Inventory) -> Peers<'_> {
-    let mut peers = HashMap::new();
-    for interface in inventory.hosts.iter().flat_map(|host| &host.interfaces) {
-        peers.extend(interface.peers.iter().map(|peer| ((interface.public_key, peer.public_key), peer)));
-    }
-    peers
 }
