@@ -1,6 +1,7 @@
 //! The command line: which words are carried out here, and which the running keeper is asked for.
 
 mod ask;
+pub mod over_ssh;
 mod parse;
 mod password;
 pub mod words;
@@ -16,7 +17,7 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::policies::Trust;
 use crate::{check, front, init, keeper, voice, worker};
 
-pub use self::parse::{NoCommand, parse_forwarded, what};
+pub use self::parse::{NoCommand, named, parse_forwarded, what};
 
 /// Carries out the words with which this program was started.
 pub fn main() -> ExitCode {

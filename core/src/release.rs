@@ -17,9 +17,11 @@ pub struct LoginFacts {
     pub since: Timestamp,
     /// Whether it has released before.
     pub released: bool,
+    /// Whether its code was spent on an administrator's act.
+    pub acted: bool,
 }
 
-/// May a login have keys?
+/// May a login have keys, or pay for an act?
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Admission {
@@ -29,11 +31,15 @@ pub enum Admission {
     Refuse(&'static str),
 }
 
-/// May a login have its keys now? `login` is none when the store knows of none that has passed.
-pub fn may_release(login: Option<LoginFacts>, now: Timestamp) -> Admission {
+/// May a login have its keys now, or may its code be spent on an administrator's act? It is one or the other, and once.
+/// `login` is none when the store knows of none that has passed.
+pub fn may_spend(login: Option<LoginFacts>, now: Timestamp) -> Admission {
     match login {
         None => Admission::Refuse("this login has not passed"),
         Some(LoginFacts { released: true, .. }) => Admission::Refuse("this login has already had its keys"),
+        Some(LoginFacts { acted: true, .. }) => {
+            Admission::Refuse("the code of this login has already paid for an administrator's act")
+        }
         Some(LoginFacts { since, .. })
             if now.duration_since(since) > SignedDuration::from_secs(RELEASE_WINDOW_SECONDS) =>
         {
@@ -210,11 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn a_login_releases_once_and_soon() {
-        let login = LoginFacts { since: at(0), released: false };
-        assert_eq!(may_release(Some(login), at(60)), Admission::Admit);
-        assert!(matches!(may_release(Some(login), at(61)), Admission::Refuse(_)));
-        assert!(matches!(may_release(Some(LoginFacts { released: true, ..login }), at(1)), Admission::Refuse(_)));
-        assert!(matches!(may_release(None, at(1)), Admission::Refuse(_)));
+    fn a_login_releases_or_pays_once_and_soon() {
+        let login = LoginFacts { since: at(0), released: false, acted: false };
+        assert_eq!(may_spend(Some(login), at(60)), Admission::Admit);
+        assert!(matches!(may_spend(Some(login), at(61)), Admission::Refuse(_)));
+        assert!(matches!(may_spend(Some(LoginFacts { released: true, ..login }), at(1)), Admission::Refuse(_)));
+        assert!(matches!(may_spend(Some(LoginFacts { acted: true, ..login }), at(1)), Admission::Refuse(_)));
+        assert!(matches!(may_spend(None, at(1)), Admission::Refuse(_)));
     }
 }

@@ -1,17 +1,22 @@
 //! `log …`: the audit log.
 
+use std::time::Duration;
+
 use wgmfa_core::exit::{Exit, Failure, sanitise};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::AdminReply;
 
 use super::answer::{Answer, json_line, list, shown, with_exit};
 use super::when::When;
-use super::{Asked, Context, Outcome};
+use super::{Asked, Context, Outcome, Stream};
 use crate::cli::words::{LogCommand, LogFilter};
 use crate::store::{Event, Filter, Line, Verified};
 
 /// How many lines `--follow` begins with when no time is given.
 const FIRST_LINES: u32 = 10;
+
+/// How often `--follow` looks for new lines.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// Shows lines, or carries out another act on the log.
 ///
@@ -102,12 +107,16 @@ fn follow(filter: &LogFilter, asked: &Asked<'_>, context: &Context<'_>) -> Answe
         false => format!("{HEADINGS}\n{}", follow.render(&lines, &context.when())),
     };
     let reply = AdminReply { stdout: SecretText::new(text), ..AdminReply::default() };
-    Ok(Outcome { reply, follow: Some(follow), ..Outcome::default() })
+    Ok(Outcome { reply, stream: Some(Box::new(follow)), ..Outcome::default() })
 }
 
-impl Follow {
+impl Stream for Follow {
+    fn every(&self) -> Duration {
+        FOLLOW_EVERY
+    }
+
     /// What was written to the audit log since the last call; empty output when nothing that is wanted was.
-    pub fn next(&mut self, context: &mut Context<'_>) -> AdminReply {
+    fn next(&mut self, context: &mut Context<'_>) -> AdminReply {
         match context.store.log(&self.filter) {
             Ok(lines) => {
                 if let Some(last) = lines.last() {
@@ -118,7 +127,9 @@ impl Follow {
             Err(error) => super::answer::failed(&error.into()).reply,
         }
     }
+}
 
+impl Follow {
     fn render(&self, lines: &[Line], when: &When) -> String {
         if self.json {
             return lines.iter().map(|line| json_line(&serde_json::json!(line))).collect();

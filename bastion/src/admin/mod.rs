@@ -18,6 +18,7 @@ pub mod when;
 mod why;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -35,8 +36,6 @@ use crate::cli::{NoCommand, parse_forwarded};
 use crate::config::Config;
 use crate::store::Store;
 use crate::{check, host_key, voice};
-
-pub use self::log::Follow;
 
 /// What a command may look at and change.
 pub struct Context<'a> {
@@ -98,14 +97,22 @@ pub enum Order {
 /// The answer to a command, and what the keeper has to do before and after it is given.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What to print. Complete when `follow` is none: then `exit` is set.
+    /// What to print. Complete when `stream` is none: then `exit` is set.
     pub reply: AdminReply,
     /// To be carried out before the reply is sent; those locks that were not confirmed go to [`name_unconfirmed`].
     pub orders: Vec<Order>,
     /// Policies to put in force before the reply is sent.
     pub policies: Option<PolicySet>,
-    /// `log --follow`: after each new line of the audit log, ask this for more output until the caller is gone.
-    pub follow: Option<Follow>,
+    /// What comes after the reply, until the caller is gone.
+    pub stream: Option<Box<dyn Stream>>,
+}
+
+/// Output that has no end of its own: `log --follow`, `--watch`.
+pub trait Stream: std::fmt::Debug {
+    /// How often to ask for more.
+    fn every(&self) -> Duration;
+    /// What is new since the last time; an exit status ends it.
+    fn next(&mut self, context: &mut Context<'_>) -> AdminReply;
 }
 
 /// How an answer is wanted, and what the command reads.

@@ -54,6 +54,13 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
     }
 }
 
+/// The command that the words name, without what they say of it: `key rotate`.
+pub fn named(words: &[String]) -> String {
+    let meant = meant(words);
+    let name = meant.get_bin_name().and_then(|name| name.strip_prefix(PROGRAM)).unwrap_or_default().trim();
+    if name.is_empty() { "no command".to_owned() } else { name.to_owned() }
+}
+
 /// What clap says, in our voice: one line, and the usage as the hint.
 fn usage_failure(error: &clap::Error, words: &[String]) -> Failure {
     let mut meant = meant(words);

@@ -151,6 +151,9 @@ impl Keeper {
             ToFront::Output { conversation, channel, stdout, stderr, exit } => {
                 self.order(conversation, Order::Output { channel, stdout, stderr, exit });
             }
+            ToFront::Stay { conversation } => {
+                self.with(conversation, |conversation| conversation.lifetime.change(None))
+            }
             ToFront::End { conversation, reason } => self.order(conversation, Order::End(reason)),
         }
     }

@@ -11,6 +11,7 @@ use wgmfa_core::name::UserName;
 use zeroize::Zeroizing;
 
 use super::Keeper;
+use super::caller::By;
 use super::person::Said;
 
 /// `--format json`: the object on standard output; what was refused also on standard error.
@@ -58,5 +59,6 @@ fn exit(release: &Release) -> Exit {
 
 /// `wgmfa-status`: the person's own connections, as `key list` shows them.
 pub fn status(keeper: &Rc<Keeper>, user: &UserName, json: bool) -> String {
-    keeper.with_admin(user.as_str(), |context| crate::admin::own_connections(context, user, json))
+    let by = By { name: user.to_string(), from: None };
+    keeper.with_admin(&by, |context| crate::admin::own_connections(context, user, json))
 }

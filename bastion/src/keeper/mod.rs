@@ -4,9 +4,11 @@
 //! agents come through it (`agent`), the PAM module asks on its socket (`module`), administrators on theirs.
 
 mod admin_socket;
+mod administration;
 mod agent;
 mod answer;
 mod attempt;
+mod caller;
 mod children;
 mod conversation;
 mod coverage;

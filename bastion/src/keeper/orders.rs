@@ -4,49 +4,64 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wgmfa_core::message::admin::{AdminReply, AdminRequest};
+use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::name::HostName;
 
 use super::agent::Ask;
-use super::wire::Wire;
+use super::caller::{By, Caller, Gone};
 use super::{Keeper, Policies};
-use crate::admin::{self, Agents, Context, Order};
+use crate::admin::{self, Agents, Context, Order, Stream};
 
 /// How long an administrator's command waits for agents to confirm that they have locked.
 const LOCKED_WITHIN: Duration = Duration::from_secs(1);
-
-/// How often `log --follow` looks for new lines.
-const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs a command and answers it.
 ///
 /// # Errors
 /// The caller is gone.
-pub async fn carry_out(keeper: &Rc<Keeper>, request: &AdminRequest, wire: &mut Wire) -> Result<(), String> {
-    let mut outcome = keeper.with_admin("root", |context| admin::run(request, context));
+pub async fn carry_out(
+    keeper: &Rc<Keeper>,
+    request: &AdminRequest,
+    by: &By,
+    caller: &mut impl Caller,
+) -> Result<(), Gone> {
+    let mut outcome = keeper.with_admin(by, |context| admin::run(request, context));
     if let Some(set) = outcome.policies.take() {
         keeper.put_in_force(set);
     }
     let unconfirmed = give(keeper, std::mem::take(&mut outcome.orders)).await;
     if !unconfirmed.is_empty() {
-        keeper.with_admin("root", |context| admin::name_unconfirmed(&mut outcome.reply, &unconfirmed, context));
+        keeper.with_admin(by, |context| admin::name_unconfirmed(&mut outcome.reply, &unconfirmed, context));
     }
-    send(wire, &outcome.reply).await?;
-    if let Some(mut follow) = outcome.follow {
-        loop {
-            tokio::time::sleep(FOLLOW_EVERY).await;
-            let more = keeper.with_admin("root", |context| follow.next(context));
-            // also when there is nothing new: this is how we learn that the caller is gone
-            if send(wire, &more).await.is_err() {
-                return Ok(());
-            }
-        }
+    caller.hear(outcome.reply).await?;
+    match outcome.stream {
+        Some(stream) => go_on(keeper, stream, by, caller).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
-async fn send(wire: &mut Wire, reply: &AdminReply) -> Result<(), String> {
-    wire.send(reply).await.map_err(|error| error.to_string())
+/// Hands on what is new, until the caller goes.
+///
+/// # Errors
+/// The caller is gone.
+pub async fn go_on(
+    keeper: &Rc<Keeper>,
+    mut stream: Box<dyn Stream>,
+    by: &By,
+    caller: &mut impl Caller,
+) -> Result<(), Gone> {
+    caller.stay();
+    loop {
+        caller.wait(stream.every()).await?;
+        let more = keeper.with_admin(by, |context| stream.next(context));
+        let ended = more.exit.is_some();
+        if ended || !more.stdout.expose().is_empty() {
+            caller.hear(more).await?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
 }
 
 /// Carries out orders; answers with the locks that were not confirmed in time. A host is hung up on last, when it has
@@ -91,7 +106,7 @@ impl Agents for Connected<'_> {
 
 impl Keeper {
     /// Lets an administrator's command look at the keeper and change its store.
-    pub(super) fn with_admin<T>(&self, actor: &str, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    pub(super) fn with_admin<T>(&self, by: &By, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let now = self.now();
         let policies = self.policies.borrow().clone();
         let mut context = Context {
@@ -103,8 +118,8 @@ impl Keeper {
             system: Timestamp::now(),
             zone: self.zone.clone(),
             agents: &Connected(self),
-            actor: actor.to_owned(),
-            from: None,
+            actor: by.name.clone(),
+            from: by.from,
         };
         act(&mut context)
     }

@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
-use wgmfa_core::message::front::FromFront;
+use wgmfa_core::message::front::{FromFront, Limits};
 use wgmfa_core::message::sync::{ClientAnswer, ClientHello, Release};
 use wgmfa_core::message::{decode, encode};
 use wgmfa_core::words::words;
@@ -15,7 +15,7 @@ use wgmfa_core::words::words;
 use super::attempt::Passed;
 use super::conversation::{Conversation, Over, out_of_place};
 use super::release::Wish;
-use super::{Keeper, answer};
+use super::{Keeper, administration, answer};
 use crate::cli;
 
 /// What everything else is refused with.
@@ -79,12 +79,21 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed:
 }
 
 async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: &Passed) -> Result<(), Over> {
+    // the front keeps it too, until a command without an end has run
+    let until = passed.at + Duration::from_secs(Limits::default().session_seconds);
     loop {
-        match conversation.next().await? {
+        let Ok(event) = timeout_at(until, conversation.next()).await else {
+            return Err(Over::HangUp("its time is over".to_owned()));
+        };
+        match event? {
             FromFront::Exec { channel, command, subsystem: true, .. } if command == "wgmfa-sync" => {
                 subsystem(keeper, conversation, passed, channel).await?;
             }
-            FromFront::Exec { channel, command, subsystem: false, .. } => {
+            FromFront::Exec { channel, command, subsystem: false, terminal, .. } => {
+                if let Some(words) = administration::words_of(&command) {
+                    administration::serve(keeper, conversation, passed, words, (channel, terminal)).await?;
+                    continue;
+                }
                 let said = run(keeper, passed, &command).await;
                 keeper.output(conversation.id, channel, said.stdout, &said.stderr, Some(said.exit.code()));
             }

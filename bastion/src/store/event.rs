@@ -112,6 +112,10 @@ events! {
     ChangedOutside = "changed-outside",
     /// Many refusals that were not listed one by one.
     RefusalsOmitted = "refusals-omitted",
+    /// The code of a login was spent on an administrator's act.
+    ActAllowed = "act-allowed",
+    /// Somebody may not give an administrator's command.
+    ActRefused = "act-refused",
     /// Anything else that a program wants to leave behind; the reason says what.
     Noted = "noted",
 }

@@ -8,7 +8,7 @@ use wgmfa_core::code::Step;
 use wgmfa_core::guessing::Source;
 use wgmfa_core::name::UserName;
 
-use super::{Event, Note, Store, StoreError, Writing};
+use super::{Actor, Event, Note, Store, StoreError, Writing};
 
 /// Names one login: 16 random bytes. It gives no right by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +131,26 @@ impl Store {
             w.execute(sql, (user, w.now, &login.from))?;
             w.audit(Note::new(Event::LoginAccepted).user(user).from(Some(&login.from)))?;
             Ok(Acceptance::Accept)
+        })
+    }
+}
+
+impl Store {
+    /// Spends the code of a login on one act of an administrator, named by `act`; the permission's audit line is on disk
+    /// when this returns. Such a login releases nothing any more.
+    ///
+    /// # Errors
+    /// The person is no administrator, or the login has not passed, is more than 60 s old, or is used up.
+    pub fn spend_on_act(&self, now: Timestamp, login: &Login, act: &str) -> Result<(), StoreError> {
+        self.write(now, |w| {
+            w.may_spend(login)?;
+            let sql = "SELECT 1 FROM people WHERE name = ?1 AND admin";
+            if !w.tx.prepare_cached(sql)?.exists([login.user.as_str()])? {
+                return Err(StoreError::refused("not an administrator"));
+            }
+            w.execute("UPDATE logins SET acted_at = ?2 WHERE id = ?1", (login.id.to_string(), w.now))?;
+            let actor = Actor { name: Some(login.user.as_str()), from: Some(&login.from) };
+            w.audit(Note::new(Event::ActAllowed).actor(actor).reason(act))
         })
     }
 }

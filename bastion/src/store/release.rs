@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::release::{Admission, LoginFacts, may_release};
+use wgmfa_core::release::{Admission, LoginFacts, may_spend};
 
 use super::column::{Time, text};
 use super::{Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places};
@@ -60,7 +60,7 @@ impl Store {
         wanted: &[Wanted],
     ) -> Result<ReleaseOutcome, StoreError> {
         self.write(now, |w| {
-            w.may_release(login)?;
+            w.may_spend(login)?;
             let keys = w.keys_of(login, device)?;
             let mut outcome = ReleaseOutcome::default();
             for wanted in wanted {
@@ -87,16 +87,17 @@ impl Store {
 }
 
 impl Writing<'_> {
-    /// One login, one release, soon.
-    fn may_release(&self, login: &Login) -> Result<(), StoreError> {
-        let sql = "SELECT released_at IS NOT NULL AS released, coalesce(code_at, passed_at) AS since
+    /// One login, one release or one act, soon.
+    pub(super) fn may_spend(&self, login: &Login) -> Result<(), StoreError> {
+        let sql = "SELECT released_at IS NOT NULL AS released, acted_at IS NOT NULL AS acted,
+                       coalesce(code_at, passed_at) AS since
                    FROM logins JOIN people ON people.name = person
                    WHERE id = ?1 AND person = ?2 AND passed_at IS NOT NULL AND NOT disabled";
         let found = self.tx.prepare_cached(sql)?.query_row((login.id.to_string(), login.user.as_str()), |row| {
-            Ok((row.get::<_, bool>("released")?, row.get::<_, Time>("since")?))
+            let since = row.get::<_, Time>("since")?.into();
+            Ok(LoginFacts { since, released: row.get("released")?, acted: row.get("acted")? })
         });
-        let login = found.optional()?.map(|(released, since)| LoginFacts { since: since.into(), released });
-        match may_release(login, self.now.into()) {
+        match may_spend(found.optional()?, self.now.into()) {
             Admission::Admit => Ok(()),
             Admission::Refuse(reason) => Err(StoreError::refused(reason).hint("log in again")),
         }

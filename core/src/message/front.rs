@@ -157,6 +157,11 @@ pub enum ToFront {
         #[serde(default)]
         exit: Option<u8>,
     },
+    /// A command runs that has no end of its own: the connection lives until its client leaves, or until `end`.
+    Stay {
+        /// The SSH connection.
+        conversation: u64,
+    },
     /// Hang up.
     End {
         /// The SSH connection.

@@ -23,9 +23,7 @@ fn commands_and_file_transfer() {
     site.host("app-gw").connect(false).wait_with_keys(&[site.justin.public_key()], 1);
     let file = site.justin.laptop.machine.write("file", "content").to_string_lossy().into_owned();
     let master = site.justin.master();
-    for command in
-        ["sh", "/bin/sh -c id", "wgmfa-bastion key list", "wgmfa-bastion --json user list", "wgmfa-sync2", "scp -t ."]
-    {
+    for command in ["sh", "/bin/sh -c id", "wgmfa-bastion2 key list", "wgmfa-sync2", "scp -t ."] {
         let ended = master.ssh(&["bastion", command]).expect(1);
         assert_eq!((ended.stdout.as_str(), ended.stderr.trim_end()), ("", ONLY));
     }

@@ -45,12 +45,25 @@ impl Person {
         self.laptop.ssh_as_set(words)
     }
 
-    /// A subsystem, on a new connection, with a code that was not used yet.
-    pub fn subsystem(&mut self, name: &str) -> Conversation {
+    /// The same with something on standard input.
+    #[track_caller]
+    pub fn ssh_with(&mut self, words: &[&str], stdin: &[u8]) -> Ended {
+        let code = self.fresh_code();
+        self.laptop.set_code(&code);
+        run(self.laptop.command("ssh").arg("-F").arg(self.laptop.ssh_config()).arg("bastion").args(words), stdin)
+    }
+
+    /// A command that goes on, on a new connection, with a code that was not used yet.
+    pub fn start(&mut self, words: &[&str]) -> Conversation {
         let code = self.fresh_code();
         self.laptop.set_code(&code);
         let mut ssh = self.laptop.command("ssh");
-        Conversation::start(ssh.arg("-F").arg(self.laptop.ssh_config()).args(["-s", "bastion", name]))
+        Conversation::start(ssh.arg("-F").arg(self.laptop.ssh_config()).args(words))
+    }
+
+    /// A subsystem, on a new connection, with a code that was not used yet.
+    pub fn subsystem(&mut self, name: &str) -> Conversation {
+        self.start(&["-s", "bastion", name])
     }
 
     /// The public key of the device.
@@ -134,14 +147,20 @@ impl Site {
         bastion.policy("101-devices.toml", &policy("1h", &format!("*/{INTERFACE}")));
         bastion_is(&bastion);
         bastion.start();
-        let justin = person(&mut wire, &bastion, USER);
+        let justin = person(&mut wire, &bastion, USER, &[]);
         Self { justin, bastion, wire, hosts }
     }
 
     /// Another person with a machine and a device.
     #[track_caller]
     pub fn person(&mut self, user: &str) -> Person {
-        person(&mut self.wire, &self.bastion, user)
+        person(&mut self.wire, &self.bastion, user, &[])
+    }
+
+    /// An administrator with a machine and a device.
+    #[track_caller]
+    pub fn administrator(&mut self, user: &str) -> Person {
+        person(&mut self.wire, &self.bastion, user, &["--admin"])
     }
 
     /// A further device; gives its public key.
@@ -177,10 +196,10 @@ impl Site {
     }
 }
 
-fn person(wire: &mut Wire, bastion: &Bastion, user: &str) -> Person {
+fn person(wire: &mut Wire, bastion: &Bastion, user: &str, role: &[&str]) -> Person {
     let machine = Arc::new(Machine::new(&format!("{}l", unique())));
     wire.plug(&machine);
-    let words = ["--json", "user", "add", user, "--password-stdin"];
+    let words = [&["--json", "user", "add", user, "--password-stdin"], role].concat();
     let added = bastion.admin_with(&words, format!("{PASSWORD}\n").as_bytes()).ok().json();
     let codes = added["recovery_codes"].as_array().expect("recovery codes").iter();
     let recovery = codes.map(|code| code.as_str().expect("a text").to_owned()).collect();

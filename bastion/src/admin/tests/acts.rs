@@ -123,7 +123,7 @@ fn the_log_follows() {
     let request = AdminRequest { version: 1, words, stdin: None, terminal: false, colour: false };
     let outcome = run(&request, &mut bastion.context());
     assert_eq!(outcome.reply.exit, None);
-    let mut follow = outcome.follow.unwrap();
+    let mut follow = outcome.stream.unwrap();
     assert_eq!(follow.next(&mut bastion.context()).stdout.expose(), "");
     bastion
         .store

@@ -136,3 +136,32 @@ fn one_release_hands_out_all_of_a_device_or_says_why_not() {
     assert_eq!(outcome.granted.len(), 1);
     assert_eq!(outcome.refused, [(there, "host db-gw is disabled".to_owned())]);
 }
+
+#[test]
+fn a_code_pays_for_one_act_or_one_release() {
+    let (_folder, store) = with_applied(1);
+    let mine = device();
+    let nobody = passed(&store, at(5));
+    assert_eq!(store.spend_on_act(at(5), &nobody, "user add").unwrap_err().to_string(), "not an administrator");
+    store.connection.execute("UPDATE people SET admin = TRUE", ()).unwrap();
+
+    let login = passed(&store, at(6));
+    store.spend_on_act(at(7), &login, "user add").unwrap();
+    let line = last_line(&store);
+    assert_eq!(
+        (line.event.as_str(), line.actor, line.reason),
+        ("act-allowed", Some(user().to_string()), Some("user add".to_owned()))
+    );
+    let spent = "the code of this login has already paid for an administrator's act";
+    assert_eq!(store.spend_on_act(at(8), &login, "user add").unwrap_err().to_string(), spent);
+    assert_eq!(store.release(at(8), &login, mine.as_str(), &[wanted(1, at(60))]).unwrap_err().to_string(), spent);
+
+    let login = passed(&store, at(10));
+    assert_eq!(store.release(at(11), &login, mine.as_str(), &[wanted(1, at(60))]).unwrap().granted.len(), 1);
+    let refused = store.spend_on_act(at(12), &login, "user add").unwrap_err();
+    assert_eq!(refused.to_string(), "this login has already had its keys");
+
+    let old = passed(&store, at(20));
+    let refused = store.spend_on_act(at(81), &old, "user add").unwrap_err();
+    assert_eq!(refused.to_string(), "this login is more than 60 s old");
+}
