@@ -9,7 +9,7 @@ use super::answer::{Answer, json_line, list, no_such, shown, with_exit};
 use super::key_row::{KeyRow, rows, server_place};
 use super::site::{Site, places, serves, touches_host};
 use super::table::{Cell, Table, or_dash};
-use super::{Asked, Context, Order};
+use super::{Asked, Context, Order, show};
 use crate::cli::words::KeyCommand;
 use crate::store::{Place, StoreError};
 use crate::voice;
@@ -33,6 +33,7 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
                 shown(table(&rows, asked.colour, context))
             })
         }
+        KeyCommand::Show { connections, reason } => show::run(connections, reason, &site, asked),
         KeyCommand::Rotate { connections, user, host, all, reason } => {
             if let Some(user) = user
                 && context.store.person(user)?.is_none()

@@ -7,9 +7,10 @@ mod device;
 mod host;
 mod inventory;
 mod key;
-mod key_row;
+pub mod key_row;
 mod log;
 mod policy;
+mod show;
 pub mod site;
 mod status;
 mod table;
@@ -36,6 +37,8 @@ use crate::cli::{NoCommand, parse_forwarded};
 use crate::config::Config;
 use crate::store::Store;
 use crate::{check, host_key, voice};
+
+pub use self::show::Show;
 
 /// What a command may look at and change.
 pub struct Context<'a> {
@@ -103,6 +106,8 @@ pub struct Outcome {
     pub orders: Vec<Order>,
     /// Policies to put in force before the reply is sent.
     pub policies: Option<PolicySet>,
+    /// Keys to be released; the answer to that takes the place of the reply.
+    pub show: Option<Show>,
     /// What comes after the reply, until the caller is gone.
     pub stream: Option<Box<dyn Stream>>,
 }

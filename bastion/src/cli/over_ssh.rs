@@ -55,6 +55,7 @@ pub fn cost(command: &Command) -> Cost {
         Command::Key(command) => match command {
             // a new generation that nobody has ends sessions and opens none
             KeyCommand::List { .. } | KeyCommand::Rotate { .. } => Cost::Free,
+            KeyCommand::Show { .. } => Cost::FreshCode,
         },
         // refused over SSH
         Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker => Cost::FreshCode,
@@ -131,6 +132,7 @@ mod tests {
             "device add laptop --owner justin --public-key ezi8yOz8uW/rZVM+88zTu79wzRa3bNPUXCahxDU9ebE=",
             "device enable laptop",
             "device remove laptop",
+            "key show laptop --reason lost",
         ] {
             assert_eq!(cost(&command(line)), Cost::FreshCode, "{line}");
         }

@@ -321,6 +321,18 @@ pub enum KeyCommand {
         #[arg(long)]
         without_mfa: bool,
     },
+    /// Show preshared keys, to be carried to where nobody can log in; a release, with its deadline and audit line
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion key show app-gw/devices:justins-laptop --reason 'no ssh there' > key"
+    )]
+    Show {
+        /// Connections, or unique parts of their names
+        #[arg(required = true, value_name = "CONNECTION")]
+        connections: Vec<String>,
+        /// Why, for the audit log
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
     /// Make new generations now, which ends running sessions
     #[command(
         after_help = "Example:\n    wgmfa-bastion key rotate app-gw/devices:justins-laptop --reason 'laptop was lent'"

@@ -23,25 +23,30 @@ pub fn json(release: &Release) -> Said {
 
 /// The keys on standard output, a line each; what a person wants to read on standard error.
 pub fn tsv(keeper: &Rc<Keeper>, release: &Release) -> Said {
-    let mut keys = Zeroizing::new(String::with_capacity(release.keys.len() * 96));
-    for key in &release.keys {
-        keys.push_str(&format!("{}\t", key.peer_public_key));
-        keys.push_str(&key.preshared_key.expose_base64());
-        keys.push('\n');
-    }
-    let mut stderr: String = release.keys.iter().map(|key| open(keeper, key)).collect();
+    let mut stderr: String = release.keys.iter().map(|key| opened(keeper, server_side(&key.connection), key)).collect();
     stderr.extend(release.refused.iter().map(refused));
     if release.keys.is_empty() && release.refused.is_empty() {
         stderr = format!("{}: no connection of this device needs a login\n", release.device);
     }
-    Said { stdout: SecretText::new(std::mem::take(&mut keys)), stderr, exit: exit(release) }
+    Said { stdout: lines(&release.keys), stderr, exit: exit(release) }
+}
+
+/// `PEER-PUBLIC-KEY<TAB>PRESHARED-KEY`, a line each.
+pub fn lines(released: &[ReleasedKey]) -> SecretText {
+    let mut keys = Zeroizing::new(String::with_capacity(released.len() * 96));
+    for key in released {
+        keys.push_str(&format!("{}\t", key.peer_public_key));
+        keys.push_str(&key.preshared_key.expose_base64());
+        keys.push('\n');
+    }
+    SecretText::new(std::mem::take(&mut keys))
 }
 
 /// `app-gw/devices: OK, 60 min left (until 15:55), policy 101 Prod User Devices`
-fn open(keeper: &Keeper, key: &ReleasedKey) -> String {
+pub fn opened(keeper: &Keeper, name: &str, key: &ReleasedKey) -> String {
     let (left, until) = (left(key.seconds_left), keeper.clock(key.deadline));
     let policy = format!("policy {} {}", key.policy.ordinal, key.policy.description);
-    format!("{}: OK, {left} (until {until}), {policy}\n", server_side(&key.connection))
+    format!("{name}: OK, {left} (until {until}), {policy}\n")
 }
 
 fn refused(refused: &RefusedKey) -> String {

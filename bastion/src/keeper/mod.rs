@@ -19,6 +19,7 @@ mod release;
 mod requests;
 mod rounds;
 mod sessions;
+mod show;
 mod sockets;
 mod verify;
 mod wire;

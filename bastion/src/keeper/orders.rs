@@ -26,6 +26,9 @@ pub async fn carry_out(
     caller: &mut impl Caller,
 ) -> Result<(), Gone> {
     let mut outcome = keeper.with_admin(by, |context| admin::run(request, context));
+    if let Some(show) = outcome.show.take() {
+        outcome.reply = keeper.show(&show, by).await;
+    }
     if let Some(set) = outcome.policies.take() {
         keeper.put_in_force(set);
     }

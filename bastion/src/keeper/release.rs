@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use wgmfa_core::connection::{Connection, Other};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::inventory::{Device, Inventory};
+use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
 use wgmfa_core::name::{HostName, UserName};
-use wgmfa_core::policy::Selector;
+use wgmfa_core::policy::{Selection, Selector};
 use wgmfa_core::release::{Decision, Facts, RELEASE_WINDOW_SECONDS, decide};
 use wgmfa_core::state::KeyState;
 
@@ -33,14 +34,16 @@ pub struct Wish {
 
 /// A connection whose key may be released.
 #[derive(Clone)]
-struct Offer {
-    connection: Connection,
-    place: Place,
+pub struct Offer {
+    /// The connection.
+    pub connection: Connection,
+    /// Where its key is used.
+    pub place: Place,
     generation: u64,
     seconds_left: u64,
     policy: PolicyRef,
     /// A session is running.
-    renewal: bool,
+    pub renewal: bool,
     /// The server has confirmed that it accepts the key from now on.
     told: bool,
 }
@@ -116,32 +119,46 @@ impl Keeper {
         let (mut offers, mut refused) = (Vec::new(), Vec::new());
         for connection in chosen {
             let place = Place { server_side: connection.name.one.clone(), public_key: device.public_key };
-            let served = serves(&selector.select(connection), connection, &place);
-            let record = site.record(&place);
-            let facts = Facts {
-                cover: served.cover,
-                cut_off: site.cut_off(connection).or_else(|| record.and_then(|record| record.kept_locked.clone())),
-                newest: newest(record),
-                unheard: self.unheard(&place.server_side.host, now)?,
-                next_round: self.next_round(&place.server_side.host, now)?,
-            };
-            match decide(&facts, now) {
-                Decision::Grant { generation, seconds_left, policy, renewal } => {
-                    let connection = connection.clone();
-                    offers.push(Offer { connection, place, generation, seconds_left, policy, renewal, told: false });
-                }
-                Decision::Refuse(reason) => {
-                    refused.push(RefusedKey { connection: connection.name.to_string(), reason });
-                }
-                Decision::Pass => {}
+            match self.offer(site, &selector.select(connection), connection, place, now)? {
+                Some(Ok(offer)) => offers.push(offer),
+                Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
+                None => {}
             }
         }
         Ok((offers, refused))
     }
 
+    /// Decides about one connection, whose key is used at this place. `None`: it has none to release.
+    pub(super) fn offer(
+        &self,
+        site: &Site,
+        selection: &Selection<'_>,
+        connection: &Connection,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<Option<Result<Offer, String>>, Failure> {
+        let served = serves(selection, connection, &place);
+        let record = site.record(&place);
+        let facts = Facts {
+            cover: served.cover,
+            cut_off: site.cut_off(connection).or_else(|| record.and_then(|record| record.kept_locked.clone())),
+            newest: newest(record),
+            unheard: self.unheard(&place.server_side.host, now)?,
+            next_round: self.next_round(&place.server_side.host, now)?,
+        };
+        Ok(match decide(&facts, now) {
+            Decision::Grant { generation, seconds_left, policy, renewal } => {
+                let connection = connection.clone();
+                Some(Ok(Offer { connection, place, generation, seconds_left, policy, renewal, told: false }))
+            }
+            Decision::Refuse(reason) => Some(Err(reason)),
+            Decision::Pass => None,
+        })
+    }
+
     /// Tells the resident agents; an offer whose server says no is refused. Without an answer in time the release goes
     /// on: the server accepts the generation already, and counts it as released since its last contact.
-    async fn open(self: &Rc<Self>, offers: Vec<Offer>, refused: &mut Vec<RefusedKey>) -> Vec<Offer> {
+    pub(super) async fn open(self: &Rc<Self>, offers: Vec<Offer>, refused: &mut Vec<RefusedKey>) -> Vec<Offer> {
         let mut asked = JoinSet::new();
         for offer in offers {
             let keeper = self.clone();
@@ -169,7 +186,7 @@ impl Keeper {
     }
 
     /// Tells the resident agents of what is recorded by now: the renewals, and what they have not confirmed before.
-    async fn tell(self: &Rc<Self>, offers: &[Offer]) {
+    pub(super) async fn tell(self: &Rc<Self>, offers: &[Offer]) {
         let mut asked = JoinSet::new();
         for offer in offers.iter().filter(|offer| !offer.told) {
             let (keeper, offer) = (self.clone(), offer.clone());
@@ -232,17 +249,19 @@ impl Keeper {
 }
 
 impl Offer {
-    fn wanted(&self, now: Timestamp) -> Wanted {
+    /// The release of it, as the store records it.
+    pub fn wanted(&self, now: Timestamp) -> Wanted {
         let seconds = i64::try_from(self.seconds_left).unwrap_or(i64::MAX);
         let deadline = now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
         Wanted { place: self.place.clone(), generation: self.generation, deadline }
     }
 
-    fn released(&self, granted: Granted, now: Timestamp) -> ReleasedKey {
+    /// What is handed out.
+    pub fn released(&self, granted: Granted, now: Timestamp) -> ReleasedKey {
         ReleasedKey {
             connection: self.connection.name.to_string(),
-            public_key: self.connection.other_public_key,
-            peer_public_key: self.connection.public_key,
+            public_key: self.place.public_key,
+            peer_public_key: self.server_public_key(),
             preshared_key: granted.preshared_key,
             generation: granted.generation,
             state: KeyState::MatchPending.name().to_owned(),
@@ -250,6 +269,12 @@ impl Offer {
             seconds_left: super::seconds_until(granted.deadline, now),
             deadline: granted.deadline,
         }
+    }
+
+    /// The public key of the end that the place is at.
+    fn server_public_key(&self) -> PublicKey {
+        let Connection { public_key, other_public_key, .. } = &self.connection;
+        if self.place.public_key == *other_public_key { *public_key } else { *other_public_key }
     }
 }
 

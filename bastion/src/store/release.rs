@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::key::{PresharedKey, PublicKey};
+use wgmfa_core::name::UserName;
 use wgmfa_core::release::{Admission, LoginFacts, may_spend};
 
 use super::column::{Time, text};
-use super::{Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places};
+use super::{Actor, Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places};
 
 /// A generation that is to be released, as `wgmfa_core::release` decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,39 @@ pub struct ReleaseOutcome {
     pub refused: Vec<(Place, String)>,
 }
 
+/// Who gets a generation.
+#[derive(Debug, Clone, Copy)]
+pub struct Receiver<'a> {
+    /// The person; none: no login, an administrator releases.
+    pub user: Option<&'a UserName>,
+    /// For which device, or which host of theirs.
+    pub device: Option<&'a str>,
+    /// To where, for people.
+    pub from: Option<&'a str>,
+}
+
 impl Store {
+    /// Releases a generation to an administrator, in one transaction with its audit line.
+    ///
+    /// # Errors
+    /// It may not be released, or nothing could be recorded.
+    pub fn release_by_show(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        wanted: &Wanted,
+        reason: &str,
+    ) -> Result<Granted, StoreError> {
+        self.write(now, |w| {
+            let receiver = Receiver { user: None, device: None, from: actor.from };
+            let granted = w.hand_over(wanted, receiver)?.map_err(StoreError::refused)?;
+            let event = if granted.renewal { Event::Renewed } else { Event::Released };
+            let note = Note::new(event).place(&wanted.place).generation(wanted.generation).actor(actor);
+            w.audit(note.reason(format!("shown to an administrator until {:.0}: {reason}", granted.deadline)))?;
+            Ok(granted)
+        })
+    }
+
     /// Releases generations to a login for one device (or one host that the person owns), in one transaction with its
     /// audit lines. The login must have passed ([`Store::record_login`]), be at most 60 s old, and not have released
     /// before; it is used up when anything is granted. Each generation must be the newest, applied or still released,
@@ -127,11 +160,16 @@ impl Writing<'_> {
         keys: &[PublicKey],
         wanted: &Wanted,
     ) -> Result<Result<Granted, String>, StoreError> {
+        if !keys.contains(&wanted.place.public_key) {
+            return Ok(Err("it belongs to another device".to_owned()));
+        }
+        self.hand_over(wanted, Receiver { user: Some(&login.user), device: Some(device), from: Some(&login.from) })
+    }
+
+    /// Records that somebody gets a generation, or answers why not.
+    fn hand_over(&self, wanted: &Wanted, receiver: Receiver<'_>) -> Result<Result<Granted, String>, StoreError> {
         let Wanted { place, generation, deadline } = wanted;
         let refuse = |reason: &str| Ok(Err(reason.to_owned()));
-        if !keys.contains(&place.public_key) {
-            return refuse("it belongs to another device");
-        }
         if let Some(reason) = connections::cut_off(self.tx, place)? {
             return Ok(Err(reason));
         }
@@ -159,7 +197,15 @@ impl Writing<'_> {
                        deadline = max(coalesce(deadline, ?7), ?7)
                    WHERE place = ?1 AND generation = ?2 RETURNING deadline";
         let deadline: Time = self.tx.prepare_cached(sql)?.query_row(
-            (row.id, generation, self.now, login.user.as_str(), device, &login.from, Time::from(*deadline)),
+            (
+                row.id,
+                generation,
+                self.now,
+                receiver.user.map(UserName::as_str),
+                receiver.device,
+                receiver.from,
+                Time::from(*deadline),
+            ),
             |row| row.get(0),
         )?;
         Ok(Ok(Granted {

@@ -20,6 +20,7 @@ mod a_session_ends_at_its_deadline;
 mod a_wrong_password_is_refused;
 mod administration;
 mod administrators_ask_over_ssh;
+mod administrators_carry_a_key;
 mod administrators_cut_off_at_once;
 mod conversation;
 mod everything_else_over_ssh_is_refused;
