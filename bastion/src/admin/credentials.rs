@@ -98,7 +98,7 @@ mod tests {
         let user: UserName = "justin".parse().unwrap();
         let credentials = Credentials::random("bastion", &user);
         let show = |json| {
-            let asked = Asked { json, colour: false, stdin: None };
+            let asked = Asked { json, terminal: false, colour: false, stdin: None };
             credentials.show("added justin", &user, &asked).expose().to_owned()
         };
         let text = show(false);

@@ -9,7 +9,8 @@ use super::answer::{Answer, json_line, list, no_such, shown, with_exit};
 use super::key_row::{KeyRow, rows, server_place};
 use super::site::{Site, places, serves, touches_host};
 use super::table::{Cell, Table, or_dash};
-use super::{Asked, Context, Order, show};
+use super::watch::Watched;
+use super::{Asked, Context, Order, show, watch};
 use crate::cli::words::KeyCommand;
 use crate::store::{Place, StoreError};
 use crate::voice;
@@ -21,7 +22,10 @@ use crate::voice;
 pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     let site = Site::read(context.store)?;
     match command {
-        KeyCommand::List { names, without_mfa } => {
+        KeyCommand::List { names, without_mfa, watch: true } => {
+            watch::begin(Watched::Named { names: names.clone(), without_mfa: *without_mfa }, asked, context)
+        }
+        KeyCommand::List { names, without_mfa, watch: false } => {
             let chosen = site.having(names)?;
             let mut rows = rows(&site, context.policies, &chosen, context.now);
             if *without_mfa {
@@ -71,19 +75,25 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
 /// A person's own connections, for `wgmfa-status`: as `key list` shows them.
 pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> Result<String, StoreError> {
     let site = Site::read(context.store)?;
-    let own: Vec<_> = site.connections.iter().filter(|connection| serves(connection, user)).collect();
-    let rows = rows(&site, context.policies, &own, context.now);
+    let rows = rows(&site, context.policies, &own(&site, user), context.now);
     if json {
         return Ok(json_line(&serde_json::json!({ "version": 1, "connections": objects(&rows) })));
     }
     Ok(table(&rows, false, context))
 }
 
-fn objects(rows: &[KeyRow<'_>]) -> Vec<super::key_row::KeyJson> {
+/// A person's own connections.
+pub fn own<'a>(site: &'a Site, user: &UserName) -> Vec<&'a Connection> {
+    site.connections.iter().filter(|connection| serves(connection, user)).collect()
+}
+
+/// Rows for programs.
+pub fn objects(rows: &[KeyRow<'_>]) -> Vec<super::key_row::KeyJson> {
     rows.iter().map(KeyRow::json).collect()
 }
 
-fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String {
+/// Rows for people.
+pub fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String {
     let when = context.when();
     let mut table = Table::new(&["HOST", "INTERFACE", "OTHER END", "POLICY", "STATE"], colour);
     for row in rows {

@@ -15,6 +15,7 @@ pub mod site;
 mod status;
 mod table;
 mod user;
+mod watch;
 pub mod when;
 mod why;
 
@@ -123,6 +124,7 @@ pub trait Stream: std::fmt::Debug {
 /// How an answer is wanted, and what the command reads.
 struct Asked<'a> {
     json: bool,
+    terminal: bool,
     colour: bool,
     stdin: Option<&'a SecretText>,
 }
@@ -146,7 +148,8 @@ pub fn run(request: &AdminRequest, context: &mut Context<'_>) -> Outcome {
         Err(NoCommand::Shown(text)) => shown(format!("{}\n", text.trim_end())),
         Err(NoCommand::Wrong(failure)) => failed(&failure),
         Ok(line) => {
-            let asked = Asked { json: line.json, colour: request.colour, stdin: request.stdin.as_ref() };
+            let stdin = request.stdin.as_ref();
+            let asked = Asked { json: line.json, terminal: request.terminal, colour: request.colour, stdin };
             dispatch(&line, &asked, context).unwrap_or_else(|failure| failed(&failure))
         }
     }
@@ -189,6 +192,12 @@ fn host_keys(sshfp: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
 pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> String {
     let of_failure = |error: crate::store::StoreError| Failure::from(error).lines(voice::PROGRAM);
     key::own_connections(context, user, json).unwrap_or_else(of_failure)
+}
+
+/// The same again and again, for `wgmfa-status --watch`.
+pub fn watch_own(context: &Context<'_>, user: &UserName, json: bool, terminal: bool) -> Outcome {
+    let asked = Asked { json, terminal, colour: terminal, stdin: None };
+    watch::begin(watch::Watched::Own(user.clone()), &asked, context).unwrap_or_else(|failure| failed(&failure))
 }
 
 /// Adds to a reply which hosts have not confirmed that they have locked a peer; the exit status becomes 6.

@@ -313,13 +313,16 @@ pub enum PolicyCommand {
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// The connections: host, interface, other end, policy, state, deadline
-    #[command(after_help = "Example:\n    wgmfa-bastion key list justins-laptop")]
+    #[command(after_help = "Example:\n    wgmfa-bastion key list justins-laptop\n    wgmfa-bastion key list --watch")]
     List {
         /// Parts of connections' names; without any, all connections
         names: Vec<String>,
         /// Only connections without a second factor
         #[arg(long)]
         without_mfa: bool,
+        /// Again whenever something has changed: redrawn in place on a terminal; with --json, JSON lines
+        #[arg(long)]
+        watch: bool,
     },
     /// Show preshared keys, to be carried to where nobody can log in; a release, with its deadline and audit line
     #[command(

@@ -17,10 +17,10 @@ use super::attempt::Passed;
 use super::caller::{By, Caller, Gone};
 use super::conversation::{Conversation, Over, out_of_place};
 use super::{Keeper, orders};
-use crate::cli;
 use crate::cli::over_ssh::{Cost, cost, reads_input};
 use crate::store::{Event, Note};
 use crate::voice::PROGRAM;
+use crate::{admin, cli};
 
 /// Longest input of a command, in bytes.
 const LONGEST_INPUT: usize = 1024 * 1024;
@@ -53,6 +53,28 @@ pub async fn serve(
         Ok(()) => run(keeper, &mut caller, passed, words, terminal).await,
         Err(failure) => caller.hear(refusal(&failure)).await,
     };
+    ended(done)
+}
+
+/// `wgmfa-status --watch`: a person's own connections, until they leave.
+///
+/// # Errors
+/// The connection is gone, or the front asked for something out of its order.
+pub async fn watch(
+    keeper: &Rc<Keeper>,
+    conversation: &mut Conversation,
+    passed: &Passed,
+    json: bool,
+    (channel, terminal): (u32, bool),
+) -> Result<(), Over> {
+    let by = By { name: passed.login.user.to_string(), from: Some(conversation.source) };
+    let mut caller = Channel { keeper: keeper.clone(), conversation, number: channel };
+    let outcome = keeper.with_admin(&by, |context| admin::watch_own(context, &passed.login.user, json, terminal));
+    ended(orders::tell(keeper, outcome, &by, &mut caller).await)
+}
+
+/// A caller who leaves a command leaves the connection to the others.
+fn ended(done: Result<(), Gone>) -> Result<(), Over> {
     match done {
         Ok(()) | Err(Gone::Caller) => Ok(()),
         Err(Gone::Connection(over)) => Err(over),

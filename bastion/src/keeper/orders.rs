@@ -10,7 +10,7 @@ use wgmfa_core::name::HostName;
 use super::agent::Ask;
 use super::caller::{By, Caller, Gone};
 use super::{Keeper, Policies};
-use crate::admin::{self, Agents, Context, Order, Stream};
+use crate::admin::{self, Agents, Context, Order, Outcome};
 
 /// How long an administrator's command waits for agents to confirm that they have locked.
 const LOCKED_WITHIN: Duration = Duration::from_secs(1);
@@ -36,23 +36,16 @@ pub async fn carry_out(
     if !unconfirmed.is_empty() {
         keeper.with_admin(by, |context| admin::name_unconfirmed(&mut outcome.reply, &unconfirmed, context));
     }
-    caller.hear(outcome.reply).await?;
-    match outcome.stream {
-        Some(stream) => go_on(keeper, stream, by, caller).await,
-        None => Ok(()),
-    }
+    tell(keeper, outcome, by, caller).await
 }
 
-/// Hands on what is new, until the caller goes.
+/// Hands on the reply, and what comes after it until the caller goes.
 ///
 /// # Errors
 /// The caller is gone.
-pub async fn go_on(
-    keeper: &Rc<Keeper>,
-    mut stream: Box<dyn Stream>,
-    by: &By,
-    caller: &mut impl Caller,
-) -> Result<(), Gone> {
+pub async fn tell(keeper: &Rc<Keeper>, outcome: Outcome, by: &By, caller: &mut impl Caller) -> Result<(), Gone> {
+    caller.hear(outcome.reply).await?;
+    let Some(mut stream) = outcome.stream else { return Ok(()) };
     caller.stay();
     loop {
         caller.wait(stream.every()).await?;

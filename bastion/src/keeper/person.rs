@@ -58,13 +58,22 @@ enum Format {
 #[command(
     name = "wgmfa-status",
     about = "Shows your connections and how long each is open",
-    after_help = "Example:\n  ssh bastion wgmfa-status --json",
+    after_help = "Example:\n  ssh bastion wgmfa-status --json\n  ssh -t bastion wgmfa-status --watch",
     disable_version_flag = true
 )]
 struct StatusWords {
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// Again whenever something has changed: redrawn in place on a terminal (ssh -t); with --json, JSON lines
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Whether this is `wgmfa-status --watch`, and then whether it wants JSON.
+fn watched_status(command: &str) -> Option<bool> {
+    let words = words(command).ok().filter(|words| words.first().is_some_and(|word| word == "wgmfa-status"))?;
+    StatusWords::try_parse_from(words).ok().filter(|asked| asked.watch).map(|asked| asked.json)
 }
 
 /// Answers requests until the connection is gone.
@@ -92,6 +101,10 @@ async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed
             FromFront::Exec { channel, command, subsystem: false, terminal, .. } => {
                 if let Some(words) = administration::words_of(&command) {
                     administration::serve(keeper, conversation, passed, words, (channel, terminal)).await?;
+                    continue;
+                }
+                if let Some(json) = watched_status(&command) {
+                    administration::watch(keeper, conversation, passed, json, (channel, terminal)).await?;
                     continue;
                 }
                 let said = run(keeper, passed, &command).await;

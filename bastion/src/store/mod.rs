@@ -142,6 +142,11 @@ impl Store {
         Ok(self.connection.query_row("SELECT instance FROM meta", [], |row| row.get(0))?)
     }
 
+    /// Grows with every change of what is stored.
+    pub fn changes(&self) -> u64 {
+        self.connection.total_changes()
+    }
+
     /// Runs `change` in one transaction that records the time; on an error nothing of it stays.
     fn write<T>(
         &self,

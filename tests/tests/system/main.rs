@@ -22,6 +22,7 @@ mod administration;
 mod administrators_ask_over_ssh;
 mod administrators_carry_a_key;
 mod administrators_cut_off_at_once;
+mod connections_are_watched;
 mod conversation;
 mod everything_else_over_ssh_is_refused;
 mod garbage_brings_nothing_down;
