@@ -106,6 +106,18 @@ fn a_persons_connection_ends_when_its_time_is_over() {
 }
 
 #[test]
+fn a_command_without_an_end_keeps_its_connection_until_the_keeper_ends_it() {
+    let front = Front::start(Limits { session_seconds: 1, ..Limits::default() }, &[]);
+    let mut staying = waiting(&front, "stay");
+    staying.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
+    // one that was begun later comes to its end
+    let (_, _, status) = run(front.ssh().args(["justin@127.0.0.1", "wait"]));
+    assert_eq!((status, staying.try_wait().unwrap()), (255, None));
+    front.say(&ToFront::End { conversation: 1, reason: "enough".into() });
+    assert_eq!(staying.wait().unwrap().code(), Some(255));
+}
+
+#[test]
 fn a_hosts_connection_goes_on() {
     let keys = tempfile::tempdir().unwrap();
     let key = front::keygen(keys.path(), "host", "ed25519");

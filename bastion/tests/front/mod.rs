@@ -231,6 +231,9 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
                     "count" | "echo" => {
                         counts.insert((conversation, channel), (0, 0));
                     }
+                    "stay" => {
+                        replies.extend([ToFront::Stay { conversation }, output("staying\n", "", None)]);
+                    }
                     "wait" => replies.push(output("waiting\n", "", None)),
                     other => replies.push(output("", &format!("wgmfa: error: no such command: {other}\n"), Some(1))),
                 }
