@@ -126,13 +126,6 @@ fn render(hosts: &[HostRecord], asked: &Asked<'_>, context: &Context<'_>) -> Ans
 /// Below the table what an administrator has to look at.
 fn with_notes(hosts: &[HostRecord], mut text: String) -> Outcome {
     for host in hosts {
-        for pending in &host.pending {
-            let known = pending.known.map_or("none".to_owned(), |known| known.to_string());
-            text.push_str(&format!(
-                "{}/{}: the public key has changed from {known} to {}: wgmfa-bastion host accept {}\n",
-                host.name, pending.interface, pending.reported, host.name
-            ));
-        }
         for refused in &host.refused {
             text.push_str(&format!("{}/{refused}\n", host.name));
         }

@@ -4,9 +4,10 @@ use wgmfa_core::connection::Connection;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::name::UserName;
 use wgmfa_core::policy::Selector;
+use wgmfa_core::release::Phase;
 
-use super::answer::{Answer, json_line, list, no_such, shown, with_exit};
-use super::key_row::{KeyRow, rows, server_place};
+use super::answer::{Answer, json_line, list, no_such, rounds, shown, with_exit};
+use super::key_row::{self, KeyRow, server_place};
 use super::site::{Site, places, serves, touches_host};
 use super::table::{Cell, Table, or_dash};
 use super::watch::Watched;
@@ -27,7 +28,7 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
         }
         KeyCommand::List { names, without_mfa, watch: false } => {
             let chosen = site.having(names)?;
-            let mut rows = rows(&site, context.policies, &chosen, context.now);
+            let mut rows = key_row::rows(&site, context.policies, &chosen, context.now);
             if *without_mfa {
                 rows.retain(|row| !row.has_second_factor());
             }
@@ -75,7 +76,7 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
 /// A person's own connections, for `wgmfa-status`: as `key list` shows them.
 pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> Result<String, StoreError> {
     let site = Site::read(context.store)?;
-    let rows = rows(&site, context.policies, &own(&site, user), context.now);
+    let rows = key_row::rows(&site, context.policies, &own(&site, user), context.now);
     if json {
         return Ok(json_line(&serde_json::json!({ "version": 1, "connections": objects(&rows) })));
     }
@@ -88,7 +89,7 @@ pub fn own<'a>(site: &'a Site, user: &UserName) -> Vec<&'a Connection> {
 }
 
 /// Rows for programs.
-pub fn objects(rows: &[KeyRow<'_>]) -> Vec<super::key_row::KeyJson> {
+pub fn objects(rows: &[KeyRow<'_>]) -> Vec<key_row::KeyJson> {
     rows.iter().map(KeyRow::json).collect()
 }
 
@@ -116,6 +117,18 @@ pub fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String
     table.render("no connections")
 }
 
+/// Whether a person has the key of this place now: its server must lock the peer before it makes another key.
+fn is_open(connection: &Connection, place: &Place, site: &Site, context: &Context<'_>) -> bool {
+    let current = site.record(place).and_then(|record| record.current.as_ref());
+    let until = current.and_then(|current| match current.phase {
+        Phase::Released { deadline } => Some(deadline),
+        Phase::Deposited | Phase::Applied | Phase::Expired => None,
+    });
+    let is_server_side =
+        || server_place(connection, &Selector::new(context.policies).select(connection)).as_ref() == Some(place);
+    until.is_some_and(|until| until > context.now) && is_server_side()
+}
+
 /// Where a new generation of this connection can be ordered.
 fn rotatable(connection: &Connection, site: &Site, context: &Context<'_>) -> Result<Place, String> {
     let selection = Selector::new(context.policies).select(connection);
@@ -136,17 +149,20 @@ fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, 
         let name = connection.name.to_string();
         let ordered = rotatable(connection, site, context).and_then(|place| {
             let order = context.act(|actor| context.store.order_rotation(context.now, actor, &place, reason));
-            order.map(|()| place.server_side.host).map_err(|failure| failure.error)
+            order.map(|()| place).map_err(|failure| failure.error)
         });
         match ordered {
-            Ok(host) => {
-                done.push((name, host.clone()));
-                orders.push(Order::Round { host, reason: format!("a rotation was ordered: {reason}") });
+            Ok(place) => {
+                let host = place.server_side.host.clone();
+                if is_open(connection, &place, site, context) {
+                    orders.push(Order::Lock { host: host.clone(), peer: place.peer(), reason: reason.to_owned() });
+                }
+                done.push((name, host));
             }
             Err(why) => failed.push((name, why)),
         }
     }
-    orders.dedup();
+    orders.extend(rounds(done.iter().map(|(_, host)| host.clone()), &format!("a rotation was ordered: {reason}")));
     let exit = match (done.is_empty(), failed.is_empty()) {
         (_, true) => Exit::Done,
         (true, false) => Exit::Failed,

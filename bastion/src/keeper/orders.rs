@@ -60,15 +60,13 @@ pub async fn tell(keeper: &Rc<Keeper>, outcome: Outcome, by: &By, caller: &mut i
     }
 }
 
-/// Carries out orders; answers with the locks that were not confirmed in time. A host is hung up on last, when it has
-/// had the time to confirm its locks.
+/// Carries out orders; answers with the locks that were not confirmed in time. A host is told to do a round, or hung up
+/// on, when it has had the time to confirm its locks.
 async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
-    let (mut locks, mut cut_off) = (tokio::task::JoinSet::new(), Vec::new());
+    let (mut locks, mut rounds, mut cut_off) = (tokio::task::JoinSet::new(), Vec::new(), Vec::new());
     for order in orders {
         match order {
-            Order::Round { host, reason } => {
-                keeper.order_round(&host, &reason);
-            }
+            Order::Round { host, reason } => rounds.push((host, reason)),
             Order::HangUpHost(host) => cut_off.push(host),
             Order::HangUpUser(user) => keeper.hang_up_user(&user),
             Order::Lock { host, peer, reason } => {
@@ -82,6 +80,9 @@ async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
         }
     }
     let unconfirmed = locks.join_all().await.into_iter().flatten().collect();
+    for (host, reason) in rounds {
+        keeper.order_round(&host, &reason);
+    }
     cut_off.iter().for_each(|host| keeper.hang_up_host(host));
     unconfirmed
 }

@@ -1,6 +1,7 @@
 //! The whole system: each module is a behaviour, each test a sentence about it.
 
 mod a_bastion_that_is_away_keeps_nobody_in;
+mod a_changed_interface_key_is_agreed_to;
 mod a_clock_that_is_set_back_opens_nothing;
 mod a_code_is_accepted_once;
 mod a_full_disk_releases_nothing;
@@ -38,3 +39,4 @@ mod the_processes_of_the_bastion_have_no_right_they_do_not_need;
 mod the_readme_can_be_followed;
 mod the_readme_names_what_exists;
 mod two_servers_rotate_together;
+mod who_has_not_confirmed_a_cut_is_named;
