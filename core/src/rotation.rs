@@ -265,12 +265,12 @@ fn follow(view: &View<'_>, held: &Held, assignment: &Assignment) -> Vec<Action> 
         (Hold::Open { .. }, Standing::Waiting { .. }) => new_session("the bastion waits with another generation"),
         (Hold::Open { .. }, Standing::Missing { reason }) => new_session(reason),
 
-        (Hold::Waiting { .. } | Hold::Locked { .. }, Standing::Missing { reason }) => {
-            vec![rotate(held, assignment, reason.clone())]
-        }
+        // it may have been released and be over since: lock first, because the new one may fail to come
+        (Hold::Waiting { .. }, Standing::Missing { reason }) => new_session(reason),
         (Hold::Waiting { .. }, Standing::Waiting { .. } | Standing::Released { .. }) => {
-            vec![rotate(held, assignment, "the bastion holds another generation than this server".to_owned())]
+            new_session("the bastion holds another generation than this server")
         }
+        (Hold::Locked { .. }, Standing::Missing { reason }) => vec![rotate(held, assignment, reason.clone())],
         (Hold::Locked { reason }, Standing::Waiting { .. } | Standing::Released { .. }) => {
             vec![rotate(held, assignment, format!("locked since: {reason}"))]
         }

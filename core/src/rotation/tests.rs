@@ -71,6 +71,19 @@ fn a_waiting_key_is_locked_one_interval_after_the_last_contact() {
 }
 
 #[test]
+fn a_waiting_key_that_may_have_been_released_is_locked_before_it_is_replaced() {
+    let waiting = held(Hold::Waiting { since: at(90) });
+    for standing in [
+        Standing::Missing { reason: "a rotation was ordered".to_owned() },
+        Standing::Waiting { generation: 8, age_seconds: 1 },
+        Standing::Released { generation: 8, seconds_left: 20 },
+    ] {
+        let actions = plan(&view(&waiting, Contact::Assigned(&assignment(standing))));
+        assert!(locks(&actions) && rotates_to(&actions, 8), "the new one may fail to come: {actions:?}");
+    }
+}
+
+#[test]
 fn a_reboot_and_a_change_from_outside_lock() {
     for hold in [Hold::Open { deadline: at(1000) }, Hold::Waiting { since: at(99) }] {
         let held = held(hold);
