@@ -1,0 +1,64 @@
+//! The way between a host and the bastion: an ordered stream (SSH keeps it so) that stands still, breaks off with
+//! everything that is on its way, or swallows everything without a word; and whose ends say things again.
+
+use std::collections::VecDeque;
+
+use wgmfa_core::rotation::Assignment;
+
+use super::key::Key;
+
+/// Agent to bastion; peers by their number on the host.
+#[derive(Debug, Clone)]
+pub enum Up {
+    Report { fingerprints: Vec<Option<wgmfa_core::key::Fingerprint>> },
+    Deposit(Vec<(usize, u64, Key)>),
+    Applied(Vec<(usize, u64)>),
+    Opened { id: u64, refused: Option<String> },
+}
+
+/// Bastion to agent.
+#[derive(Debug, Clone)]
+pub enum Down {
+    Assignments(Vec<(usize, Assignment)>),
+    Stored(Vec<(usize, u64)>),
+    Noted,
+    Open { id: u64, peer: usize, generation: u64, seconds_left: u64 },
+    Lock { peer: usize },
+    Round,
+}
+
+/// An end gives up on a line that has been silent this long, in milliseconds.
+pub const SILENCE: u64 = 30_000;
+
+/// One connection. Messages bear the time at which they were said.
+#[derive(Debug, Default)]
+pub struct Link {
+    pub up: VecDeque<(u64, Up)>,
+    pub down: VecDeque<(u64, Down)>,
+    /// Since when it swallows everything.
+    pub swallows: Option<u64>,
+}
+
+impl Link {
+    pub fn say_up(&mut self, now: u64, message: Up) {
+        if self.swallows.is_none() {
+            self.up.push_back((now, message));
+        }
+    }
+
+    pub fn say_down(&mut self, now: u64, message: Down) {
+        if self.swallows.is_none() {
+            self.down.push_back((now, message));
+        }
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.up.is_empty() && self.down.is_empty()
+    }
+
+    /// When the ends give up, if nothing moves.
+    pub fn dies_at(&self) -> Option<u64> {
+        let oldest = [self.up.front().map(|(at, _)| *at), self.down.front().map(|(at, _)| *at), self.swallows];
+        oldest.into_iter().flatten().min().map(|at| at + SILENCE)
+    }
+}
