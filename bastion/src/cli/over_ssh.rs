@@ -11,6 +11,8 @@ use super::words::{
 /// Whoever has taken over the front sees the logins that pass through it, and could go on in their names. So whatever
 /// opens, shows or destroys something costs a code that was accepted in this very login, and a login pays once. Looking
 /// is free, and so is what only closes: in an emergency nobody waits for the next code to cut off three more devices.
+/// With `require-code = false` no code is accepted here, and a login that a foreign second factor let pass pays instead:
+/// also for one act, and within 60 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Cost {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wgmfa_tests::bastion::PASSWORD;
 use wgmfa_tests::tunnel::Keys;
+use wgmfa_tests::wait::{LONG, until};
 
 use super::site::{Person, Site};
 
@@ -170,4 +171,43 @@ fn a_followed_log_goes_on_until_the_caller_leaves() {
     site.bastion.admin(&["user", "disable", "ann"]).ok();
     assert!(!follower.end().0.success());
     assert_eq!(follower.hear_within(Duration::from_millis(200)).filter(|line| line.contains("user-enabled")), None);
+}
+
+#[test]
+fn a_connection_runs_one_command_at_a_time() {
+    let (_site, mut ann) = site();
+    let master = ann.master();
+    let follower = master.start(&["bastion", PROGRAM, "log", "--follow"]);
+    assert!(follower.hear().is_some_and(|line| line.contains("EVENT")));
+    let refused = master.ssh(&["bastion", PROGRAM, "user", "list"]).expect(1);
+    assert!(refused.stderr.starts_with("wgmfa: error: another command runs on this connection\n"), "{refused:?}");
+    drop(follower);
+    until("the end of the first command", LONG, || {
+        (master.ssh(&["bastion", PROGRAM, "user", "list"]).code() == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_long_answer_arrives_whole_and_one_that_is_too_long_not_at_all() {
+    let (site, mut ann) = site();
+    let host = site.host("app-gw");
+    let mut agent = host.connect(false);
+    let peers: Vec<String> = (0..16_000u32).map(public_key).collect();
+    let peers: Vec<&str> = peers.iter().map(String::as_str).collect();
+    let list = [PROGRAM, "--json", "key", "list"];
+    agent.report(&peers[..2000], Some(3600));
+    let here = site.bastion.admin(&list[1..]).ok().stdout;
+    assert!(here.len() > 512 * 1024, "{}", here.len());
+    assert!(ann.ssh(&list).ok().stdout == here, "the same, in pieces");
+    agent.report(&peers, Some(3600));
+    let refused = ann.ssh(&list).expect(1);
+    let line = "wgmfa-bastion: error: the answer is too long for a connection over SSH\n";
+    assert!(refused.stdout.is_empty() && refused.stderr.starts_with(line), "{}", refused.stderr);
+    ann.ssh(&[PROGRAM, "host", "list"]).ok();
+}
+
+/// A public key that stands for a number.
+fn public_key(number: u32) -> String {
+    let digits = format!("{number:08}");
+    format!("{}{}A=", digits, "A".repeat(34))
 }

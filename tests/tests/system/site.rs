@@ -100,6 +100,13 @@ impl Master<'_> {
         self.run("ssh", words)
     }
 
+    /// A command that goes on, over this connection.
+    pub fn start(&self, words: &[&str]) -> Conversation {
+        let mut ssh = self.laptop.command("ssh");
+        ssh.arg("-F").arg(self.laptop.ssh_config()).args(["-o", &format!("ControlPath={}", self.socket)]);
+        Conversation::start(ssh.args(words))
+    }
+
     /// `ssh`, `scp` or `sftp` over this connection.
     #[track_caller]
     pub fn run(&self, program: &str, words: &[&str]) -> Ended {

@@ -161,6 +161,11 @@ fn a_code_pays_for_one_act_or_one_release() {
     let refused = store.spend_on_act(at(12), &login, "user add").unwrap_err();
     assert_eq!(refused.to_string(), "this login has already had its keys");
 
+    let foreign = super::login(&user());
+    assert_eq!(store.record_login(at(13), &foreign, CodeRule::Foreign).unwrap(), Acceptance::Accept);
+    store.spend_on_act(at(14), &foreign, "user add").unwrap();
+    assert_eq!(store.spend_on_act(at(15), &foreign, "user add").unwrap_err().to_string(), spent);
+
     let old = passed(&store, at(20));
     let refused = store.spend_on_act(at(81), &old, "user add").unwrap_err();
     assert_eq!(refused.to_string(), "this login is more than 60 s old");
