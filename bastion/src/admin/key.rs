@@ -1,9 +1,10 @@
 //! `key …`: the connections and their preshared keys.
 
+use jiff::Timestamp;
 use wgmfa_core::connection::Connection;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::name::UserName;
-use wgmfa_core::policy::Selector;
+use wgmfa_core::policy::{Selection, Selector};
 use wgmfa_core::release::Phase;
 
 use super::answer::{Answer, json_line, list, no_such, rounds, shown, with_exit};
@@ -64,7 +65,9 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
                     .hint("name connections, or give --user, --host or --all"));
             }
             let more = site.connections.iter().filter(wanted);
-            let more: Vec<_> = more.filter(|connection| rotatable(connection, &site, context).is_ok()).collect();
+            let mut selector = Selector::new(context.policies);
+            let more = more.filter(|connection| rotatable(connection, &selector.select(connection), &site).is_ok());
+            let more: Vec<_> = more.collect();
             chosen.extend(more);
             chosen.sort_by(|one, other| one.name.cmp(&other.name));
             chosen.dedup_by(|one, other| one.name == other.name);
@@ -118,24 +121,21 @@ pub fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String
 }
 
 /// Whether a person has the key of this place now: its server must lock the peer before it makes another key.
-fn is_open(connection: &Connection, place: &Place, site: &Site, context: &Context<'_>) -> bool {
+fn is_open(place: &Place, site: &Site, now: Timestamp) -> bool {
     let current = site.record(place).and_then(|record| record.current.as_ref());
     let until = current.and_then(|current| match current.phase {
         Phase::Released { deadline } => Some(deadline),
         Phase::Deposited | Phase::Applied | Phase::Expired => None,
     });
-    let is_server_side =
-        || server_place(connection, &Selector::new(context.policies).select(connection)).as_ref() == Some(place);
-    until.is_some_and(|until| until > context.now) && is_server_side()
+    until.is_some_and(|until| until > now)
 }
 
 /// Where a new generation of this connection can be ordered.
-fn rotatable(connection: &Connection, site: &Site, context: &Context<'_>) -> Result<Place, String> {
-    let selection = Selector::new(context.policies).select(connection);
+fn rotatable(connection: &Connection, selection: &Selection<'_>, site: &Site) -> Result<Place, String> {
     if selection.policy().is_none() {
         return Err("no policy applies".to_owned());
     }
-    let candidates = match server_place(connection, &selection) {
+    let candidates = match server_place(connection, selection) {
         Some(place) => vec![place],
         None => places(connection),
     };
@@ -145,16 +145,18 @@ fn rotatable(connection: &Connection, site: &Site, context: &Context<'_>) -> Res
 
 fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     let (mut done, mut failed, mut orders) = (Vec::new(), Vec::new(), Vec::new());
+    let mut selector = Selector::new(context.policies);
     for connection in chosen {
         let name = connection.name.to_string();
-        let ordered = rotatable(connection, site, context).and_then(|place| {
+        let selection = selector.select(connection);
+        let ordered = rotatable(connection, &selection, site).and_then(|place| {
             let order = context.act(|actor| context.store.order_rotation(context.now, actor, &place, reason));
             order.map(|()| place).map_err(|failure| failure.error)
         });
         match ordered {
             Ok(place) => {
                 let host = place.server_side.host.clone();
-                if is_open(connection, &place, site, context) {
+                if server_place(connection, &selection).as_ref() == Some(&place) && is_open(&place, site, context.now) {
                     orders.push(Order::Lock { host: host.clone(), peer: place.peer(), reason: reason.to_owned() });
                 }
                 done.push((name, host));
