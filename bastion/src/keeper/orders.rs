@@ -32,11 +32,16 @@ pub async fn carry_out(
     if let Some(set) = outcome.policies.take() {
         keeper.put_in_force(set);
     }
-    let unconfirmed = give(keeper, std::mem::take(&mut outcome.orders)).await;
+    // who cuts themself off hears the answer first
+    let is_own = |order: &Order| matches!(order, Order::HangUpUser(user) if user.as_str() == by.name);
+    let (own, orders) = std::mem::take(&mut outcome.orders).into_iter().partition(is_own);
+    let unconfirmed = give(keeper, orders).await;
     if !unconfirmed.is_empty() {
         keeper.with_admin(by, |context| admin::name_unconfirmed(&mut outcome.reply, &unconfirmed, context));
     }
-    tell(keeper, outcome, by, caller).await
+    let told = tell(keeper, outcome, by, caller).await;
+    give(keeper, own).await;
+    told
 }
 
 /// Hands on the reply, and what comes after it until the caller goes.

@@ -61,6 +61,18 @@ fn an_act_stands_in_the_log_with_who_and_from_where() {
 }
 
 #[test]
+fn who_cuts_themself_off_hears_the_answer_first() {
+    let (site, mut ann) = site();
+    let master = ann.master();
+    assert_eq!(master.ssh(&["bastion", PROGRAM, "user", "disable", "ann"]).ok().stdout, "disabled ann\n");
+    until("the end of the connection", LONG, || (master.ssh(&["-O", "check", "bastion"]).code() != 0).then_some(()));
+    drop(master);
+    site.bastion.admin(&["user", "enable", "ann"]).ok();
+    let reset = ann.ssh_with(&[PROGRAM, "user", "reset", "ann", "--password-stdin"], b"another password\n");
+    assert!(reset.ok().stdout.contains("otpauth://totp/"), "the new secret, shown once");
+}
+
+#[test]
 fn nobody_else_may() {
     let (mut site, _ann) = site();
     let master = site.justin.master();
