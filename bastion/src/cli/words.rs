@@ -326,7 +326,7 @@ pub enum KeyCommand {
     },
     /// Show preshared keys, to be carried to where nobody can log in; a release, with its deadline and audit line
     #[command(
-        after_help = "Example:\n    wgmfa-bastion key show app-gw/devices:justins-laptop --reason 'no ssh there' > key"
+        after_help = "Example:\n    wgmfa-bastion key show app-gw/devices:justins-laptop --reason 'no ssh there'"
     )]
     Show {
         /// Connections, or unique parts of their names
