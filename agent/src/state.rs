@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
 use wgmfa_core::exit::Exit;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{LocalEvent, PeerRef};
+use wgmfa_core::message::agent::{LocalEvent, LogHead, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::rotation::{Contact, Held, View};
 
@@ -46,6 +46,12 @@ pub struct State {
     /// Complaints that stand and that people have already read.
     #[serde(default)]
     pub spoken: Vec<String>,
+    /// The newest line of the bastion's audit log that it told of.
+    #[serde(default)]
+    pub log_head: Option<LogHead>,
+    /// The last line that it told of and then had no longer.
+    #[serde(default)]
+    pub lost_log_head: Option<LogHead>,
 }
 
 /// What is remembered of one peer.
@@ -107,6 +113,8 @@ impl State {
             period: None,
             uncovered: Vec::new(),
             spoken: Vec::new(),
+            log_head: None,
+            lost_log_head: None,
         }
     }
 

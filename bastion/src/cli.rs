@@ -1,6 +1,7 @@
 //! The command line: which words are carried out here, and which the running keeper is asked for.
 
 mod ask;
+mod life_cycle;
 pub mod over_ssh;
 mod parse;
 mod password;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::inventory::Inventory;
 
-use self::words::{Command, CommandLine, PolicyCommand};
+use self::words::{Command, CommandLine, LogCommand, PolicyCommand, SealingKeyCommand};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::policies::Trust;
 use crate::{check, front, init, keeper, voice, worker};
@@ -49,6 +50,19 @@ fn carry_out(line: &CommandLine, words: &[String]) -> ExitCode {
         Command::Policy(PolicyCommand::Explain { names, inventory: Some(file), policy_dir, at }) => {
             let try_out = check::explain::TryOut { names, file, policy_dir: policy_dir.as_deref(), at: *at };
             try_out.run(&path, line.json).map(Exit::code)
+        }
+        Command::Backup { file, force } => {
+            Config::load(&path).and_then(|config| life_cycle::backup(&config, file, *force, line.json))
+        }
+        Command::Restore { file } => {
+            Config::load(&path).and_then(|config| life_cycle::restore(&config, file, line.json)).map(Exit::code)
+        }
+        Command::Log { act: Some(LogCommand::Verify { file: Some(file) }), .. } => life_cycle::verify(file, line.json),
+        Command::SealingKey(SealingKeyCommand::Rotate) => {
+            Config::load(&path).and_then(|config| match life_cycle::change_sealing_key(&config, line.json) {
+                Some(changed) => changed.map(Exit::code),
+                None => ask::ask(&config, line, words),
+            })
         }
         _ => Config::load(&path).and_then(|config| ask::ask(&config, line, words)),
     };

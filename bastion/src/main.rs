@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod config;
 mod confine;
+mod crash;
 mod front;
 mod host_key;
 mod init;

@@ -29,6 +29,11 @@ pub fn warning(text: &str) -> String {
     format!("{PROGRAM}: warning: {}\n", wgmfa_core::exit::sanitise(text))
 }
 
+/// A remark in the one voice, ended by a newline.
+pub fn note(text: &str) -> String {
+    format!("{PROGRAM}: {}\n", wgmfa_core::exit::sanitise(text))
+}
+
 /// Whether standard output is a terminal.
 pub fn terminal() -> bool {
     std::io::stdout().is_terminal()

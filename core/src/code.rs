@@ -41,6 +41,11 @@ impl Step {
     pub fn at(time: Timestamp) -> Self {
         Self(u64::try_from(time.as_second()).unwrap_or(0) / PERIOD_SECONDS)
     }
+
+    /// The last step whose code can have been accepted up to this time.
+    pub fn last_before(time: Timestamp) -> Self {
+        Self(Self::at(time).0 + SKEW)
+    }
 }
 
 /// The hash under the HMAC. Many apps know only SHA-1, which is sound in this place (RFC 4226 appendix B.2).

@@ -4,6 +4,7 @@
 //! [`wgmfa_core::rotation::plan`] alone.
 
 mod by_root;
+mod evidence;
 mod lock;
 mod open;
 mod report;
@@ -168,7 +169,10 @@ impl Agent {
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
         match message {
-            ToAgent::Assignments { assignments, uncovered } => self.assigned(assignments, uncovered),
+            ToAgent::Assignments { assignments, uncovered, log_head } => {
+                self.hear_head(log_head);
+                self.assigned(assignments, uncovered)
+            }
             ToAgent::Stored { deposits } => self.stored(&deposits),
             ToAgent::Noted { applied } => self.noted(&applied),
             ToAgent::Open { id, which, seconds_left } => {

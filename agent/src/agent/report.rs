@@ -28,6 +28,8 @@ impl Agent {
             handshake_ages: handshake_ages(seen),
             next_in_seconds: self.state.period.filter(|_| !self.resident),
             events,
+            log_head: self.state.log_head.clone(),
+            highest: self.highest(),
         }
     }
 

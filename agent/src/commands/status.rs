@@ -7,7 +7,7 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::interval;
 use wgmfa_core::key::PublicKey;
-use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::message::agent::{LogHead, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::{Action, Contact, Hold, plan};
@@ -26,6 +26,10 @@ struct Status {
     last_round: Option<Round>,
     peers: Vec<Peer>,
     without_second_factor: Vec<PeerRef>,
+    /// The newest line of the bastion's audit log that this host was told of.
+    log_head: Option<LogHead>,
+    /// A line that the bastion told of once and then had no longer.
+    lost_log_head: Option<LogHead>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +71,8 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
         }),
         peers: state.peers.iter().map(|(peer, kept)| describe(peer, kept, &state, &seen, now)).collect(),
         without_second_factor: state.uncovered.clone(),
+        log_head: state.log_head.clone(),
+        lost_log_head: state.lost_log_head.clone(),
     };
     if json {
         voice::say(&serde_json::to_string(&status).expect("a status is plain data"));
@@ -120,6 +126,9 @@ fn print(status: &Status) {
             let how = if round.exit == 0 { "ok".to_owned() } else { round.faults.join("; ") };
             voice::say(&format!("last round: {} s ago: {how}", round.seconds_ago));
         }
+    }
+    if let Some(LogHead { seq, hash }) = &status.lost_log_head {
+        voice::say(&format!("the bastion's audit log once had line {seq} ({hash}), and then had it no longer"));
     }
     let width = status.peers.iter().map(|peer| peer.connection.chars().count()).max().unwrap_or(0);
     for peer in &status.peers {

@@ -337,7 +337,7 @@ impl Model {
             FromAgent::Report { .. } => {
                 let assignments =
                     self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
-                Some(ToAgent::Assignments { assignments, uncovered: self.uncovered.clone() })
+                Some(ToAgent::Assignments { assignments, uncovered: self.uncovered.clone(), log_head: None })
             }
             FromAgent::Deposit { deposits } => {
                 let mut stored = Vec::new();

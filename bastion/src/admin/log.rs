@@ -6,11 +6,11 @@ use wgmfa_core::exit::{Exit, Failure, sanitise};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::AdminReply;
 
-use super::answer::{Answer, json_line, list, shown, with_exit};
+use super::answer::{Answer, json_line, list, shown};
 use super::when::When;
-use super::{Asked, Context, Outcome, Stream};
+use super::{Asked, Context, Outcome, Stream, evidence};
 use crate::cli::words::{LogCommand, LogFilter};
-use crate::store::{Event, Filter, Line, Verified};
+use crate::store::{Event, Filter, Line};
 
 /// How many lines `--follow` begins with when no time is given.
 const FIRST_LINES: u32 = 10;
@@ -36,29 +36,11 @@ pub fn run(filter: &LogFilter, act: Option<&LogCommand>, asked: &Asked<'_>, cont
                 false => format!("{} {}\n", head.seq, head.hash),
             }))
         }
-        Some(LogCommand::Verify) => verify(asked, context),
-    }
-}
-
-fn verify(asked: &Asked<'_>, context: &Context<'_>) -> Answer {
-    let verified = context.store.verify_log(&[])?;
-    if asked.json {
-        return Ok(match verified {
-            Verified::Intact(head) => {
-                shown(json_line(&serde_json::json!({ "version": 1, "intact": true, "head": head })))
-            }
-            Verified::Broken { seq, reason } => {
-                let answer = serde_json::json!({ "version": 1, "intact": false, "seq": seq, "reason": reason });
-                with_exit(json_line(&answer), Exit::Failed)
-            }
-        });
-    }
-    match verified {
-        Verified::Intact(head) => Ok(shown(format!("intact: {} lines, the last one is {}\n", head.seq, head.hash))),
-        Verified::Broken { seq, reason } => {
-            Err(Failure::new(Exit::Failed, format!("the audit log is broken from line {seq} on: {reason}"))
-                .hint("compare with a log head that was kept elsewhere: in the journal, or on a host"))
-        }
+        Some(LogCommand::Verify { file: None }) => evidence::verify(asked, context),
+        Some(LogCommand::Verify { file: Some(_) }) => evidence::verify_input(asked),
+        Some(LogCommand::Export { before }) => evidence::export(before, context),
+        Some(LogCommand::Prune { seq, hash }) => evidence::prune(*seq, hash, asked, context),
+        Some(LogCommand::Accept { reason }) => evidence::accept(reason, asked, context),
     }
 }
 

@@ -2,14 +2,18 @@
 //! with text for people or JSON for programs.
 
 mod answer;
+mod backup;
+mod clock;
 mod credentials;
 mod device;
+mod evidence;
 mod host;
 mod inventory;
 mod key;
 pub mod key_row;
 mod log;
 mod policy;
+mod sealing_key;
 mod show;
 pub mod site;
 mod status;
@@ -33,12 +37,14 @@ use wgmfa_core::policy::PolicySet;
 
 use self::answer::{Answer, failed, shown, with_exit};
 use self::when::When;
-use crate::cli::words::{Command, CommandLine};
+use crate::cli::words::{ClockCommand, Command, CommandLine, SealingKeyCommand};
 use crate::cli::{NoCommand, parse_forwarded};
 use crate::config::Config;
 use crate::store::Store;
 use crate::{check, host_key, voice};
 
+pub use self::evidence::told as tell_verified;
+pub use self::sealing_key::done as tell_resealed;
 pub use self::show::Show;
 
 /// What a command may look at and change.
@@ -71,6 +77,10 @@ pub trait Agents {
     fn connected(&self, host: &HostName) -> bool;
     /// When this host's agent was last heard, in this run of the keeper or before.
     fn last_seen(&self, host: &HostName) -> Option<Timestamp>;
+    /// Ends the logins in progress; answers how many there were.
+    fn end_logins(&self) -> usize {
+        0
+    }
 }
 
 /// What the keeper does for a command after it has changed the store.
@@ -124,6 +134,7 @@ pub trait Stream: std::fmt::Debug {
 /// How an answer is wanted, and what the command reads.
 struct Asked<'a> {
     json: bool,
+    /// Standard output is a terminal.
     terminal: bool,
     colour: bool,
     stdin: Option<&'a SecretText>,
@@ -157,7 +168,7 @@ pub fn run(request: &AdminRequest, context: &mut Context<'_>) -> Outcome {
 
 fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     match &line.command {
-        Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker => {
+        Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker | Command::Restore { .. } => {
             Err(Failure::new(Exit::Usage, "the running bastion does not do this"))
         }
         Command::Reload { dry_run } => policy::reload(*dry_run, asked, context),
@@ -174,6 +185,9 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
         Command::Policy(command) => policy::run(command, asked, context),
         Command::Inventory { unregistered } => inventory::run(*unregistered, asked, context),
         Command::Key(command) => key::run(command, asked, context),
+        Command::Backup { .. } => backup::run(asked, context),
+        Command::SealingKey(SealingKeyCommand::Rotate) => Ok(sealing_key::run(asked)),
+        Command::Clock(ClockCommand::Reset { reason }) => clock::reset(reason, asked, context),
         Command::Log { filter, act } => log::run(filter, act.as_ref(), asked, context),
     }
 }

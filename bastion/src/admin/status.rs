@@ -7,7 +7,7 @@ use super::answer::{Answer, json_line, with_exit};
 use super::host::last_seen;
 use super::{Asked, Context};
 use crate::check::{Findings, clock, pam};
-use crate::store::{Event, Filter, HostRecord, Line};
+use crate::store::{Event, Filter, Head, HostRecord, Line, LostHead};
 
 /// How many refusals are shown.
 const REFUSALS: u32 = 5;
@@ -28,6 +28,9 @@ struct Status {
     agents: Vec<AgentStatus>,
     locked: Vec<(String, String, jiff::Timestamp)>,
     refusals: Vec<Line>,
+    log_head: Head,
+    lost_heads: Vec<LostHead>,
+    backed_up_at: Option<jiff::Timestamp>,
 }
 
 struct AgentStatus {
@@ -52,6 +55,10 @@ pub fn run(asked: &Asked<'_>, context: &Context<'_>) -> Answer {
 /// How far the system's clock may be behind the bastion's time before it is a fault, in seconds.
 const CLOCK_TOLERANCE_SECONDS: i64 = 30;
 
+/// How far the system's clock may be ahead of the last recorded time, in seconds: it is recorded at least once a minute,
+/// unless it has run ahead of the time since boot.
+const AHEAD_SECONDS: i64 = 180;
+
 impl Status {
     fn read(context: &Context<'_>) -> Result<Self, wgmfa_core::exit::Failure> {
         let store = context.store;
@@ -61,7 +68,14 @@ impl Status {
         let behind = context.now.duration_since(context.system).as_secs();
         if behind > CLOCK_TOLERANCE_SECONDS && clock.faults.is_empty() {
             clock.fault(format!(
-                "clock: {behind} s behind the last recorded time, so every one-time code is refused until then; set it, or wait"
+                "clock: {behind} s behind the last recorded time, so every one-time code is refused until then; set it, or wait; \
+                 if that time was wrong: wgmfa-bastion clock reset --reason TEXT"
+            ));
+        }
+        let ahead = context.system.duration_since(store.recorded_time()).as_secs();
+        if store.is_time_limited() && ahead > AHEAD_SECONDS && clock.faults.is_empty() {
+            clock.fault(format!(
+                "clock: has jumped ahead by about {ahead} s since the bastion was started; restart it if the clock is right now"
             ));
         }
         let room = statvfs(&context.config.state_dir).ok();
@@ -82,6 +96,9 @@ impl Status {
             agents,
             locked: locked.collect(),
             refusals: refusals.split_off(newest),
+            log_head: store.log_head()?,
+            lost_heads: store.lost_heads()?,
+            backed_up_at: store.backed_up_at()?,
         })
     }
 
@@ -90,6 +107,7 @@ impl Status {
         if self.room.is_some_and(|room| room < LEAST_ROOM) {
             troubles.push("disk: less than 100 MiB are left in the state folder".to_owned());
         }
+        troubles.extend(self.lost_heads.iter().map(|lost| format!("log: {lost} (wgmfa-bastion log verify)")));
         for agent in &self.agents {
             let name = &agent.host.name;
             if agent.late {
@@ -115,6 +133,10 @@ impl Status {
                 format!("{}, since {}", context.policies.policies().len(), when.moment(context.policies_since)),
             ),
         ];
+        let Head { seq, hash } = &self.log_head;
+        lines.push(("log", format!("{seq} lines, the last one is {hash}")));
+        let backup = self.backed_up_at.map_or("never made here".to_owned(), |made| format!("made {}", when.ago(made)));
+        lines.push(("backup", backup));
         for agent in &self.agents {
             let seen = match (agent.host.disabled, agent.connected, agent.seen) {
                 (true, ..) => "disabled".to_owned(),
@@ -152,6 +174,11 @@ impl Status {
             .iter()
             .map(|(user, source, until)| serde_json::json!({ "user": user, "source": source, "until": until }))
             .collect();
+        let lost: Vec<_> = self
+            .lost_heads
+            .iter()
+            .map(|lost| serde_json::json!({ "host": lost.host, "seq": lost.head.seq, "hash": lost.head.hash }))
+            .collect();
         json_line(&serde_json::json!({
             "version": 1,
             "ok": troubles.is_empty(),
@@ -160,6 +187,8 @@ impl Status {
             "clock": { "now": context.now, "synchronised": clock::synchronised(), "faults": self.clock.faults },
             "disk": { "bytes_left": self.room },
             "policies": { "count": context.policies.policies().len(), "since": context.policies_since },
+            "log": { "head": self.log_head, "lost": lost },
+            "backup": { "made": self.backed_up_at },
             "agents": agents,
             "locked": locked,
             "refusals": self.refusals,

@@ -125,8 +125,17 @@ fn files(config: &Config, findings: &mut Findings) {
         Ok(_) => {}
         Err(failure) => findings.failure(&failure),
     }
+    let beside = store::new_key_path(&config.sealing_key);
+    if beside.exists() {
+        let path = beside.display();
+        findings.warning(format!("{path}: a change of the sealing key was cut short; the next start finishes it"));
+    }
     if let Err(failure) = trusted::secret_folder(&config.state_dir) {
         findings.failure(&failure);
+    }
+    if config.state_dir.join(store::RESTORING).exists() {
+        let path = config.state_dir.display();
+        findings.fault(format!("{path}: a restore was cut short (run wgmfa-bastion restore again)"));
     }
     // SQLite keeps its journal in two files beside the store
     let store = ["", "-wal", "-shm"].map(|end| config.state_dir.join(format!("{}{end}", store::FILE_NAME)));

@@ -29,12 +29,31 @@ pub fn ask(config: &Config, line: &CommandLine, words: &[String]) -> Result<u8, 
     let stdin = input(&line.command, &mut words)?;
     let request =
         AdminRequest { version: message::VERSION, words, stdin, terminal: voice::terminal(), colour: voice::colour() };
-    let path = config.admin_socket();
-    converse(&path, &request, |reply| {
+    print(config, &request)
+}
+
+/// Sends a request and prints the answer as it comes; returns the exit status.
+///
+/// # Errors
+/// The keeper cannot be reached.
+pub fn print(config: &Config, request: &AdminRequest) -> Result<u8, Failure> {
+    converse_or_say_why(config, request, |reply| {
         voice::say(reply.stdout.expose());
         voice::complain(&reply.stderr);
     })
-    .map_err(|error| {
+}
+
+/// Sends a request, hands on what comes, and returns the exit status.
+///
+/// # Errors
+/// The keeper cannot be reached.
+pub fn converse_or_say_why(
+    config: &Config,
+    request: &AdminRequest,
+    take: impl FnMut(&AdminReply),
+) -> Result<u8, Failure> {
+    let path = config.admin_socket();
+    converse(&path, request, take).map_err(|error| {
         let text = format!("{}: {}", path.display(), io_words(&error));
         let failure = Failure::new(Exit::Unreachable, text);
         match error.kind() {

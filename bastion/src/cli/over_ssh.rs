@@ -30,7 +30,11 @@ pub fn cost(command: &Command) -> Cost {
         Command::Inventory { .. } | Command::Policy(PolicyCommand::Check { .. } | PolicyCommand::Explain { .. }) => {
             Cost::Free
         }
-        Command::Log { act: None | Some(LogCommand::Verify | LogCommand::Head), .. } => Cost::Free,
+        Command::Log { act, .. } => match act {
+            None | Some(LogCommand::Verify { .. } | LogCommand::Head | LogCommand::Export { .. }) => Cost::Free,
+            Some(LogCommand::Prune { .. } | LogCommand::Accept { .. }) => Cost::FreshCode,
+        },
+        Command::Backup { .. } | Command::SealingKey(_) => Cost::FreshCode,
         Command::Reload { dry_run: true } => Cost::Free,
         // what is in force for everybody changes
         Command::Reload { dry_run: false } => Cost::FreshCode,
@@ -61,6 +65,7 @@ pub fn cost(command: &Command) -> Cost {
         },
         // refused over SSH
         Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker => Cost::FreshCode,
+        Command::Restore { .. } | Command::Clock(_) => Cost::FreshCode,
     }
 }
 
@@ -71,9 +76,11 @@ pub fn reads_input(command: &Command) -> bool {
             matches!(password, PasswordSource { password_stdin: true, .. })
         }
         Command::Host(HostCommand::Add { .. }) => true,
+        Command::Log { act: Some(LogCommand::Verify { file }), .. } => file.is_some(),
         Command::User(_) | Command::Host(_) | Command::Device(_) | Command::Key(_) => false,
         Command::Policy(_) | Command::Inventory { .. } | Command::Log { .. } | Command::Reload { .. } => false,
         Command::Check | Command::Status | Command::Why { .. } | Command::HostKey { .. } => false,
+        Command::Backup { .. } | Command::Restore { .. } | Command::SealingKey(_) | Command::Clock(_) => false,
         Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker => false,
     }
 }
@@ -101,6 +108,7 @@ mod tests {
             "log --follow",
             "log verify",
             "log head",
+            "log export --before 90d",
             "reload --dry-run",
             "user list",
             "user show justin",
@@ -135,6 +143,10 @@ mod tests {
             "device enable laptop",
             "device remove laptop",
             "key show laptop --reason lost",
+            "log prune 7 ab",
+            "log accept --reason restored",
+            "backup -",
+            "sealing-key rotate",
         ] {
             assert_eq!(cost(&command(line)), Cost::FreshCode, "{line}");
         }

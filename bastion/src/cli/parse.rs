@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use wgmfa_core::exit::{Exit, Failure};
 
-use super::words::{Command, CommandLine, HostCommand, PolicyCommand};
+use super::words::{Command, CommandLine, HostCommand, LogCommand, PolicyCommand};
 use crate::voice::PROGRAM;
 
 /// Why words are no command to be carried out.
@@ -47,6 +47,11 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
     match &line.command {
         Command::Init { .. } => refuse("init"),
         Command::Serve | Command::Front | Command::PamWorker => refuse("serve"),
+        Command::Restore { .. } => refuse("restore"),
+        Command::Backup { file, .. } if file != stdin => refuse("a file other than -"),
+        Command::Log { act: Some(LogCommand::Verify { file: Some(file) }), .. } if file != stdin => {
+            refuse("a file other than -")
+        }
         Command::Host(HostCommand::Add { key, .. }) if key != stdin => refuse("a file other than -"),
         Command::Policy(PolicyCommand::Check { dir: Some(_) }) => refuse("a folder"),
         Command::Policy(PolicyCommand::Explain { inventory: Some(_), .. }) => refuse("--inventory"),
@@ -157,6 +162,9 @@ mod tests {
             ("init", "init is refused here"),
             ("serve", "serve is refused here"),
             ("front", "serve is refused here"),
+            ("restore -", "restore is refused here"),
+            ("backup /etc/shadow", "a file other than - is refused here"),
+            ("log verify --file /etc/shadow", "a file other than - is refused here"),
             ("check --config /etc/shadow", "--config is refused here"),
             ("host add a --key /etc/shadow", "a file other than - is refused here"),
             ("policy check /etc", "a folder is refused here"),

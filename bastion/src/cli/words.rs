@@ -1,10 +1,16 @@
 //! The words that an administrator may write, on the bastion itself and (without `init`, `serve` and files) over SSH.
 
+mod life_cycle;
+mod log;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
+
+pub use self::life_cycle::{ClockCommand, SealingKeyCommand};
+pub use self::log::{LogCommand, LogFilter};
 
 const CONFIG_HELP: &str = "The configuration file [default: /etc/wgmfa/bastion.toml]";
 
@@ -112,6 +118,39 @@ pub enum Command {
         #[command(subcommand)]
         act: Option<LogCommand>,
     },
+    /// Copy the store while the bastion runs; secrets stay sealed, and the sealing key is not in the copy
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion backup /root/wgmfa.backup\n    wgmfa-bastion backup - | ssh vault \
+                            'cat > wgmfa.backup'\n\nKeep a copy of the sealing key (sealing-key in bastion.toml) \
+                            apart from the backups: without it a backup cannot be restored, and with it its \
+                            secrets can be read."
+    )]
+    Backup {
+        /// The new file; - is standard output
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+        /// Replace the file if there is one
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a backup in the place of the store of a bastion that is stopped; locks all sessions and voids all codes
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion restore /root/wgmfa.backup\n\nStop the bastion first. The store that was there is kept beside. All sessions are \
+                            locked, codes used before are refused, recovery codes and invitations are void. People, hosts and \
+                            devices are as they were when the backup was made: remove or disable again whom you have \
+                            removed or disabled since."
+    )]
+    Restore {
+        /// The backup; - is standard input
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+    },
+    /// The key that seals secrets in the store
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion sealing-key rotate")]
+    SealingKey(SealingKeyCommand),
+    /// The bastion's own time
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion clock reset --reason 'the time server was wrong'")]
+    Clock(ClockCommand),
 }
 
 /// Where a new password comes from.
@@ -356,43 +395,6 @@ pub enum KeyCommand {
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
     },
-}
-
-/// Which lines of the audit log.
-#[derive(Debug, Clone, Default, Args)]
-pub struct LogFilter {
-    /// Not before this time: 2026-11-21T15:55:00Z, 2026-11-21, or how long ago (90m)
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Not after this time
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
-    /// About this person
-    #[arg(long, value_name = "USER")]
-    pub user: Option<String>,
-    /// About connections of this host
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
-    /// About connections whose names have this part
-    #[arg(long, value_name = "CONNECTION")]
-    pub connection: Option<String>,
-    /// Of this kind, as the column `event` names it
-    #[arg(long, value_name = "EVENT")]
-    pub event: Option<String>,
-    /// Go on with new lines as they are written; with --json, JSON lines
-    #[arg(long)]
-    pub follow: bool,
-}
-
-/// `log …`
-#[derive(Debug, Subcommand)]
-pub enum LogCommand {
-    /// Compute the hash chain anew and compare
-    #[command(after_help = "Example:\n    wgmfa-bastion log verify")]
-    Verify,
-    /// The number and hash of the last line
-    #[command(after_help = "Example:\n    wgmfa-bastion log head")]
-    Head,
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {

@@ -223,11 +223,22 @@ impl Agent<'_> {
         match message {
             FromAgent::Hello { .. } => return self.refuse("hello was said before"),
             FromAgent::Ping => self.tell(&ToAgent::Pong),
-            FromAgent::Report { interfaces, handshake_ages, next_in_seconds, events } => {
-                match self.keeper.take_report(&self.host, interfaces, &handshake_ages, next_in_seconds, &events) {
+            FromAgent::Report { interfaces, handshake_ages, next_in_seconds, events, log_head, highest } => {
+                if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
+                    return self.refuse(&reason);
+                }
+                match self.keeper.take_report(
+                    &self.host,
+                    interfaces,
+                    &handshake_ages,
+                    next_in_seconds,
+                    &events,
+                    &highest,
+                ) {
                     Ok((assignments, uncovered)) => {
                         self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
-                        self.tell(&ToAgent::Assignments { assignments, uncovered });
+                        let log_head = self.keeper.log_head();
+                        self.tell(&ToAgent::Assignments { assignments, uncovered, log_head });
                     }
                     Err(reason) => return self.refuse(&reason),
                 }

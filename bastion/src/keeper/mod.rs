@@ -10,8 +10,10 @@ mod answer;
 mod attempt;
 mod caller;
 mod children;
+mod clock;
 mod conversation;
 mod coverage;
+mod heads;
 mod module;
 mod orders;
 mod person;
@@ -48,8 +50,11 @@ use zeroize::Zeroizing;
 
 use crate::admin::when::When;
 use crate::config::Config;
-use crate::store::{Actor, Event, Note, SealingKey, Store};
+use crate::crash::crash_point;
+use crate::store::{Actor, Event, Note, Store};
 use crate::{check, confine, host_key, policies, trusted, voice};
+
+pub use self::sockets::only_one;
 
 /// How far the clock may be behind the last recorded time before it was set back.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
@@ -84,6 +89,8 @@ pub struct Keeper {
     /// People who are logged in, by conversation.
     people: RefCell<HashMap<u64, UserName>>,
     sessions: sessions::Sessions,
+    clock: clock::Clock,
+    said_head: heads::Said,
     hashing: Semaphore,
 }
 
@@ -108,10 +115,10 @@ async fn run(config: Config) -> Result<(), Failure> {
     let set = policies::load(&config.policy_dir)?;
     check::pam::require_service(&config)?;
     host_key::public_keys(&config)?;
-    let sealing = SealingKey::read(&config.sealing_key)?;
     let host_keys = host_keys(&config)?;
-    let store = Store::open(&config.state_dir, sealing)?;
-    let _only = sockets::only_one(&config.state_dir)?;
+    let _only = only_one(&config.state_dir)?;
+    let store = Store::open_with(&config.state_dir, &config.sealing_key)?;
+    store.remove_unfinished_backups();
     sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
         (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
@@ -137,11 +144,14 @@ async fn run(config: Config) -> Result<(), Failure> {
         heard: RefCell::default(),
         people: RefCell::default(),
         sessions: sessions::Sessions::default(),
+        clock: clock::Clock::new(now),
+        said_head: heads::Said::default(),
         hashing: Semaphore::new(2),
         config,
     });
     keeper.store.note(now, Note::new(Event::Started))?;
     keeper.note_policies()?;
+    keeper.say_head();
     keeper.end_sessions_of_another_time()?;
     keeper.to_front(&ToFront::Start { host_keys, listeners: admits, limits: Limits::default() });
     for address in keeper.config.listen.iter().chain(&keeper.config.agent_listen) {
@@ -158,7 +168,11 @@ async fn run(config: Config) -> Result<(), Failure> {
         tokio::select! {
             () = &mut told_to_end => break None,
             _ = hangup.recv() => keeper.reload(),
-            _ = deadlines.tick() => keeper.expire(),
+            _ = deadlines.tick() => {
+                keeper.expire();
+                keeper.watch_clock();
+                keeper.say_head_if_due();
+            }
             _ = &mut front_requests => break Some("its last words stand above".to_owned()),
             status = front_process.wait() => {
                 break Some(status.map_or_else(|error| error.to_string(), |status| status.to_string()));
@@ -172,6 +186,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Failed, "the front has ended").hint(how));
     }
     keeper.store.note(keeper.now(), Note::new(Event::Stopped))?;
+    keeper.say_head();
     for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()] {
         // a socket that is left behind is replaced at the next start
         let _ = std::fs::remove_file(socket);
@@ -195,11 +210,6 @@ fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
 }
 
 impl Keeper {
-    /// Now, never below the last recorded time.
-    fn now(&self) -> Timestamp {
-        self.store.now(Timestamp::now())
-    }
-
     fn to_front(&self, message: &ToFront) {
         // without a front there is nobody to tell, and the keeper is about to end
         let _ = self.front.send(Zeroizing::new(encode(message)));
@@ -278,7 +288,7 @@ impl Keeper {
     fn note_host(&self, host: &HostName, event: Event, source: Option<IpAddr>, reason: &str) {
         let from = source.map(|source| source.to_string());
         let note = Note::new(event).host(host).from(from.as_deref()).reason(reason);
-        if let Err(error) = self.store.note(self.now(), note) {
+        if let Err(error) = self.store.note_of_host(self.now(), host, note) {
             say(&error.to_string());
         }
     }
@@ -339,11 +349,4 @@ fn seconds_until(then: Timestamp, now: Timestamp) -> u64 {
 /// A line for the log.
 fn say(text: &str) {
     voice::complain(&format!("{}: {}\n", voice::PROGRAM, sanitise(text)));
-}
-
-/// Ends this process as `kill -9` would, at a point that a test names. Only in debug builds.
-fn crash_point(name: &str) {
-    if cfg!(debug_assertions) && std::env::var("WGMFA_CRASH_AT").is_ok_and(|wanted| wanted == name) {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
-    }
 }

@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::name::HostName;
 
@@ -103,6 +105,15 @@ impl Agents for Connected<'_> {
     fn last_seen(&self, host: &HostName) -> Option<Timestamp> {
         let heard = self.0.heard.borrow().get(host).copied();
         heard.or_else(|| self.0.store.host(host).ok().flatten()?.last_seen)
+    }
+
+    fn end_logins(&self) -> usize {
+        let logins = self.0.logins.borrow();
+        for pid in logins.keys() {
+            // one that has ended already is not waited for by anybody else
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        logins.len()
     }
 }
 

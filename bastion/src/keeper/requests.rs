@@ -32,14 +32,7 @@ pub async fn take(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
                 Err(error) => Err(error),
             };
             match request {
-                Ok(request) => {
-                    let id = request.conversation();
-                    dispatch(&keeper, &mut inboxes, request);
-                    // many lines may have come at once: their command takes them before there are too many
-                    if inboxes.get(&id).is_some_and(|inbox| inbox.capacity() < INBOX / 2) {
-                        tokio::task::yield_now().await;
-                    }
-                }
+                Ok(request) => dispatch(&keeper, &mut inboxes, request),
                 Err(error) => {
                     say(&format!("the front: {error}"));
                     return;

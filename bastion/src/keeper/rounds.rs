@@ -28,17 +28,19 @@ impl Keeper {
         handshake_ages: &[HandshakeAge],
         next_in_seconds: Option<u64>,
         events: &[LocalEvent],
+        highest: &[PeerGeneration],
     ) -> Result<(Vec<Assignment>, Vec<PeerRef>), String> {
         let now = self.now();
         let report = Report { interfaces: &interfaces, handshake_ages, next_in_seconds };
         let told = |error: StoreError| error.to_string();
         self.store.report(now, host, &report).map_err(told)?;
+        self.store.raise_highest(now, host, highest).map_err(told)?;
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
         }
         if events.len() > MOST_EVENTS {
             let reason = format!("{} more events of this host were not listed", events.len() - MOST_EVENTS);
-            self.store.note(now, Note::new(Event::Noted).host(host).reason(reason)).map_err(told)?;
+            self.store.note_of_host(now, host, Note::new(Event::Noted).host(host).reason(reason)).map_err(told)?;
         }
         self.expire();
         self.confirm_what_stands(host, &interfaces).map_err(told)?;
@@ -150,7 +152,7 @@ impl Keeper {
         if let Some(peer) = &event.peer {
             note = note.place(&Place::new(host, peer));
         }
-        self.store.note(self.now(), note)
+        self.store.note_of_host(self.now(), host, note)
     }
 }
 

@@ -18,6 +18,7 @@ use wgmfa_core::message::front::Admits;
 
 use super::{Keeper, say};
 use crate::config::Config;
+use crate::store;
 use crate::trusted;
 
 /// The listening sockets that the front will inherit, and who may come to each.
@@ -110,11 +111,12 @@ where
     }
 }
 
-/// Makes sure that only one keeper works on a state folder.
+/// Makes sure that only one keeper works on a state folder, and nobody puts another store there meanwhile.
 ///
 /// # Errors
 /// Another one does.
 pub fn only_one(state_dir: &Path) -> Result<Flock<std::fs::File>, Failure> {
+    store::prepare_folder(state_dir)?;
     let path = state_dir.join("lock");
     let file = std::fs::File::create(&path)
         .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))?;

@@ -1,10 +1,12 @@
 //! The audit log: append-only, each line bound to the one before it by a hash.
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, TransactionBehavior};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wgmfa_core::exit::sanitise;
+
+/// The last line: its number (0: the log is empty) and its hash.
+pub use wgmfa_core::message::agent::LogHead as Head;
 
 use super::column::{self, Time};
 use super::{Event, Note, Store, StoreError, Writing, connections};
@@ -13,7 +15,7 @@ use super::{Event, Note, Store, StoreError, Writing, connections};
 const LONGEST: usize = 1000;
 
 /// A line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Its number, from 1, without gaps.
     pub seq: u64,
@@ -38,7 +40,7 @@ pub struct Line {
     /// Why, in words.
     pub reason: Option<String>,
     /// SHA-256 over the hash of the line before, a newline and this line in JSON without its hash; in hexadecimal.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hash: String,
 }
 
@@ -61,30 +63,6 @@ pub struct Filter {
     pub after: Option<u64>,
     /// At most this many: the newest ones, oldest first; with `after`, the first ones.
     pub limit: Option<u32>,
-}
-
-/// The last line: whoever keeps it elsewhere can tell later that nothing before it was changed or cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Head {
-    /// Its number; 0: the log is empty.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: String,
-}
-
-/// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Verified {
-    /// Every line is as it was written; this is the last one.
-    Intact(Head),
-    /// From this line on the log is not as it was written.
-    Broken {
-        /// The number of the first line that is wrong or missing.
-        seq: u64,
-        /// What is wrong with it, in words.
-        reason: String,
-    },
 }
 
 impl Store {
@@ -126,39 +104,6 @@ impl Store {
     pub fn log_head(&self) -> Result<Head, StoreError> {
         let sql = "SELECT log_seq, log_hash FROM meta";
         Ok(self.connection.query_row(sql, [], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? }))?)
-    }
-
-    /// Computes every hash again. `known` are heads that were kept elsewhere: each must still be in the log.
-    pub fn verify_log(&self, known: &[Head]) -> Result<Verified, StoreError> {
-        let broken = |seq, reason: &str| Ok(Verified::Broken { seq, reason: reason.to_owned() });
-        // one transaction, so that lines which come meanwhile are seen whole or not at all
-        let _snapshot = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
-        let mut before = Head { seq: 0, hash: self.instance_id()? };
-        let recorded = self.log_head()?;
-        let mut statement = self.connection.prepare("SELECT * FROM log ORDER BY seq")?;
-        for found in statement.query_map([], line)? {
-            let Ok(found) = found else {
-                return broken(before.seq + 1, "the line cannot be read");
-            };
-            if found.seq != before.seq + 1 {
-                return broken(before.seq + 1, "the line is missing");
-            }
-            if found.hash != chained(&before.hash, &found) {
-                return broken(found.seq, "the line was changed, or stands where another stood");
-            }
-            if known.iter().any(|head| head.seq == found.seq && head.hash != found.hash) {
-                return broken(found.seq, "the log was written anew: the head kept elsewhere has another hash");
-            }
-            before = Head { seq: found.seq, hash: found.hash };
-        }
-        let furthest = known.iter().map(|head| head.seq).max().unwrap_or(0).max(recorded.seq);
-        if furthest > before.seq {
-            return broken(before.seq + 1, "the log was cut off before this line");
-        }
-        if recorded != before {
-            return broken(recorded.seq + 1, "the line was added by somebody else");
-        }
-        Ok(Verified::Intact(before))
     }
 }
 
@@ -216,14 +161,14 @@ fn plain(text: String) -> String {
 
 /// The hash of a line: SHA-256 over the hash of the line before (of the first: the instance's name), a newline, and the
 /// line in JSON without its hash.
-fn chained(before: &str, line: &Line) -> String {
+pub(super) fn chained(before: &str, line: &Line) -> String {
     let body = Line { hash: String::new(), ..line.clone() };
     let json = serde_json::to_vec(&body).expect("a line is plain text");
     let hash = Sha256::new().chain_update(before).chain_update("\n").chain_update(json).finalize();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn line(row: &rusqlite::Row<'_>) -> rusqlite::Result<Line> {
+pub(super) fn line(row: &rusqlite::Row<'_>) -> rusqlite::Result<Line> {
     Ok(Line {
         seq: row.get("seq")?,
         time: column::time(row, "time")?,

@@ -66,7 +66,7 @@ impl Store {
         let code = match sealed {
             Some((sealed, parameters)) => {
                 let damaged = |what: &str| StoreError::Broken(format!("the code secret of {name}: {what}"));
-                let secret = self.sealing.unseal(code_binding(name, number), &sealed)?;
+                let secret = self.sealing.borrow().unseal(code_binding(name, number), &sealed)?;
                 let secret = CodeSecret::from_bytes(&secret).map_err(|error| damaged(&error.to_string()))?;
                 Some((secret, serde_json::from_str(&parameters).map_err(|_| damaged("unknown parameters"))?))
             }
@@ -156,6 +156,6 @@ impl FromStr for PasswordKind {
     }
 }
 
-fn code_binding(name: &UserName, number: u64) -> Binding<'_> {
+pub(super) fn code_binding(name: &UserName, number: u64) -> Binding<'_> {
     Binding { table: "people", row: name.as_str(), generation: number }
 }

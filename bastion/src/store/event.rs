@@ -116,6 +116,26 @@ events! {
     ActAllowed = "act-allowed",
     /// Somebody may not give an administrator's command.
     ActRefused = "act-refused",
+    /// Many lines that one host caused and that were not listed one by one.
+    HostLinesOmitted = "host-lines-omitted",
+    /// A host has seen a line of this log that it does not have.
+    LogLost = "log-lost",
+    /// An administrator agreed that lines of this log are lost.
+    LogLossAccepted = "log-loss-accepted",
+    /// The oldest lines were removed after they had been exported.
+    LogPruned = "log-pruned",
+    /// A backup was made.
+    BackedUp = "backed-up",
+    /// The store was restored from a backup.
+    Restored = "restored",
+    /// A host made higher generations than this store knew.
+    GenerationsRaised = "generations-raised",
+    /// Everything was sealed with a new key.
+    Resealed = "resealed",
+    /// The clock jumped, or was set back.
+    ClockJumped = "clock-jumped",
+    /// Root set the bastion's time back to the clock of the machine.
+    ClockReset = "clock-reset",
     /// Anything else that a program wants to leave behind; the reason says what.
     Noted = "noted",
 }

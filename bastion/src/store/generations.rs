@@ -1,5 +1,7 @@
 //! Generations: deposited, applied, released, over. Their numbers only go up.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::connection::InterfaceRef;
@@ -11,7 +13,7 @@ use zeroize::Zeroizing;
 use super::column::{Text, Time};
 use super::places::{self, PlaceRow};
 use super::seal::{Binding, SealingKey};
-use super::{Actor, Event, Note, Place, Store, StoreError, Writing, connections, report};
+use super::{Actor, Event, Note, Place, Store, StoreError, Writing, connections, hosts, report};
 
 /// A generation whose key was wiped just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,7 @@ impl Store {
                     None => stored.push(which.clone()),
                     Some(reason) => {
                         let note = Note::new(Event::DepositRefused).place(&place);
-                        w.audit(note.generation(which.generation.min(HIGHEST)).reason(reason))?;
+                        w.audit_for_host(host, note.generation(which.generation.min(HIGHEST)).reason(reason))?;
                     }
                 }
             }
@@ -75,6 +77,48 @@ impl Store {
                 }
             }
             Ok(noted)
+        })
+    }
+
+    /// Takes over the highest generations that a host ever made where they are above what is known here: the store was
+    /// restored from a backup. Whatever stood here is older, and over. A place that is not known is remembered if its
+    /// peer is registered.
+    pub fn raise_highest(&self, now: Timestamp, host: &HostName, made: &[PeerGeneration]) -> Result<(), StoreError> {
+        let known = places::select(&self.connection, "host = ?1", [host.as_str()])?;
+        let known: BTreeMap<Place, u64> = known.into_iter().map(|row| (row.place, row.highest)).collect();
+        let is_above = |made: &&PeerGeneration| {
+            let highest = known.get(&Place::new(host, &made.peer)).copied().unwrap_or(0);
+            made.generation > highest && made.generation <= HIGHEST
+        };
+        let above: Vec<_> = made.iter().filter(is_above).collect();
+        if above.is_empty() {
+            return Ok(());
+        }
+        self.write(now, |w| {
+            let interfaces = report::interfaces_of(w.tx, host)?;
+            let mut raised = 0;
+            for made in above {
+                let place = Place::new(host, &made.peer);
+                if let Some(row) = places::find(w.tx, &place)? {
+                    w.end_all(std::slice::from_ref(&row), "the host has made newer generations")?;
+                    w.execute("UPDATE places SET highest = ?2 WHERE id = ?1", (row.id, made.generation))?;
+                } else {
+                    let reported = interfaces.get(&made.peer.interface);
+                    let reported = reported.is_some_and(|(_, peers)| peers.contains(&made.peer.public_key));
+                    if !reported || hosts::holder(w.tx, &made.peer.public_key)?.is_none() {
+                        continue;
+                    }
+                    let sql = "INSERT INTO places (host, interface, peer, highest) VALUES (?1, ?2, ?3, ?4)";
+                    let InterfaceRef { host, interface } = &place.server_side;
+                    w.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key), made.generation))?;
+                }
+                raised += 1;
+            }
+            if raised == 0 {
+                return Ok(());
+            }
+            let reason = format!("of {raised} peers this host has made higher generations than were known here");
+            w.audit_for_host(host, Note::new(Event::GenerationsRaised).host(host).reason(reason))
         })
     }
 
@@ -135,7 +179,7 @@ impl Store {
         let Some(sealed) = live else {
             return Err(StoreError::refused(format!("generation {generation} is not one that may be looked at")));
         };
-        open(&self.sealing, place, generation, &sealed)
+        open(&self.sealing.borrow(), place, generation, &sealed)
     }
 }
 
@@ -169,7 +213,8 @@ pub(super) fn open(
         .ok_or_else(|| StoreError::Broken(format!("the sealed record of {row}, {generation} is no key")))
 }
 
-fn row_name(place: &Place) -> String {
+/// How a place is named where its keys are sealed.
+pub(super) fn row_name(place: &Place) -> String {
     format!("{}:{}", place.server_side, place.public_key)
 }
 
@@ -197,6 +242,9 @@ impl Writing<'_> {
         let id = if let Some(row) = found {
             if self.used_before(&row, &fingerprint)? {
                 return Ok(Some("this key was used before".to_owned()));
+            }
+            if !self.count_deposit(&row)? {
+                return Ok(Some("too many new generations in one hour".to_owned()));
             }
             let waiting = "SELECT generation FROM generations WHERE place = ?1 AND phase = 'deposited'";
             if let Some(older) = self.tx.prepare_cached(waiting)?.query_row([row.id], |row| row.get(0)).optional()? {

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use wgmfa_core::exit::{Exit, Failure};
 
-/// Makes sure of the folder and of the database file in it, making what is missing; answers with the file's path, free
-/// of symbolic links.
-pub fn prepare(folder: &Path, file_name: &str) -> Result<PathBuf, Failure> {
+/// Makes sure of the folder, making it if it is missing; answers with its path, free of symbolic links.
+pub fn folder(folder: &Path) -> Result<PathBuf, Failure> {
     let made = DirBuilder::new().mode(0o700).create(folder);
     if let Err(error) = made
         && error.kind() != ErrorKind::AlreadyExists
@@ -23,7 +22,13 @@ pub fn prepare(folder: &Path, file_name: &str) -> Result<PathBuf, Failure> {
         return Err(Failure::new(Exit::Usage, format!("{}: {what}", folder.display())));
     }
     refuse_foreign(folder, &found)?;
-    let path = folder.canonicalize().map_err(|error| failed(folder, &error))?.join(file_name);
+    folder.canonicalize().map_err(|error| failed(folder, &error))
+}
+
+/// Makes sure of the folder and of the database file in it, making what is missing; answers with the file's path, free
+/// of symbolic links.
+pub fn prepare(folder: &Path, file_name: &str) -> Result<PathBuf, Failure> {
+    let path = self::folder(folder)?.join(file_name);
     // SQLite gives its two side files the owner and the mode of this one
     match File::options().write(true).create_new(true).mode(0o600).open(&path) {
         Ok(_) => {}

@@ -36,6 +36,12 @@ pub fn check_sealing(connection: &Connection, sealing: &SealingKey, shown: &str)
     }
 }
 
+/// What another key has to open: it takes the place of what the one before it opened.
+pub fn check(connection: &Connection, sealing: &SealingKey) -> Result<Vec<u8>, StoreError> {
+    let instance: String = connection.query_row("SELECT instance FROM meta", [], |row| row.get(0))?;
+    Ok(sealing.seal(check_binding(&instance), CHECK))
+}
+
 /// The last recorded time.
 pub fn last_time(connection: &Connection) -> Result<Time, StoreError> {
     Ok(connection.query_row("SELECT last_time FROM meta", [], |row| row.get(0))?)

@@ -4,15 +4,19 @@
 //! written whole leaves nothing behind. No method waits for anything but the disk, so a caller on one thread that reads
 //! and then writes without awaiting in between sees nothing change underneath.
 
+mod after_restore;
 mod attempts;
 mod audit;
+mod backup;
 mod column;
 mod connections;
 mod credentials;
 mod devices;
 mod error;
 mod event;
+mod export;
 mod generations;
+mod heads;
 mod hosts;
 mod inventory;
 mod location;
@@ -22,23 +26,30 @@ mod password;
 mod people;
 mod places;
 mod policies;
+mod quota;
 mod record;
 mod release;
 mod report;
+mod reseal;
+mod restore;
 mod schema;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 #[allow(unused_imports, reason = "the face is whole, also where nobody names a type")]
 pub use self::{
     attempts::Refusal,
-    audit::{Filter, Head, Line, Verified},
+    audit::{Filter, Head, Line},
+    backup::{Backup, BackupHead, Copying},
     credentials::{Credentials, Password, PasswordKind},
     devices::DeviceRecord,
     error::StoreError,
     event::{Event, Note},
+    export::{Exported, verify_export},
     generations::Ended,
+    heads::LostHead,
     hosts::{HostRecord, PendingKey},
     logins::{Acceptance, CodeRule, Login, LoginId},
     password::{PasswordHash, PasswordVerdict, hash_password, verify_password},
@@ -46,11 +57,14 @@ pub use self::{
     record::{Generation, Place, Record},
     release::{Granted, ReleaseOutcome, Wanted},
     report::{Report, ReportRefusal, Reported},
+    reseal::new_key_path,
+    restore::{RESTORING, Restored, restore},
     seal::SealingKey,
+    verify::{Verification, Verified},
 };
 
-use std::cell::Cell;
-use std::path::Path;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -58,15 +72,26 @@ use wgmfa_core::exit::{Exit, Failure};
 
 use column::Time;
 
+/// Makes sure of the state folder, making it if it is missing.
+///
+/// # Errors
+/// It is a symbolic link, belongs to somebody else or can be reached by others.
+pub fn prepare_folder(folder: &Path) -> Result<(), Failure> {
+    location::folder(folder).map(drop)
+}
+
 /// The name of the database file in the state folder.
 pub const FILE_NAME: &str = "wgmfa.db";
 
 /// The bastion's memory, opened. All methods take `now`; a `now` below the last recorded time counts as that time.
 pub struct Store {
     connection: Connection,
-    sealing: SealingKey,
+    path: PathBuf,
+    sealing: RefCell<SealingKey>,
     /// The last recorded time, as this connection knows it.
     last_time: Cell<Time>,
+    /// No later time than this is recorded as the bastion's time; none: every time is.
+    ceiling: Cell<Option<Time>>,
 }
 
 /// Who makes a change: goes into its audit line.
@@ -120,6 +145,10 @@ impl Store {
     /// store, is from a newer program, or was sealed with another key.
     pub fn open(state_folder: &Path, sealing: SealingKey) -> Result<Self, Failure> {
         let path = location::prepare(state_folder, FILE_NAME)?;
+        Self::open_file(path, sealing)
+    }
+
+    fn open_file(path: PathBuf, sealing: SealingKey) -> Result<Self, Failure> {
         let shown = path.display().to_string();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -129,7 +158,7 @@ impl Store {
         schema::bring_forward(&connection, &shown, |tx| meta::begin(tx, &sealing))?;
         meta::check_sealing(&connection, &sealing, &shown)?;
         let last_time = Cell::new(meta::last_time(&connection).map_err(unusable)?);
-        Ok(Self { connection, sealing, last_time })
+        Ok(Self { connection, path, sealing: RefCell::new(sealing), last_time, ceiling: Cell::default() })
     }
 
     /// The bastion's time: the system's, but never below the last recorded one. Whole milliseconds.
@@ -137,7 +166,23 @@ impl Store {
         Time::from(system).max(self.last_time.get()).into()
     }
 
+    /// No later time than this is recorded: a clock that has jumped ahead must not bind the bastion once it is mended.
+    pub fn limit_time(&self, ceiling: Timestamp) {
+        self.ceiling.set(Some(ceiling.into()));
+    }
+
+    /// Whether [`Store::limit_time`] holds: it does not before its first call, and after [`Store::reset_time`].
+    pub fn is_time_limited(&self) -> bool {
+        self.ceiling.get().is_some()
+    }
+
+    /// The last recorded time.
+    pub fn recorded_time(&self) -> Timestamp {
+        self.last_time.get().into()
+    }
+
     /// Random text by which this bastion's memory is told from another's, made with the store.
+    #[cfg(test)]
     pub fn instance_id(&self) -> Result<String, StoreError> {
         Ok(self.connection.query_row("SELECT instance FROM meta", [], |row| row.get(0))?)
     }
@@ -154,10 +199,11 @@ impl Store {
         change: impl FnOnce(&Writing<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        let now = meta::record_time(&tx, Time::from(now))?;
-        let answer = change(&Writing { tx: &tx, sealing: &self.sealing, now })?;
+        let now = Time::from(now);
+        let recorded = meta::record_time(&tx, self.ceiling.get().map_or(now, |ceiling| now.min(ceiling)))?;
+        let answer = change(&Writing { tx: &tx, sealing: &self.sealing.borrow(), now: now.max(recorded) })?;
         tx.commit()?;
-        self.last_time.set(now);
+        self.last_time.set(recorded);
         Ok(answer)
     }
 }

@@ -50,6 +50,9 @@ impl fmt::Display for ReportRefusal {
     }
 }
 
+/// So many interfaces of one host are remembered, present or not.
+const MOST_INTERFACES: usize = 256;
+
 /// A handshake counts as a new one only if it is so much later, in milliseconds: ages are whole seconds and take time
 /// to arrive. WireGuard shakes hands at most every 5 s (REKEY_TIMEOUT).
 const HANDSHAKES_APART: i64 = 3_000;
@@ -152,7 +155,7 @@ impl Writing<'_> {
             self.execute(sql, (host.as_str(), interface.name.as_str()))?;
             let refusal = ReportRefusal { interface: interface.name.clone(), reason };
             if !refused_before.contains(&refusal) {
-                self.audit(Note::new(Event::ReportRefused).host(host).reason(refusal.to_string()))?;
+                self.audit_for_host(host, Note::new(Event::ReportRefused).host(host).reason(refusal.to_string()))?;
             }
             refused.push(refusal);
         }
@@ -177,9 +180,18 @@ impl Writing<'_> {
             _ => match (hosts::holder(self.tx, key)?, known) {
                 (Some(holder), _) => Taking::Refuse(format!("its public key {key} belongs to {holder}")),
                 (None, Some(known)) => Taking::Await(format!("its public key was {known} and is now {key}; {agree}")),
+                // what was reported once is remembered for ever
+                (None, None) if self.count_interfaces(host)? >= MOST_INTERFACES => Taking::Refuse(format!(
+                    "this host has had {MOST_INTERFACES} interfaces; `wgmfa-bastion host remove {host}` forgets them"
+                )),
                 (None, None) => Taking::Take,
             },
         })
+    }
+
+    fn count_interfaces(&self, host: &HostName) -> Result<usize, StoreError> {
+        let sql = "SELECT count(*) FROM interfaces WHERE host = ?1";
+        Ok(self.tx.prepare_cached(sql)?.query_row([host.as_str()], |row| row.get(0))?)
     }
 
     fn take(&self, host: &HostName, interface: &Interface) -> Result<(), StoreError> {

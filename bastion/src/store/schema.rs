@@ -5,8 +5,11 @@ use wgmfa_core::exit::{Exit, Failure};
 
 use super::StoreError;
 
+/// The version of the tables that this program knows.
+pub const VERSION: usize = MIGRATIONS.len();
+
 /// Stands in the file's header (`PRAGMA application_id`): `wgmf` in ASCII.
-const APPLICATION_ID: i32 = 0x7767_6d66;
+pub const APPLICATION_ID: i32 = 0x7767_6d66;
 
 /// What brings version n to n + 1, beginning with an empty file. Only ever appended to.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];

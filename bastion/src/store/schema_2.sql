@@ -2,3 +2,37 @@
 
 -- when the code of a login was spent on an administrator's act; it releases nothing then
 ALTER TABLE logins ADD COLUMN acted_at INTEGER;
+
+-- Evidence: up to which line the audit log was exported and removed, when the store was last backed up, and the last line
+-- of the backup from which it was restored.
+ALTER TABLE meta ADD COLUMN removed_seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN removed_hash TEXT;
+ALTER TABLE meta ADD COLUMN backed_up_at INTEGER;
+ALTER TABLE meta ADD COLUMN restored_seq INTEGER;
+
+DROP TRIGGER log_lines_stay;
+CREATE TRIGGER log_lines_stay BEFORE DELETE ON log WHEN OLD.seq > (SELECT removed_seq FROM meta)
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+
+CREATE TRIGGER only_exported_lines_go BEFORE UPDATE OF removed_seq, removed_hash ON meta
+WHEN NEW.removed_seq <= OLD.removed_seq OR NEW.removed_hash IS NOT (SELECT hash FROM log WHERE seq = NEW.removed_seq)
+BEGIN SELECT RAISE(ABORT, 'only the oldest lines of the audit log can be removed, by the hash of the last one'); END;
+
+-- Lines of the audit log that hosts have seen and that it does not have.
+CREATE TABLE lost_heads (
+    host     TEXT PRIMARY KEY,
+    seq      INTEGER NOT NULL,
+    hash     TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    found_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How many lines of an hour a host has caused.
+CREATE TABLE host_quotas (
+    host TEXT PRIMARY KEY,
+    hour INTEGER NOT NULL,
+    used INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE places ADD COLUMN deposit_hour INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE places ADD COLUMN deposits INTEGER NOT NULL DEFAULT 0;

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
+use rand::Rng as _;
+use sha2::Sha256;
 use wgmfa_core::exit::{Exit, Failure};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -60,6 +63,26 @@ impl SealingKey {
         }
         key.0.copy_from_slice(&bytes);
         Ok(key)
+    }
+
+    /// A new one.
+    pub fn random() -> Self {
+        let mut key = Self([0; KEY_BYTES]);
+        rand::rng().fill_bytes(&mut key.0);
+        key
+    }
+
+    /// The key for its file.
+    pub(super) fn expose_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// By which name people tell it from others: the first 8 bytes of HMAC-SHA-256 with the key over
+    /// `wgmfa-sealing-key-v1`, in hexadecimal. It tells nothing about the key.
+    pub fn name(&self) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any length is a key");
+        mac.update(b"wgmfa-sealing-key-v1");
+        mac.finalize().into_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Seals a secret for its place: nonce, then ciphertext and tag.

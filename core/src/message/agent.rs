@@ -63,6 +63,23 @@ pub struct LocalEvent {
     pub seconds_ago: u64,
 }
 
+/// A line of the bastion's audit log: whoever keeps the newest one that it saw can tell later that nothing up to it was
+/// changed or cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHead {
+    /// The line's number.
+    pub seq: u64,
+    /// The line's hash, SHA-256 in hexadecimal.
+    pub hash: String,
+}
+
+impl LogHead {
+    /// Whether it can be a line of a log at all: whatever comes from the other side may be kept and shown if it can.
+    pub fn is_well_formed(&self) -> bool {
+        self.seq > 0 && self.hash.len() == 64 && self.hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+}
+
 /// Bastion to agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -85,6 +102,9 @@ pub enum ToAgent {
         assignments: Vec<Assignment>,
         /// Peers without a second factor on interfaces that an MFA policy covers, to be named.
         uncovered: Vec<PeerRef>,
+        /// The last line of the bastion's audit log, for the agent to keep.
+        #[serde(default)]
+        log_head: Option<LogHead>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {
@@ -158,6 +178,12 @@ pub enum FromAgent {
         /// What happened here that the bastion did not order.
         #[serde(default)]
         events: Vec<LocalEvent>,
+        /// The newest line of the bastion's audit log that this host has seen.
+        #[serde(default)]
+        log_head: Option<LogHead>,
+        /// The highest generation that this host ever made, for each peer: a bastion that was restored goes on above it.
+        #[serde(default)]
+        highest: Vec<PeerGeneration>,
     },
     /// New generations, to be put on disk before they are used.
     Deposit {

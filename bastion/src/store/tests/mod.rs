@@ -1,7 +1,9 @@
 //! The store for real: on files, with threads, with processes that are killed, on disks that are full.
 
 mod audit;
+mod backup;
 mod crash;
+mod evidence;
 mod full;
 mod generations;
 mod logins;
@@ -10,6 +12,7 @@ mod opening;
 mod people;
 mod properties;
 mod release;
+mod reseal;
 
 use std::path::Path;
 
@@ -170,7 +173,10 @@ fn last_line(store: &Store) -> Line {
 }
 
 fn assert_intact(store: &Store) {
-    assert_eq!(store.verify_log(&[]).unwrap(), Verified::Intact(store.log_head().unwrap()));
+    match store.verify_log().unwrap() {
+        Verified::Intact { head, .. } => assert_eq!(head, store.log_head().unwrap()),
+        Verified::Broken { seq, reason } => panic!("broken from line {seq} on: {reason}"),
+    }
 }
 
 fn server_side() -> InterfaceRef {
