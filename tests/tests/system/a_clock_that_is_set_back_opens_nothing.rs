@@ -6,7 +6,7 @@ use wgmfa_tests::Lab;
 use wgmfa_tests::wait::{LONG, until};
 
 /// Where Debian's package faketime has it, under the name of the architecture.
-fn libfaketime() -> String {
+pub fn libfaketime() -> String {
     let folders = std::fs::read_dir("/usr/lib").expect("it is there").flatten();
     let mut found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).filter(|path| path.exists());
     found.next().expect("the package faketime is installed").to_string_lossy().into_owned()

@@ -159,8 +159,6 @@ fn what_a_command_reads_comes_through_the_channel() {
     let lines = format!("{}\n", "x".repeat(60_000)).repeat(18);
     let refused = ann.ssh_with(&[PROGRAM, "host", "add", "app-gw", "--key", "-"], lines.as_bytes()).expect(1);
     assert!(refused.stderr.contains("standard input: longer than 1 MiB"), "{refused:?}");
-    let many = ann.ssh_with(&[PROGRAM, "host", "add", "app-gw", "--key", "-"], "x\n".repeat(20_000).as_bytes());
-    assert!(many.expect(2).stderr.starts_with("wgmfa-bastion: error: --key: not an SSH public key in one line\n"));
     // a command that reads nothing does not wait for the end of its input
     let mut open = ann.start(&["bastion", PROGRAM, "host", "list"]);
     assert_eq!(open.hear().as_deref(), Some("no hosts"));
