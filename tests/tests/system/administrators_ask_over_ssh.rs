@@ -27,7 +27,7 @@ fn the_same_words_give_the_same_answers() {
     for words in [
         &["key", "list"][..],
         &["--json", "key", "list", "justin"],
-        &["user", "list"],
+        &["user", "list", "--json"],
         &["--json", "device", "list"],
         &["policy", "explain"],
         &["log", "--event", "user-added"],
