@@ -254,6 +254,9 @@ impl Writing<'_> {
             self.execute(sql, (row.id, generation))?;
             row.id
         } else {
+            if self.too_many_strangers(place)? {
+                return Ok(Some("too many peers of this host belong to nobody".to_owned()));
+            }
             let sql = "INSERT INTO places (host, interface, peer, highest) VALUES (?1, ?2, ?3, ?4)";
             let InterfaceRef { host, interface } = &place.server_side;
             self.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key), generation))?;

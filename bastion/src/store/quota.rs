@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use wgmfa_core::name::HostName;
 
 use super::places::PlaceRow;
-use super::{Event, Note, Store, StoreError, Writing};
+use super::{Event, Note, Place, Store, StoreError, Writing, hosts};
 
 /// So many lines an hour for what a host does or tells by itself: connections, events, refusals. An agent tells at most
 /// a thousand events of an outage.
@@ -13,6 +13,9 @@ const LINES_PER_HOUR: u64 = 2000;
 
 /// So many new generations an hour of one peer: the shortest rotation interval makes 120.
 const DEPOSITS_PER_HOUR: u64 = 600;
+
+/// So many peers of one host that are registered to nobody are remembered (`unmonitored = true`).
+const MOST_STRANGERS: u64 = 1000;
 
 /// Milliseconds of an hour.
 const HOUR: i64 = 3_600_000;
@@ -47,6 +50,19 @@ impl Writing<'_> {
             self.audit(Note::new(Event::HostLinesOmitted).host(host).reason(reason))?;
         }
         if used < LINES_PER_HOUR { self.audit(note) } else { Ok(()) }
+    }
+
+    /// Whether a place would be one too many: it is remembered for ever, and a host can report any public key as a peer.
+    pub(super) fn too_many_strangers(&self, place: &Place) -> Result<bool, StoreError> {
+        if hosts::holder(self.tx, &place.public_key)?.is_some() {
+            return Ok(false);
+        }
+        let sql = "SELECT count(*) FROM places WHERE host = ?1
+                       AND NOT EXISTS (SELECT 1 FROM devices WHERE public_key = peer)
+                       AND NOT EXISTS (SELECT 1 FROM interfaces WHERE public_key = peer)";
+        let strangers: u64 =
+            self.tx.prepare_cached(sql)?.query_row([place.server_side.host.as_str()], |row| row.get(0))?;
+        Ok(strangers >= MOST_STRANGERS)
     }
 
     /// Counts a new generation of a place; whether its hour had room for it.

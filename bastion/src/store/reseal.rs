@@ -67,6 +67,8 @@ impl Store {
     /// The key's folder takes no file, or the store cannot be written: then the old key stays.
     pub fn change_sealing_key(&self, now: Timestamp, actor: Actor<'_>, key: &Path) -> Result<u64, Failure> {
         let beside = new_key_path(key);
+        // one that lies there and that the store is sealed with must not be lost
+        meta::check_sealing(&self.connection, &self.sealing.borrow(), &self.path.display().to_string())?;
         let new = SealingKey::random();
         write(&beside, &new).map_err(|error| {
             let _ = std::fs::remove_file(&beside);
@@ -76,14 +78,14 @@ impl Store {
             )
         })?;
         crash_point("sealing-key-written");
+        // after a failure the next opening finds out which key fits, and removes the other
         let records = self.write(now, |w| {
             let records = w.reseal(&new)?;
             let reason = format!("{records} records, with key {} in the place of {}", new.name(), w.sealing.name());
             w.audit(Note::new(Event::Resealed).actor(actor).reason(reason))?;
             crash_point("sealing-key-resealing");
             Ok(records)
-        });
-        let records = records.inspect_err(|_| drop(std::fs::remove_file(&beside)))?;
+        })?;
         *self.sealing.borrow_mut() = new;
         crash_point("sealing-key-resealed");
         put_in_place(key)?;

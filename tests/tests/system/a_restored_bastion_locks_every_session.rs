@@ -6,6 +6,8 @@ use wgmfa_tests::Lab;
 use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::wait::{LONG, until};
 
+use super::site::Site;
+
 #[test]
 fn no_key_and_no_code_of_before_is_good_and_the_log_names_the_gap() {
     let mut lab = Lab::with_resident_agent("1h");
@@ -70,4 +72,25 @@ fn a_backup_with_another_key_or_without_its_end_is_refused() {
     lab.bastion.start();
     assert_eq!(lab.bastion.log("restored").len(), 0);
     lab.bastion.admin(&["log", "verify"]).ok();
+}
+
+#[test]
+fn an_administrator_takes_a_backup_home_and_restores_nothing_from_there() {
+    let mut site = Site::new();
+    let mut ann = site.administrator("ann");
+    let taken = ann.ssh(&["wgmfa-bastion", "backup", "-"]).ok().stdout;
+    assert!(taken.starts_with("{\"wgmfa-backup\":1,") && taken.ends_with("\"}\n"), "{} bytes", taken.len());
+    assert_eq!(site.bastion.log("backed-up")[0]["actor"], "ann");
+    for words in [
+        &["wgmfa-bastion", "restore", "-"][..],
+        &["wgmfa-bastion", "backup", "/root/wgmfa.backup"],
+        &["wgmfa-bastion", "clock", "reset", "--reason", "test"],
+    ] {
+        let refused = ann.ssh(words).expect(2);
+        assert!(refused.stderr.contains("is refused here"), "{refused:#?}");
+    }
+    site.bastion.stop();
+    site.bastion.admin_with(&["restore", "-"], taken.as_bytes()).ok();
+    site.bastion.start();
+    assert_eq!(site.bastion.log("restored").len(), 1);
 }

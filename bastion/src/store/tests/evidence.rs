@@ -200,3 +200,22 @@ fn a_host_cannot_claim_interfaces_without_end() {
     let count: u64 = store.connection.query_row("SELECT count(*) FROM interfaces", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 256);
 }
+
+#[test]
+fn a_host_cannot_have_peers_of_nobody_without_end() {
+    let (_folder, store) = furnished();
+    let stranger = |n: u16| PublicKey::from_bytes([[200, 0], n.to_le_bytes()].concat().repeat(8).try_into().unwrap());
+    let mut reported = interface("devices", GATEWAY, &[LAPTOP]);
+    let peers = (0..1001).map(|n| Peer { public_key: stranger(n), ..reported.peers[0].clone() }).collect::<Vec<_>>();
+    reported.peers.extend(peers);
+    let _ = store.report(at(1), &host(), &report(&[reported])).unwrap();
+    let deposits: Vec<_> = (0..1001u16)
+        .map(|n| {
+            let mut one = deposit(1);
+            one.which.peer.public_key = stranger(n);
+            one
+        })
+        .collect();
+    assert_eq!(store.deposit(at(2), &host(), &deposits).unwrap().len(), 1000);
+    assert_eq!(store.deposit(at(2), &host(), &[deposit(1)]).unwrap(), [which(1)], "a device still has its place");
+}
