@@ -31,7 +31,7 @@ fn killed_in_a_rotation(point: &str) {
     let [released, _] = lab.preshared_keys();
     lab.gateway.agent.as_mut().expect("it runs").stop();
     restart_to_be_killed(&mut lab, point);
-    lab.bastion.admin(&["key", "rotate", DEVICE, "--reason", "test"]).ok();
+    lab.bastion.admin(&["key", "rotate", DEVICE, "--reason", "test"]).expect(6); // nobody confirms the lock
     lab.gateway.agent(&["rotate"]).expect(5);
     await_death(&mut lab, point);
     lab.bastion.start();
