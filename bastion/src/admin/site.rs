@@ -1,6 +1,6 @@
 //! The connections of the site as the store knows them, and how people name them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use wgmfa_core::connection::{Connection, InterfaceRef, Other, connections};
 use wgmfa_core::exit::{Exit, Failure};
@@ -16,6 +16,8 @@ pub struct Site {
     pub inventory: Inventory,
     /// Every connection, sorted by name.
     pub connections: Vec<Connection>,
+    /// Hosts and devices that were cut off; they share one name space.
+    disabled: HashSet<String>,
     records: BTreeMap<Place, Record>,
 }
 
@@ -29,14 +31,37 @@ impl Site {
         Ok(Self { records, ..Self::of(store.inventory()?) })
     }
 
+    /// The part of it that concerns one host: its connections and the generations on its own interfaces. Peers come
+    /// without times and generations.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn read_of(store: &Store, host: &HostName) -> Result<Self, StoreError> {
+        let records = store.records_of(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
+        Ok(Self { records, ..Self::of(store.inventory_of(host)?) })
+    }
+
     /// An inventory without any generations.
     pub fn of(inventory: Inventory) -> Self {
-        Self { connections: connections(&inventory), inventory, records: BTreeMap::new() }
+        let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());
+        let devices = inventory.devices.iter().filter(|device| device.disabled).map(|device| device.name.to_string());
+        let disabled = hosts.chain(devices).collect();
+        Self { connections: connections(&inventory), inventory, disabled, records: BTreeMap::new() }
     }
 
     /// What is known about the generations at a place.
     pub fn record(&self, place: &Place) -> Option<&Record> {
         self.records.get(place)
+    }
+
+    /// What is known about the generations at every place.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// The same, taken out.
+    pub fn take_records(&mut self) -> BTreeMap<Place, Record> {
+        std::mem::take(&mut self.records)
     }
 
     /// A peer as the host of this interface reported it.
@@ -48,19 +73,12 @@ impl Site {
 
     /// Why nobody may come in on this connection, when an administrator has cut off one of its ends.
     pub fn cut_off(&self, connection: &Connection) -> Option<String> {
-        let host = |name: &HostName| self.inventory.hosts.iter().any(|host| host.name == *name && host.disabled);
-        let one = &connection.name.one.host;
-        let disabled = |name: &dyn std::fmt::Display| Some(format!("{name} is disabled"));
-        match &connection.name.other {
-            _ if host(one) => disabled(one),
-            Other::Interface(end) if host(&end.host) => disabled(&end.host),
-            Other::Device(name)
-                if self.inventory.devices.iter().any(|device| device.name == *name && device.disabled) =>
-            {
-                disabled(name)
-            }
-            Other::Interface(_) | Other::Device(_) | Other::Unmonitored(_) => None,
-        }
+        let off = |name: &str| self.disabled.contains(name).then(|| format!("{name} is disabled"));
+        off(connection.name.one.host.as_str()).or_else(|| match &connection.name.other {
+            Other::Interface(end) => off(end.host.as_str()),
+            Other::Device(name) => off(name.as_str()),
+            Other::Unmonitored(_) => None,
+        })
     }
 
     /// The one connection that a person names: by its whole name, or by any part that only it has.

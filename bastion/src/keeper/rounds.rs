@@ -1,6 +1,6 @@
 //! What an agent's report, deposits and confirmations change, and the assignments that it gets.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
@@ -43,13 +43,17 @@ impl Keeper {
             self.store.note_of_host(now, host, Note::new(Event::Noted).host(host).reason(reason)).map_err(told)?;
         }
         self.expire();
-        self.confirm_what_stands(host, &interfaces).map_err(told)?;
-        self.assignments(host).map_err(told)
+        let mut site = Site::read_of(&self.store, host).map_err(told)?;
+        if self.confirm_what_stands(host, &interfaces, &site).map_err(told)? {
+            site = Site::read_of(&self.store, host).map_err(told)?;
+        }
+        self.assignments(host, site).map_err(told)
     }
 
-    /// A deposited generation whose fingerprint stands on the interface is applied: its confirmation was lost.
-    fn confirm_what_stands(&self, host: &HostName, interfaces: &[Interface]) -> Result<(), StoreError> {
-        let observed: BTreeMap<PeerRef, Fingerprint> = interfaces
+    /// A deposited generation whose fingerprint stands on the interface is applied: its confirmation was lost. Whether
+    /// there was one.
+    fn confirm_what_stands(&self, host: &HostName, interfaces: &[Interface], site: &Site) -> Result<bool, StoreError> {
+        let observed: HashMap<PeerRef, Fingerprint> = interfaces
             .iter()
             .flat_map(|interface| interface.peers.iter().map(move |peer| (interface, peer)))
             .filter_map(|(interface, peer)| {
@@ -63,21 +67,19 @@ impl Keeper {
             (observed.get(&peer) == Some(&deposited.fingerprint))
                 .then_some(PeerGeneration { peer, generation: deposited.generation })
         };
-        let applied: Vec<_> = self.store.records_of(host)?.iter().filter_map(stands).collect();
+        let applied: Vec<_> = site.records().filter_map(stands).collect();
         if !applied.is_empty() {
             self.store.applied(self.now(), host, &applied)?;
         }
-        Ok(())
+        Ok(!applied.is_empty())
     }
 
     /// Every peer of this host that a policy covers or once covered, and those without a second factor.
-    fn assignments(&self, host: &HostName) -> Result<(Vec<Assignment>, Vec<PeerRef>), StoreError> {
+    fn assignments(&self, host: &HostName, mut site: Site) -> Result<(Vec<Assignment>, Vec<PeerRef>), StoreError> {
         let now = self.now();
-        let site = Site::read(&self.store)?;
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
-        let mut records: BTreeMap<Place, Record> =
-            self.store.records_of(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
+        let mut records = site.take_records();
         let (mut assignments, mut refused) = (Vec::new(), Vec::new());
         for connection in &site.connections {
             for place in places(connection).into_iter().filter(|place| place.server_side.host == *host) {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use wgmfa_core::key::PublicKey;
-use wgmfa_core::name::{DeviceName, UserName};
+use wgmfa_core::name::{DeviceName, HostName, UserName};
 
 use super::column::{Text, text, time};
 use super::{Actor, Change, CutOff, Event, Note, Place, Store, StoreError, Writing, hosts};
@@ -70,6 +70,13 @@ impl Store {
     pub fn devices(&self) -> Result<Vec<DeviceRecord>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY devices.name"))?;
         Ok(statement.query_map([], record)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The devices that are peers of a host's interfaces, sorted by name.
+    pub fn devices_that_are_peers(&self, host: &HostName) -> Result<Vec<DeviceRecord>, StoreError> {
+        let peers = "devices.public_key IN (SELECT peer FROM relations WHERE host = ?1)";
+        let mut statement = self.connection.prepare_cached(&format!("{SELECT} WHERE {peers} ORDER BY devices.name"))?;
+        Ok(statement.query_map([host.as_str()], record)?.collect::<Result<_, _>>()?)
     }
 
     /// One device.

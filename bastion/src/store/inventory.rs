@@ -1,14 +1,16 @@
 //! The inventory: what all hosts reported last, devices, and where the generations of each peer stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
+use rusqlite::Params;
 use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::inventory::{Device, Host, Interface, Inventory, Peer};
 use wgmfa_core::key::PublicKey;
+use wgmfa_core::name::HostName;
 
 use super::column::{Json, text, time};
-use super::{Generation, Store, StoreError, record};
+use super::{DeviceRecord, Generation, HostRecord, Store, StoreError, record};
 
 /// The version of the inventory's format.
 const VERSION: u32 = 1;
@@ -21,7 +23,8 @@ impl Store {
     /// peers of server sides stand the newest applied generation, `rotated_at`, `released_at` and `deadline` (which may
     /// have passed).
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
-        let (mut interfaces, generations, handshakes) = (self.interfaces()?, self.current()?, self.handshakes()?);
+        let (mut interfaces, generations, handshakes) =
+            (self.interfaces("TRUE", [])?, self.current()?, self.handshakes()?);
         for (host, interfaces) in &mut interfaces {
             for interface in interfaces {
                 let name =
@@ -38,25 +41,48 @@ impl Store {
                 }
             }
         }
-        let hosts = self.hosts()?.into_iter().map(|host| Host {
-            interfaces: interfaces.remove(host.name.as_str()).unwrap_or_default(),
-            name: host.name,
-            owner: host.owner,
-            disabled: host.disabled || host.owner_disabled,
+        let hosts = self.hosts()?.into_iter().map(|found| {
+            let interfaces = interfaces.remove(found.name.as_str()).unwrap_or_default();
+            host(found, interfaces)
         });
-        let devices = self.devices()?.into_iter().map(|device| Device {
-            name: device.name,
-            owner: Some(device.owner),
-            public_key: device.public_key,
-            disabled: device.disabled || device.owner_disabled,
-        });
+        let devices = self.devices()?.into_iter().map(device);
         Ok(Inventory { version: VERSION, hosts: hosts.collect(), devices: devices.collect() })
     }
 
-    fn interfaces(&self) -> Result<BTreeMap<String, Vec<Interface>>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT * FROM interfaces WHERE present ORDER BY host, name")?;
-        let found = statement.query_map([], |row| {
+    /// The part of the inventory in which every connection of one host stands whole: that host, the interfaces that are
+    /// its peers or have it as theirs (with these peers alone), and the devices that are its peers. Without the times
+    /// and generations of [`Store::inventory`].
+    pub fn inventory_of(&self, name: &HostName) -> Result<Inventory, StoreError> {
+        let own = self.interfaces("host = ?1", [name.as_str()])?;
+        let keys: HashSet<_> = own.values().flatten().map(|interface| interface.public_key).collect();
+        let around = "host <> ?1 AND (host, name) IN (
+            SELECT there.host, there.name FROM relations JOIN interfaces AS there ON there.public_key = relations.peer
+                WHERE relations.host = ?1
+            UNION
+            SELECT relations.host, relations.interface FROM interfaces AS here
+                JOIN relations ON relations.peer = here.public_key WHERE here.host = ?1)";
+        let mut interfaces = self.interfaces(around, [name.as_str()])?;
+        for interface in interfaces.values_mut().flatten() {
+            interface.peers.retain(|peer| keys.contains(&peer.public_key));
+        }
+        interfaces.extend(own);
+        let mut hosts = Vec::new();
+        for (name, interfaces) in interfaces {
+            let name = name.parse().map_err(|_| damaged())?;
+            hosts.extend(self.host(&name)?.map(|found| host(found, interfaces)));
+        }
+        let devices = self.devices_that_are_peers(name)?.into_iter().map(device);
+        Ok(Inventory { version: VERSION, hosts, devices: devices.collect() })
+    }
+
+    fn interfaces(
+        &self,
+        condition: &str,
+        parameters: impl Params,
+    ) -> Result<BTreeMap<String, Vec<Interface>>, StoreError> {
+        let sql = format!("SELECT * FROM interfaces WHERE present AND {condition} ORDER BY host, name");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let found = statement.query_map(parameters, |row| {
             let Json(peers) = row.get::<_, Json<Vec<Peer>>>("peers")?;
             let (name, public_key) = (text(row, "name")?, text(row, "public_key")?);
             let interface = Interface { name, public_key, listen_port: row.get("listen_port")?, peers };
@@ -85,6 +111,16 @@ impl Store {
         let found = statement.query_map([], |row| Ok((peer_name(row)?, time(row, "at")?)))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
+}
+
+fn host(found: HostRecord, interfaces: Vec<Interface>) -> Host {
+    let disabled = found.disabled || found.owner_disabled;
+    Host { name: found.name, owner: found.owner, disabled, interfaces }
+}
+
+fn device(found: DeviceRecord) -> Device {
+    let disabled = found.disabled || found.owner_disabled;
+    Device { name: found.name, owner: Some(found.owner), public_key: found.public_key, disabled }
 }
 
 fn peer_name(row: &rusqlite::Row<'_>) -> rusqlite::Result<PeerName> {

@@ -1,7 +1,9 @@
 //! What the store knows about the generations of one peer of a server side.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
-use rusqlite::Row;
+use rusqlite::{Params, Row};
 use wgmfa_core::connection::{ConnectionName, InterfaceRef};
 use wgmfa_core::key::{Fingerprint, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
@@ -98,40 +100,55 @@ impl Store {
     /// What is known about one place.
     #[cfg(test)]
     pub fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
-        places::find(&self.connection, place)?.map(|row| self.complete(row)).transpose()
+        let at = "host = ?1 AND interface = ?2 AND peer = ?3";
+        let InterfaceRef { host, interface } = &place.server_side;
+        let key = place.public_key.to_string();
+        Ok(self.records_where(at, (host.as_str(), interface.as_str(), key))?.pop())
     }
 
     /// What is known about every place of a host: each peer of it that ever had a generation.
     pub fn records_of(&self, host: &HostName) -> Result<Vec<Record>, StoreError> {
-        self.complete_all(places::select(&self.connection, "host = ?1", [host.as_str()])?)
+        self.records_where("host = ?1", (host.as_str(),))
     }
 
     /// What is known about every place, sorted.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
-        self.complete_all(places::select(&self.connection, "TRUE", [])?)
+        self.records_where("TRUE", ())
     }
 
-    fn complete_all(&self, rows: Vec<PlaceRow>) -> Result<Vec<Record>, StoreError> {
-        rows.into_iter().map(|row| self.complete(row)).collect()
-    }
-
-    fn complete(&self, row: PlaceRow) -> Result<Record, StoreError> {
-        let sql = "SELECT * FROM generations WHERE place = ?1 ORDER BY generation DESC";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let found = statement.query_map([row.id], generation)?.collect::<Result<Vec<_>, _>>()?;
-        let (deposited, confirmed): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|generation| generation.phase == Phase::Deposited);
-        let mut confirmed = confirmed.into_iter();
-        Ok(Record {
-            connection: connections::name(&self.connection, &row.place)?,
-            place: row.place,
-            highest: row.highest,
-            current: confirmed.next(),
-            previous: confirmed.next(),
-            deposited: deposited.into_iter().next(),
-            rotation_ordered: row.ordered,
-            kept_locked: row.kept_locked,
-        })
+    /// A condition on `places`. However many there are, each table is asked once.
+    fn records_where(&self, condition: &str, parameters: impl Params + Clone) -> Result<Vec<Record>, StoreError> {
+        let rows = places::select(&self.connection, condition, parameters.clone())?;
+        let peers = format!("IN (SELECT peer FROM places WHERE {condition})");
+        let names = connections::names(&self.connection, &peers, parameters.clone())?;
+        let sql = format!(
+            "SELECT * FROM generations WHERE place IN (SELECT id FROM places WHERE {condition})
+             ORDER BY place, generation DESC"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let found = statement.query_map(parameters, |row| Ok((row.get::<_, i64>("place")?, generation(row)?)))?;
+        let mut generations = HashMap::<_, Vec<Generation>>::with_capacity(rows.len());
+        for found in found {
+            let (place, generation) = found?;
+            generations.entry(place).or_default().push(generation);
+        }
+        let complete = |row: PlaceRow| {
+            let found = generations.remove(&row.id).unwrap_or_default();
+            let (deposited, confirmed): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|generation| generation.phase == Phase::Deposited);
+            let mut confirmed = confirmed.into_iter();
+            Record {
+                connection: names.of(&row.place),
+                place: row.place,
+                highest: row.highest,
+                current: confirmed.next(),
+                previous: confirmed.next(),
+                deposited: deposited.into_iter().next(),
+                rotation_ordered: row.ordered,
+                kept_locked: row.kept_locked,
+            }
+        };
+        Ok(rows.into_iter().map(complete).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a host reports about its interfaces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wgmfa_core::inventory::{Interface, Peer};
 use wgmfa_core::key::PublicKey;
-use wgmfa_core::message::agent::HandshakeAge;
+use wgmfa_core::message::agent::{HandshakeAge, PeerRef};
 use wgmfa_core::name::{HostName, InterfaceName};
 
 use super::column::{Json, Text, Time, text};
@@ -206,6 +206,12 @@ impl Writing<'_> {
                 Json(&interface.peers),
             ),
         )?;
+        let name = (host.as_str(), interface.name.as_str());
+        self.execute("DELETE FROM relations WHERE host = ?1 AND interface = ?2", name)?;
+        for peer in &interface.peers {
+            let sql = "INSERT OR IGNORE INTO relations (host, interface, peer) VALUES (?1, ?2, ?3)";
+            self.execute(sql, (name.0, name.1, Text(peer.public_key)))?;
+        }
         self.registered(&interface.public_key)
     }
 
@@ -220,27 +226,27 @@ impl Writing<'_> {
         let sql = "SELECT interface, peer, at FROM handshakes WHERE host = ?1";
         let mut statement = self.tx.prepare_cached(sql)?;
         let known = statement.query_map([host.as_str()], |row| {
-            Ok(((row.get::<_, String>(0)?, row.get::<_, String>(1)?), row.get::<_, Time>(2)?))
+            let peer = PeerRef { interface: text(row, "interface")?, public_key: text(row, "peer")? };
+            Ok((peer, row.get::<_, Time>("at")?))
         })?;
-        let known = known.collect::<Result<BTreeMap<_, _>, _>>()?;
-        let peers: BTreeSet<_> = interfaces
+        let known = known.collect::<Result<HashMap<_, _>, _>>()?;
+        let peers: HashSet<PeerRef> = interfaces
             .iter()
-            .flat_map(|interface| interface.peers.iter().map(|peer| (interface.name.clone(), peer.public_key)))
+            .flat_map(|interface| interface.peers.iter().map(move |peer| (interface, peer)))
+            .map(|(interface, peer)| PeerRef { interface: interface.name.clone(), public_key: peer.public_key })
             .collect();
         for HandshakeAge { peer, seconds } in ages {
             let at = self.now.0.saturating_sub(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000));
-            let name = (peer.interface.to_string(), peer.public_key.to_string());
-            let newer = known.get(&name).is_none_or(|before| at > before.0 + HANDSHAKES_APART);
-            if newer && peers.contains(&(peer.interface.clone(), peer.public_key)) {
+            let newer = known.get(peer).is_none_or(|before| at > before.0 + HANDSHAKES_APART);
+            if newer && peers.contains(peer) {
                 let sql = "INSERT OR REPLACE INTO handshakes (host, interface, peer, at) VALUES (?1, ?2, ?3, ?4)";
-                self.execute(sql, (host.as_str(), name.0, name.1, at))?;
+                self.execute(sql, (host.as_str(), peer.interface.as_str(), Text(peer.public_key), at))?;
             }
         }
         if changed {
-            let kept: BTreeSet<_> = peers.iter().map(|(name, key)| (name.to_string(), key.to_string())).collect();
-            for (interface, peer) in known.keys().filter(|name| !kept.contains(name)) {
+            for peer in known.keys().filter(|peer| !peers.contains(peer)) {
                 let sql = "DELETE FROM handshakes WHERE host = ?1 AND interface = ?2 AND peer = ?3";
-                self.execute(sql, (host.as_str(), interface, peer))?;
+                self.execute(sql, (host.as_str(), peer.interface.as_str(), Text(peer.public_key)))?;
             }
         }
         Ok(())

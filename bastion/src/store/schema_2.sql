@@ -36,3 +36,17 @@ CREATE TABLE host_quotas (
 
 ALTER TABLE places ADD COLUMN deposit_hour INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE places ADD COLUMN deposits INTEGER NOT NULL DEFAULT 0;
+
+-- which public keys are peers of which interface: what `interfaces.peers` says, to be found by either end
+CREATE TABLE relations (
+    host      TEXT NOT NULL,
+    interface TEXT NOT NULL,
+    peer      TEXT NOT NULL,
+    PRIMARY KEY (host, interface, peer),
+    FOREIGN KEY (host, interface) REFERENCES interfaces (host, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX relations_by_peer ON relations (peer);
+
+INSERT OR IGNORE INTO relations
+    SELECT host, name, json_extract(peer.value, '$.public_key') FROM interfaces, json_each(interfaces.peers) AS peer;

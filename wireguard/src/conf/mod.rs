@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+use std::collections::HashMap;
 use std::fmt;
 
 use wgmfa_core::key::{PresharedKey, PublicKey};
@@ -34,6 +35,8 @@ pub const FOLDER: &str = "/etc/wireguard";
 #[derive(Clone)]
 pub struct ConfigFile {
     sections: Vec<Section>,
+    /// Where the sections of each peer stand.
+    places: HashMap<PublicKey, Vec<usize>>,
     /// How lines end that have to be added: as the first line does.
     line_end: &'static [u8],
 }
@@ -87,12 +90,16 @@ impl ConfigFile {
             }
             sections.last_mut().expect("the first section is there").lines.push(line);
         }
-        for section in sections.iter_mut().filter(|section| section.kind == Kind::Peer) {
+        let mut places = HashMap::<PublicKey, Vec<usize>>::new();
+        for (place, section) in sections.iter_mut().enumerate().filter(|(_, section)| section.kind == Kind::Peer) {
             section.peer = section.value("publickey").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+            if let Some(peer) = section.peer {
+                places.entry(peer).or_default().push(place);
+            }
         }
         let first = bytes.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
         let line_end: &[u8] = if first.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
-        Self { sections, line_end }
+        Self { sections, places, line_end }
     }
 
     /// The whole file's bytes (with the interface's private key: for writing, not for showing).
@@ -105,13 +112,8 @@ impl ConfigFile {
 
     /// The public keys of its `[Peer]` sections, in order, each once.
     pub fn peers(&self) -> Vec<PublicKey> {
-        let mut peers = Vec::new();
-        for peer in self.sections.iter().filter_map(|section| section.peer) {
-            if !peers.contains(&peer) {
-                peers.push(peer);
-            }
-        }
-        peers
+        let first = |(place, section): (usize, &Section)| section.peer.filter(|peer| self.places[peer][0] == place);
+        self.sections.iter().enumerate().filter_map(first).collect()
     }
 
     /// Whether `SaveConfig = true` stands in `[Interface]`: then `wg-quick down` writes the live keys over this file.
@@ -127,7 +129,7 @@ impl ConfigFile {
     /// The preshared key that `wg setconf` would give to this peer; none: no line, or no valid one, or the peer is not there.
     pub fn preshared_key(&self, peer: &PublicKey) -> Option<PresharedKey> {
         // a later section of the same peer overrides an earlier one, also when it has no key
-        let section = self.sections.iter().rfind(|section| section.peer == Some(*peer))?;
+        let section = &self.sections[*self.places.get(peer)?.last()?];
         std::str::from_utf8(&section.value("presharedkey")?).ok()?.parse().ok()
     }
 
@@ -144,11 +146,9 @@ impl ConfigFile {
     }
 
     fn each(&mut self, peer: &PublicKey, act: impl Fn(&mut Section)) -> Result<(), UnknownPeer> {
-        let mut sections = self.sections.iter_mut().filter(|section| section.peer == Some(*peer)).peekable();
-        if sections.peek().is_none() {
-            return Err(UnknownPeer(*peer));
+        for place in self.places.get(peer).ok_or(UnknownPeer(*peer))? {
+            act(&mut self.sections[*place]);
         }
-        sections.for_each(act);
         Ok(())
     }
 }

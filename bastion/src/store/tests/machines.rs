@@ -207,3 +207,30 @@ fn policies_are_noted_when_they_are_others() {
     assert_eq!(store.policies_since().unwrap(), Some(at(3)));
     assert_eq!(events(&store), ["policies-loaded", "policies-loaded"]);
 }
+
+#[test]
+fn what_concerns_a_host_is_found_without_the_others() {
+    let (_folder, store) = furnished();
+    let another: HostName = "db-gw".parse().unwrap();
+    store.add_host(at(1), Actor::ROOT, &another, OTHER_SSH_KEY, None).unwrap();
+    let gateway = interface("devices", GATEWAY, &[LAPTOP, 60]);
+    store.report(at(2), &host(), &report(&[gateway])).unwrap();
+    // it alone says that it has the gateway as its peer
+    let infra = interface("infra", 50, &[GATEWAY, 61]);
+    store.report(at(2), &another, &report(&[infra])).unwrap();
+    let names = |inventory: &wgmfa_core::inventory::Inventory| {
+        let all = wgmfa_core::connection::connections(inventory);
+        all.into_iter().map(|connection| connection.name.to_string()).collect::<Vec<_>>()
+    };
+    let of = |name: &HostName| names(&store.inventory_of(name).unwrap());
+    let (laptop, stray) = ("app-gw/devices:justins-laptop".to_owned(), format!("app-gw/devices:{}", public(60)));
+    let between = "app-gw/devices:db-gw/infra".to_owned();
+    assert_eq!(of(&host()), [laptop.clone(), between.clone(), stray.clone()]);
+    let far = format!("db-gw/infra:{}", public(61));
+    assert_eq!(of(&another), [between.clone(), far.clone()]);
+    assert_eq!(names(&store.inventory().unwrap()), [laptop.clone(), between, stray, far]);
+
+    store.report(at(3), &another, &report(&[interface("infra", 50, &[])])).unwrap();
+    assert_eq!(of(&host()).len(), 2);
+    assert_eq!(of(&another), [""; 0]);
+}
