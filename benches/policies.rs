@@ -117,7 +117,7 @@ fn inventory(connections: usize) -> Inventory {
 }
 
 fn host(name: &str, interfaces: Vec<Interface>) -> Host {
-    Host { name: name.parse().expect("a name"), owner: None, disabled: false, interfaces }
+    Host { name: name.parse().expect("a name"), owner: None, disabled: false, agent: None, interfaces }
 }
 
 fn interface(name: &str, public_key: PublicKey) -> Interface {
@@ -172,6 +172,7 @@ fn views(count: usize) -> Vec<Peerwise> {
             connection: format!("gw/devices:laptop-{at}"),
             policy: None,
             rotation_interval: 3600,
+            idle_timeout: None,
             highest_generation: 7,
             standing,
         };
@@ -185,7 +186,7 @@ fn planned(views: &[Peerwise]) -> Duration {
     for (held, assignment) in views {
         let now = Boottime::from_millis(3_500_000);
         let (observed, contact) = (Some(held.fingerprint), Contact::Assigned(assignment));
-        black_box(plan(&View { now, same_boot: true, observed, held: Some(held), contact }));
+        black_box(plan(&View { now, same_boot: true, observed, held: Some(held), idle: None, contact }));
     }
     own_cpu_time() - before
 }

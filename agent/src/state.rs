@@ -1,6 +1,7 @@
 //! What the agent remembers between rounds, restarts and reboots. No preshared key is among it, only what stands for one.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
@@ -8,7 +9,7 @@ use wgmfa_core::exit::Exit;
 use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{LocalEvent, LogHead, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::rotation::{Contact, Held, View};
+use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 
 /// The version of the state file.
 const VERSION: u32 = 1;
@@ -73,6 +74,21 @@ pub struct Kept {
     /// What stands for the lock key in the interface's configuration file.
     #[serde(default)]
     pub file_key: Option<Fingerprint>,
+    /// After how long without a new handshake a session is over, in seconds, by the policy that applied when it began.
+    #[serde(default)]
+    pub idle_timeout: Option<u64>,
+    /// The latest handshake of the session that runs.
+    #[serde(default)]
+    pub alive: Option<Alive>,
+}
+
+/// When a session last gave a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// When it was opened, or its latest handshake was seen to change, in this boot.
+    pub since: Boottime,
+    /// The latest handshake as WireGuard tells it; only whether it is another one counts.
+    pub handshake: Option<SystemTime>,
 }
 
 /// Something that happened here and that the bastion did not order.
@@ -84,6 +100,9 @@ pub struct Event {
     pub peer: Option<PeerRef>,
     /// Why, in words.
     pub reason: String,
+    /// The generation that is over with it.
+    #[serde(default)]
+    pub generation: Option<u64>,
     /// When, in this boot.
     pub at: Boottime,
 }
@@ -140,7 +159,16 @@ impl State {
 
     /// Notes an event for the bastion, once while it is unreported.
     pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
-        let event = Event { event: event.to_owned(), peer, reason: reason.to_owned(), at };
+        self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, at });
+    }
+
+    /// A session was over for want of handshakes.
+    pub fn idled(&mut self, peer: &PeerRef, generation: u64, reason: String, at: Boottime) {
+        let (event, peer) = ("idle".to_owned(), Some(peer.clone()));
+        self.note(Event { event, peer, reason, generation: Some(generation), at });
+    }
+
+    fn note(&mut self, event: Event) {
         let again =
             |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
         if self.events.len() < MOST_EVENTS && !self.events.iter().any(again) {
@@ -153,6 +181,7 @@ impl State {
         let tell = |event: &Event| LocalEvent {
             event: event.event.clone(),
             peer: event.peer.clone(),
+            generation: event.generation,
             reason: event.reason.clone(),
             seconds_ago: now.since(event.at).as_secs(),
         };
@@ -171,12 +200,32 @@ impl State {
 impl Kept {
     /// A peer of which nothing but this is known yet.
     pub fn new(held: Held) -> Self {
-        Self { held, same_boot: true, connection: String::new(), policy: None, before: None, file_key: None }
+        Self {
+            held,
+            same_boot: true,
+            connection: String::new(),
+            policy: None,
+            before: None,
+            file_key: None,
+            idle_timeout: None,
+            alive: None,
+        }
     }
 
     /// The peer as the plan sees it.
     pub fn view<'a>(&'a self, now: Boottime, observed: Option<Fingerprint>, contact: Contact<'a>) -> View<'a> {
-        View { now, same_boot: self.same_boot, observed, held: Some(&self.held), contact }
+        let alive = self.alive.zip(self.idle_timeout);
+        let idle = alive.map(|(alive, timeout)| Idle { since: alive.since, timeout });
+        View { now, same_boot: self.same_boot, observed, held: Some(&self.held), idle, contact }
+    }
+
+    /// Notes when the latest handshake of a session changes.
+    pub fn see(&mut self, handshake: Option<SystemTime>, now: Boottime) {
+        if !matches!(self.held.hold, Hold::Open { .. }) {
+            self.alive = None;
+        } else if self.alive.is_none_or(|alive| alive.handshake != handshake) {
+            self.alive = Some(Alive { since: now, handshake });
+        }
     }
 }
 
@@ -225,7 +274,6 @@ mod as_list {
 #[cfg(test)]
 mod tests {
     use wgmfa_core::key::{PresharedKey, PublicKey};
-    use wgmfa_core::rotation::Hold;
 
     use super::*;
 

@@ -18,6 +18,7 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::policies::Trust;
 use crate::{check, front, init, keeper, voice, worker};
 
+pub use self::ask::inventory;
 pub use self::parse::{NoCommand, named, parse_forwarded, what};
 
 /// Carries out the words with which this program was started.
@@ -78,7 +79,7 @@ fn check_policies(dir: Option<&Path>, config: &Path, json: bool) -> Result<Exit,
         check::policies::check(dir, Trust::NotNeeded, &Inventory::default(), json)
     } else {
         let config = Config::load(config)?;
-        let inventory = ask::inventory(&config).unwrap_or_default();
+        let inventory = inventory(&config).unwrap_or_default();
         check::policies::check(&config.policy_dir, Trust::Required, &inventory, json)
     };
     voice::say(&text);

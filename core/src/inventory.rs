@@ -30,9 +30,22 @@ pub struct Host {
     /// Cut off by an administrator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// How its agent comes; none: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Rhythm>,
     /// Its WireGuard interfaces.
     #[serde(default)]
     pub interfaces: Vec<Interface>,
+}
+
+/// How an agent comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rhythm {
+    /// It stays connected.
+    Resident,
+    /// It comes by every so many seconds.
+    Every(u64),
 }
 
 /// A WireGuard interface of a host.

@@ -23,6 +23,9 @@ pub struct Assignment {
     pub policy: Option<PolicyRef>,
     /// How long a released generation is good for, in seconds.
     pub rotation_interval: u64,
+    /// After how long without a new handshake a session is over, in seconds; none: it lasts until its deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<u64>,
     /// The highest generation that the bastion has ever seen for this connection; 0: none.
     pub highest_generation: u64,
     /// Where the newest generation stands.
@@ -110,8 +113,47 @@ pub struct View<'a> {
     pub observed: Option<Fingerprint>,
     /// What the agent remembers.
     pub held: Option<&'a Held>,
+    /// When the peer's session is over for want of handshakes; none: its policy does not say, or none was seen to begin.
+    pub idle: Option<Idle>,
     /// What the bastion said in this contact, or the contact that is still open.
     pub contact: Contact<'a>,
+}
+
+/// A session that needs handshakes to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// When it was opened, or when its latest handshake was seen to change.
+    pub since: Boottime,
+    /// How long it goes on without another one, in seconds.
+    pub timeout: u64,
+}
+
+impl Idle {
+    /// When it is over, if no handshake is seen until then.
+    pub fn over(&self) -> Boottime {
+        self.since.plus_seconds(self.timeout)
+    }
+
+    /// Why it is over then: `no handshake for 15 min`.
+    pub fn reason(&self) -> String {
+        match (self.timeout / 60, self.timeout % 60) {
+            (minutes, 0) => format!("no handshake for {minutes} min"),
+            _ => format!("no handshake for {} s", self.timeout),
+        }
+    }
+}
+
+impl View<'_> {
+    /// Why the session on the peer is over for want of handshakes, if it is.
+    pub fn idled(&self) -> Option<String> {
+        let open = self.held.is_some_and(|held| matches!(held.hold, Hold::Open { .. }));
+        self.idle.filter(|idle| open && idle.over() <= self.now).map(|idle| idle.reason())
+    }
+
+    /// When a session with this deadline is over if nothing happens.
+    fn session_ends(&self, deadline: Boottime) -> Option<Boottime> {
+        Some(self.idle.map_or(deadline, |idle| idle.over().min(deadline)))
+    }
 }
 
 /// What the bastion said about a peer.
@@ -207,6 +249,7 @@ fn passed(view: &View<'_>, held: &Held) -> Option<String> {
     match held.hold {
         Hold::Open { deadline } if deadline <= view.now => Some("the session's deadline has passed".to_owned()),
         Hold::Override { deadline } if deadline <= view.now => Some("the override's time is over".to_owned()),
+        Hold::Open { .. } => view.idled(),
         Hold::Waiting { since } => match view.contact {
             Contact::Lost(last) if released_at_worst(since, last, held) <= view.now => Some(format!(
                 "the bastion was not reached for {}, and the waiting key may have been released",
@@ -245,7 +288,7 @@ fn follow(view: &View<'_>, held: &Held, assignment: &Assignment) -> Vec<Action> 
             if told.since(*deadline).as_secs() >= 1 {
                 vec![Action::Adopt { deadline: told, reason: "prolonged".to_owned() }]
             } else {
-                wait(Some(*deadline), "a session is running")
+                wait(view.session_ends(*deadline), "a session is running")
             }
         }
         (Hold::Open { .. }, Standing::Released { .. }) => {
@@ -260,7 +303,7 @@ fn follow(view: &View<'_>, held: &Held, assignment: &Assignment) -> Vec<Action> 
         }
         // opened, but the bastion stopped before it could record the release: nobody has the key, the time runs all the same
         (Hold::Open { deadline }, Standing::Waiting { generation, .. }) if *generation == held.generation => {
-            wait(Some(*deadline), "opened, and not yet recorded as released")
+            wait(view.session_ends(*deadline), "opened, and not yet recorded as released")
         }
         (Hold::Open { .. }, Standing::Waiting { .. }) => new_session("the bastion waits with another generation"),
         (Hold::Open { .. }, Standing::Missing { reason }) => new_session(reason),
@@ -281,7 +324,7 @@ fn follow(view: &View<'_>, held: &Held, assignment: &Assignment) -> Vec<Action> 
 /// Out of contact, or not named by the bastion, and the key on the interface is still good.
 fn hold_on(view: &View<'_>, held: &Held) -> Vec<Action> {
     let (until, reason) = match &held.hold {
-        Hold::Open { deadline } => (Some(*deadline), "a session is running".to_owned()),
+        Hold::Open { deadline } => (view.session_ends(*deadline), "a session is running".to_owned()),
         Hold::Override { deadline } => (Some(*deadline), "opened by root on this host".to_owned()),
         Hold::Locked { reason } => (None, format!("locked: {reason}")),
         Hold::Waiting { since } => {

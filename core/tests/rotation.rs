@@ -40,6 +40,7 @@ struct GoldenConnection {
     rotated_at: Option<Timestamp>,
     released_at: Option<Timestamp>,
     deadline: Option<Timestamp>,
+    latest_handshake: Option<Timestamp>,
     expect: Expect,
 }
 
@@ -92,6 +93,7 @@ impl Golden {
             name: end.host.clone(),
             owner: self.owners.get(name).cloned(),
             disabled: self.disabled.iter().any(|disabled| disabled == name),
+            agent: None,
             interfaces: Vec::new(),
         }
     }
@@ -109,7 +111,7 @@ impl GoldenConnection {
             allowed_ips: Vec::new(),
             has_preshared_key: self.generation.is_some(),
             fingerprint: None,
-            latest_handshake: None,
+            latest_handshake: self.latest_handshake,
             generation: self.generation,
             rotated_at: self.rotated_at,
             released_at: self.released_at,

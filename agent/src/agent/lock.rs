@@ -3,7 +3,7 @@
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::PeerRef;
-use wgmfa_core::rotation::{Held, Hold};
+use wgmfa_core::rotation::{Contact, Held, Hold};
 use wgmfa_wireguard::EndpointRule;
 
 use super::Agent;
@@ -22,6 +22,7 @@ impl Agent {
         for (peer, reason) in &due {
             let Some(own) = seen.public_key(&peer.interface) else { continue };
             self.note_foreign_key(peer, seen, now);
+            self.note_idle(peer, reason, seen, now);
             let key = random_key();
             let kept = self.hold_locked(peer, reason);
             kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
@@ -76,6 +77,15 @@ impl Agent {
         (kept.held.hold, kept.same_boot) = (hold, true);
         self.unproved.remove(peer);
         kept
+    }
+
+    /// The bastion learns that a session was over before its deadline.
+    fn note_idle(&mut self, peer: &PeerRef, reason: &str, seen: &Seen, now: Boottime) {
+        let Some(kept) = self.state.peers.get(peer).filter(|kept| kept.same_boot) else { return };
+        let view = kept.view(now, seen.fingerprint(peer), Contact::Lost(self.state.last_contact));
+        if view.idled().as_deref() == Some(reason) {
+            self.state.idled(peer, kept.held.generation, reason.to_owned(), now);
+        }
     }
 
     /// A key that neither the agent nor the interface's own file has put there is news for the bastion's audit log.

@@ -115,11 +115,10 @@ impl Agent {
         let seen = Seen::now(&self.config);
         let contact = Contact::Lost(self.state.last_contact);
         let mut due = Vec::new();
-        for (peer, kept) in &self.state.peers {
+        for (peer, kept) in &mut self.state.peers {
             // What is not there lets nobody in, and is looked at when it comes back.
-            if seen.peer(peer).is_none() {
-                continue;
-            }
+            let Some(here) = seen.peer(peer) else { continue };
+            kept.see(here.latest_handshake, now);
             let actions = plan(&kept.view(now, seen.fingerprint(peer), contact));
             due.extend(actions.into_iter().filter_map(|action| match action {
                 Action::Lock { reason } => Some((peer.clone(), reason)),

@@ -10,6 +10,7 @@ use crate::carry_out::{Changes, readd};
 use crate::clock;
 use crate::crash::crash_point;
 use crate::seen::Seen;
+use crate::state::Alive;
 
 /// An order that comes this long after the bastion was last heard may have been long on its way, in seconds: a resident
 /// agent hears an answer to its ping every ten.
@@ -52,6 +53,8 @@ impl Agent {
             Hold::Locked { reason } => return Err(format!("locked: {reason}")),
         };
         let before = std::mem::replace(&mut kept.held.hold, Hold::Open { deadline });
+        // A login is a sign of life too.
+        kept.alive = Some(Alive { since: now, handshake: here.latest_handshake.filter(|_| !fresh) });
         if let Err(failure) = self.store.save(&self.state) {
             self.state.peers.entry(peer.clone()).and_modify(|kept| kept.held.hold = before);
             return Err(failure.error);

@@ -75,7 +75,7 @@ impl Agent {
             let (observed, contact) = (seen.fingerprint(peer), Contact::Assigned(assignment));
             let view = match self.state.peers.get(peer) {
                 Some(kept) => kept.view(now, observed, contact),
-                None => View { now, same_boot: true, observed, held: None, contact },
+                None => View { now, same_boot: true, observed, held: None, idle: None, contact },
             };
             planned.extend(plan(&view).into_iter().map(|action| ((*peer).clone(), action)));
         }
@@ -130,6 +130,10 @@ impl Agent {
                 if assignment.policy.is_some() && matches!(kept.held.hold, Hold::Waiting { .. }) {
                     kept.held.rotation_interval = assignment.rotation_interval;
                 }
+                // A session goes on as it began.
+                if !matches!(kept.held.hold, Hold::Open { .. }) {
+                    kept.idle_timeout = assignment.idle_timeout;
+                }
             }
         }
     }
@@ -154,6 +158,7 @@ impl Agent {
         for (peer, deadline, reason) in adopted {
             let Some(kept) = self.state.peers.get_mut(&peer) else { continue };
             kept.held.hold = Hold::Open { deadline };
+            kept.see(seen.peer(&peer).and_then(|peer| peer.latest_handshake), clock::now());
             self.unproved.insert(peer.clone(), seen.peer(&peer).and_then(|peer| peer.latest_handshake));
             self.changed("open", &[(peer, reason)]);
         }

@@ -152,3 +152,43 @@ fn only_the_report_of_a_round_counts_as_contact() {
     let asked_before = contact.as_u64().unwrap() < applied.as_u64().unwrap();
     assert!(asked_before, "who comes by is not told of a release after the report: {state}");
 }
+
+#[test]
+fn a_session_without_a_handshake_is_locked_and_the_bastion_is_told() {
+    let bed = Bed::new(1);
+    bed.bastion.change(&bed.peers[0], |connection| connection.idle_timeout = Some(2));
+    let _resident = bed.resident();
+    wait_until("a key waits", || bed.is_waiting(0));
+    let released = bed.key_on(0);
+    assert_eq!(bed.bastion.open(&bed.peers[0], 3600), None);
+    wait_until("the lock", || bed.key_on(0) != released);
+    wait_until("the log", || bed.log().contains(": locked: no handshake for 2 s\n"));
+    wait_until("the bastion to be told", || {
+        bed.bastion.heard().iter().any(|heard| match &heard.message {
+            FromAgent::Report { events, .. } => {
+                events.iter().any(|event| event.event == "idle" && event.generation == Some(1))
+            }
+            _ => false,
+        })
+    });
+}
+
+#[test]
+fn a_round_remembers_since_when_a_session_is_idle() {
+    let mut bed = Bed::new(1);
+    bed.bastion.change(&bed.peers[0], |connection| connection.idle_timeout = Some(2));
+    bed.rotate();
+    let released = bed.key_on(0);
+    let open = Some((1, Instant::now() + Duration::from_secs(3600)));
+    bed.bastion.change(&bed.peers[0], |connection| connection.released = open);
+    bed.rotate();
+    let since = Instant::now();
+    assert_eq!(bed.key_on(0), released, "the round has heard of the release");
+    // another policy from now on: the session goes on as it began
+    bed.bastion.change(&bed.peers[0], |connection| connection.idle_timeout = Some(7200));
+    bed.bastion.stop();
+    wait_until("the timeout", || since.elapsed() > Duration::from_secs(2));
+    bed.agent(&["rotate"]);
+    assert_ne!(bed.key_on(0), released);
+    assert!(bed.state_text().contains("\"reason\":\"no handshake for 2 s\""));
+}

@@ -30,6 +30,8 @@ pub struct Heard {
 #[derive(Clone, Default)]
 pub struct Connection {
     pub interval: u64,
+    /// After how long without a handshake its sessions are over, in seconds.
+    pub idle_timeout: Option<u64>,
     pub highest: u64,
     pub keys: BTreeMap<u64, PresharedKey>,
     pub applied: Option<(u64, Instant)>,
@@ -392,6 +394,7 @@ impl Connection {
             ),
             policy: Some(PolicyRef { ordinal: 101, description: "Prod User Devices".to_owned(), mfa: true }),
             rotation_interval: self.interval,
+            idle_timeout: self.idle_timeout,
             highest_generation: self.highest,
             standing,
         }

@@ -20,6 +20,7 @@ pub fn run(unregistered: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answ
         only_unregistered(&mut site);
     }
     site.inventory.version = 1;
+    context.add_residents(&mut site.inventory);
     if asked.json {
         return Ok(shown(json_line(&serde_json::json!(site.inventory))));
     }

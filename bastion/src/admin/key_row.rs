@@ -94,6 +94,10 @@ impl<'a> KeyRow<'a> {
             handshake_since_apply: applied_at.is_some() && latest_handshake.is_some(),
         };
         let (state, reason) = state(&facts);
+        let reason = match record.and_then(idled).filter(|_| state == KeyState::Expired) {
+            Some(idled) => Some(idled.to_owned()),
+            None => reason,
+        };
         Self { connection, selection, record, state, reason, deadline, latest_handshake }
     }
 
@@ -205,6 +209,12 @@ fn ordered(record: &Record) -> Option<Ordered> {
         (None, Some(_)) => Some(Ordered::Rotation),
         (None, None) => None,
     }
+}
+
+/// Why the last session was over, if it was for want of handshakes.
+fn idled(record: &Record) -> Option<&str> {
+    let last = [&record.current, &record.previous].into_iter().flatten().find(|one| one.released_at.is_some())?;
+    last.ended_because.as_deref().filter(|because| because.starts_with("no handshake for "))
 }
 
 /// The server side has confirmed a generation that nobody has, or reports a key that is none of the last two.

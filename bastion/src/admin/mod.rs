@@ -6,6 +6,7 @@ mod backup;
 mod clock;
 mod credentials;
 mod device;
+mod difference;
 mod evidence;
 mod host;
 mod inventory;
@@ -173,7 +174,7 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
         }
         Command::Reload { dry_run } => policy::reload(*dry_run, asked, context),
         Command::Check => {
-            let findings = check::everything(context.config);
+            let findings = check::everything(context.config, &context.inventory()?);
             Ok(with_exit(findings.render(asked.json), findings.exit()))
         }
         Command::Status => status::run(asked, context),

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use wgmfa_core::connection::{Connection, InterfaceRef, Other, connections};
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::inventory::{Inventory, Peer};
+use wgmfa_core::inventory::{Inventory, Peer, Rhythm};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{HostName, UserName};
 
+use super::Context;
 use crate::store::{Place, Record, Store, StoreError};
 
 /// Everything that commands about connections look at, read once.
@@ -31,13 +32,13 @@ impl Site {
         Ok(Self { records, ..Self::of(store.inventory()?) })
     }
 
-    /// The part of it that concerns one host: its connections and the generations on its own interfaces. Peers come
-    /// without times and generations.
+    /// The part of it that concerns one host: its connections and the generations at both their ends. Peers come without
+    /// times and generations.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn read_of(store: &Store, host: &HostName) -> Result<Self, StoreError> {
-        let records = store.records_of(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
+        let records = store.records_around(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
         Ok(Self { records, ..Self::of(store.inventory_of(host)?) })
     }
 
@@ -138,6 +139,25 @@ fn reversed(connection: &Connection) -> Option<String> {
 fn unknown(text: &str) -> Failure {
     Failure::new(Exit::Failed, format!("no connection is called '{text}'"))
         .hint("any unique part of a name will do; wgmfa-bastion key list and wgmfa-status show them")
+}
+
+impl Context<'_> {
+    /// The inventory, with what the keeper knows of the agents beside the store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn inventory(&self) -> Result<Inventory, StoreError> {
+        let mut inventory = self.store.inventory()?;
+        self.add_residents(&mut inventory);
+        Ok(inventory)
+    }
+
+    /// Who is connected and has named no time to come again stays.
+    pub fn add_residents(&self, inventory: &mut Inventory) {
+        for host in inventory.hosts.iter_mut().filter(|host| host.agent.is_none()) {
+            host.agent = self.agents.connected(&host.name).then_some(Rhythm::Resident);
+        }
+    }
 }
 
 /// Whether one end of a connection is an interface of this host.

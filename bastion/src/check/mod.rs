@@ -75,7 +75,8 @@ impl Findings {
 /// Checks the configuration at `path` and everything that it names, and prints what was found.
 pub fn run(path: &Path, json: bool) -> Exit {
     let findings = match Config::load(path) {
-        Ok(config) => everything(&config),
+        // only a running keeper knows the connections and the agents
+        Ok(config) => everything(&config, &crate::cli::inventory(&config).unwrap_or_default()),
         Err(failure) => {
             let mut findings = Findings::default();
             match trusted::read_text(path).map(|text| Config::parse(path, &text)) {
@@ -89,8 +90,8 @@ pub fn run(path: &Path, json: bool) -> Exit {
     findings.exit()
 }
 
-/// Checks everything that the configuration names.
-pub fn everything(config: &Config) -> Findings {
+/// Checks everything that the configuration names, and the policies on these connections.
+pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
     let mut findings = Findings::default();
     if config.listen.is_empty() && config.agent_listen.is_empty() {
         findings.warning("listen and agent-listen are empty: no agent can come");
@@ -102,7 +103,7 @@ pub fn everything(config: &Config) -> Findings {
     pam::check(config, &mut findings);
     match crate::policies::read(&config.policy_dir, Trust::Required) {
         Ok(set) => {
-            let warnings = policy::warnings(&set, &Inventory::default());
+            let warnings = policy::warnings(&set, inventory);
             findings.warnings.extend(warnings.0.iter().map(ToString::to_string));
         }
         Err(faults) => findings.faults(&faults),

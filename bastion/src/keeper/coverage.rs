@@ -1,6 +1,7 @@
 //! What the policies say about a connection, in the terms in which core decides about releases and standings.
 
 use wgmfa_core::connection::Connection;
+use wgmfa_core::interval::Interval;
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::policy::{Selection, Sides};
 use wgmfa_core::release::{Cover, Newest, Phase};
@@ -15,12 +16,14 @@ pub struct Served {
     pub policy: Option<PolicyRef>,
     /// Its rotation interval, in seconds; 0 without a policy.
     pub rotation_interval: u64,
+    /// Its idle timeout, in seconds.
+    pub idle_timeout: Option<u64>,
 }
 
 impl Served {
     /// No policy says anything.
     pub fn nobody() -> Self {
-        Self { cover: Cover::NotReleased, policy: None, rotation_interval: 0 }
+        Self { cover: Cover::NotReleased, policy: None, rotation_interval: 0, idle_timeout: None }
     }
 }
 
@@ -32,11 +35,13 @@ pub fn serves(selection: &Selection<'_>, connection: &Connection, place: &Place)
                 return Served::nobody();
             }
             let rotation_interval = policy.rotation_interval.as_seconds();
+            let idle_timeout = policy.idle_timeout.map(Interval::as_seconds);
             let policy = policy.reference();
             Served {
                 cover: Cover::Mfa { policy: policy.clone(), rotation_interval },
                 policy: Some(policy),
                 rotation_interval,
+                idle_timeout,
             }
         }
         Selection::Conflict { reason, .. } => Served { cover: Cover::Conflict(reason.to_string()), ..Served::nobody() },

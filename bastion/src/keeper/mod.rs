@@ -40,9 +40,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use wgmfa_core::exit::{Exit, Failure, sanitise};
 use wgmfa_core::key::SecretText;
-use wgmfa_core::message::encode;
+use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::message::front::{Limits, ToFront};
 use wgmfa_core::message::module::Verdict;
+use wgmfa_core::message::{VERSION, encode};
 use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::PolicySet;
 use wgmfa_core::release::Phase;
@@ -51,7 +52,7 @@ use zeroize::Zeroizing;
 use crate::admin::when::When;
 use crate::config::Config;
 use crate::crash::crash_point;
-use crate::store::{Actor, Event, Note, Store};
+use crate::store::{Actor, Ended, Event, Note, Store};
 use crate::{check, confine, host_key, policies, trusted, voice};
 
 pub use self::sockets::only_one;
@@ -233,7 +234,13 @@ impl Keeper {
         match self.store.expire(self.now()) {
             // a server that thinks otherwise is told
             Ok(ended) => {
-                let hosts: BTreeSet<HostName> = ended.into_iter().map(|ended| ended.place.server_side.host).collect();
+                let mut hosts = BTreeSet::new();
+                for Ended { place, .. } in ended {
+                    // the other end may have become the server side meanwhile
+                    let other = self.store.interface_with(&place.public_key).ok().flatten();
+                    hosts.extend(other.map(|interface| interface.host));
+                    hosts.insert(place.server_side.host);
+                }
                 for host in hosts {
                     self.order_round(&host, "a session is over");
                 }
@@ -319,23 +326,15 @@ impl Keeper {
         Ok(())
     }
 
-    /// SIGHUP: the policy files anew, all or nothing.
+    /// SIGHUP: the policy files anew, as by `reload`.
     fn reload(&self) {
-        match policies::load(&self.config.policy_dir) {
-            Ok(set) => {
-                self.put_in_force(set);
-                if let Err(failure) = self.note_policies() {
-                    say(&failure.error);
-                }
-                say("the policies were taken anew");
-            }
-            Err(failure) => {
-                let note = Note::new(Event::PoliciesRefused).reason(failure.error.lines().last().unwrap_or_default());
-                if let Err(error) = self.store.note(self.now(), note) {
-                    say(&error.to_string());
-                }
-                say(&format!("the policies stay as they were: {}", failure.error));
-            }
+        let words = vec!["reload".to_owned()];
+        let request = AdminRequest { version: VERSION, words, stdin: None, terminal: false, colour: false };
+        let mut outcome = self.with_admin(&caller::By::root(), |context| crate::admin::run(&request, context));
+        let told = [outcome.reply.stdout.expose(), &outcome.reply.stderr].concat();
+        told.lines().for_each(|line| say(&format!("reload: {line}")));
+        if let Some(set) = outcome.policies.take() {
+            self.put_in_force(set);
         }
     }
 }

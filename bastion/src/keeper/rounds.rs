@@ -1,6 +1,6 @@
 //! What an agent's report, deposits and confirmations change, and the assignments that it gets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
@@ -67,7 +67,8 @@ impl Keeper {
             (observed.get(&peer) == Some(&deposited.fingerprint))
                 .then_some(PeerGeneration { peer, generation: deposited.generation })
         };
-        let applied: Vec<_> = site.records().filter_map(stands).collect();
+        let own = site.records().filter(|record| record.place.server_side.host == *host);
+        let applied: Vec<_> = own.filter_map(stands).collect();
         if !applied.is_empty() {
             self.store.applied(self.now(), host, &applied)?;
         }
@@ -80,11 +81,19 @@ impl Keeper {
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let mut records = site.take_records();
+        let running: HashSet<Place> =
+            records.values().filter(|record| session_runs(record, now)).map(|record| record.place.clone()).collect();
+        records.retain(|place, _| place.server_side.host == *host);
         let (mut assignments, mut refused) = (Vec::new(), Vec::new());
         for connection in &site.connections {
             for place in places(connection).into_iter().filter(|place| place.server_side.host == *host) {
                 let record = records.remove(&place);
-                let served = serves(&selector.select(connection), connection, &place);
+                // a session at the other end, from when the sides were others, goes on to its deadline
+                let served = if places(connection).iter().any(|end| *end != place && running.contains(end)) {
+                    Served::nobody()
+                } else {
+                    serves(&selector.select(connection), connection, &place)
+                };
                 if matches!(served.cover, Cover::Mfa { .. }) || record.is_some() {
                     let cut_off = site.cut_off(connection);
                     let now = self.session_time(record.as_ref(), now);
@@ -150,12 +159,20 @@ impl Keeper {
             _ => Event::Noted,
         };
         let reason: String = event.reason.chars().take(300).collect();
+        if let ("idle", Some(peer), Some(generation)) = (event.event.as_str(), &event.peer, event.generation) {
+            return self.store.end_session(self.now(), &Place::new(host, peer), generation, &reason);
+        }
         let mut note = Note::new(kind).host(host).reason(format!("{reason} ({} s ago)", event.seconds_ago));
         if let Some(peer) = &event.peer {
             note = note.place(&Place::new(host, peer));
         }
         self.store.note_of_host(self.now(), host, note)
     }
+}
+
+fn session_runs(record: &Record, now: jiff::Timestamp) -> bool {
+    let phase = record.current.as_ref().map(|current| current.phase);
+    matches!(phase, Some(Phase::Released { deadline }) if deadline > now)
 }
 
 fn is_applied(record: Option<&Record>) -> bool {
@@ -184,6 +201,7 @@ fn assignment(
         connection: connection.to_owned(),
         policy: served.policy,
         rotation_interval: served.rotation_interval,
+        idle_timeout: served.idle_timeout,
         highest_generation: record.map_or(0, |record| record.highest),
         standing: standing(&facts, now),
     }

@@ -144,6 +144,18 @@ impl Store {
         })
     }
 
+    /// The server side says that a session is over before its deadline. Nothing happens if this generation's already is.
+    pub fn end_session(&self, now: Timestamp, place: &Place, generation: u64, reason: &str) -> Result<(), StoreError> {
+        self.write(now, |w| {
+            let Some(row) = places::find(w.tx, place)? else { return Ok(()) };
+            let sql = "SELECT 1 FROM generations WHERE place = ?1 AND generation = ?2 AND phase = 'released'";
+            if w.tx.prepare_cached(sql)?.exists((row.id, generation))? {
+                w.end(&row, generation, Event::Expired, reason)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Orders a new generation: the current one is over at once, also when a person has it.
     ///
     /// # Errors

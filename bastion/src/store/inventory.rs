@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::Timestamp;
 use rusqlite::Params;
 use wgmfa_core::connection::InterfaceRef;
-use wgmfa_core::inventory::{Device, Host, Interface, Inventory, Peer};
+use wgmfa_core::inventory::{Device, Host, Interface, Inventory, Peer, Rhythm};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::HostName;
 
 use super::column::{Json, text, time};
-use super::{DeviceRecord, Generation, HostRecord, Store, StoreError, record};
+use super::{DeviceRecord, Generation, HostRecord, Store, StoreError, connections, record};
 
 /// The version of the inventory's format.
 const VERSION: u32 = 1;
@@ -75,6 +75,11 @@ impl Store {
         Ok(Inventory { version: VERSION, hosts, devices: devices.collect() })
     }
 
+    /// The interface that has a public key.
+    pub fn interface_with(&self, key: &PublicKey) -> Result<Option<InterfaceRef>, StoreError> {
+        connections::interface(&self.connection, key)
+    }
+
     fn interfaces(
         &self,
         condition: &str,
@@ -115,7 +120,9 @@ impl Store {
 
 fn host(found: HostRecord, interfaces: Vec<Interface>) -> Host {
     let disabled = found.disabled || found.owner_disabled;
-    Host { name: found.name, owner: found.owner, disabled, interfaces }
+    let period = found.next_round.zip(found.last_seen).map(|(next, last)| next.duration_since(last).as_secs());
+    let agent = period.and_then(|seconds| u64::try_from(seconds).ok()).map(Rhythm::Every);
+    Host { name: found.name, owner: found.owner, disabled, agent, interfaces }
 }
 
 fn device(found: DeviceRecord) -> Device {

@@ -107,8 +107,15 @@ impl Store {
     }
 
     /// What is known about every place of a host: each peer of it that ever had a generation.
+    #[cfg(test)]
     pub fn records_of(&self, host: &HostName) -> Result<Vec<Record>, StoreError> {
         self.records_where("host = ?1", (host.as_str(),))
+    }
+
+    /// The same, and every place where an interface of the host is the peer.
+    pub fn records_around(&self, host: &HostName) -> Result<Vec<Record>, StoreError> {
+        let condition = "(host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE host = ?1))";
+        self.records_where(condition, (host.as_str(),))
     }
 
     /// What is known about every place, sorted.

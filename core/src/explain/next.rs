@@ -12,7 +12,7 @@ use crate::key::{Fingerprint, PublicKey};
 use crate::message::agent::PeerRef;
 use crate::name::{DeviceName, HostName};
 use crate::policy::{Candidate, Policy, Selection, Sides};
-use crate::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
+use crate::rotation::{Action, Assignment, Contact, Held, Hold, Idle, Standing, View, plan};
 
 /// Hosts and devices that were cut off.
 pub(super) struct Disabled<'i> {
@@ -120,6 +120,7 @@ fn by_plan(policy: &Policy, server: &InterfaceRef, peer: &Peer, now: Timestamp) 
         connection: String::new(),
         policy: None,
         rotation_interval,
+        idle_timeout: None,
         highest_generation: peer.generation.unwrap_or(0),
         standing,
     };
@@ -139,6 +140,7 @@ fn by_plan(policy: &Policy, server: &InterfaceRef, peer: &Peer, now: Timestamp) 
         same_boot: true,
         observed: Some(fingerprint),
         held: held.as_ref(),
+        idle: idle(policy, peer),
         contact: Contact::Assigned(&assignment),
     });
     match actions.into_iter().next_back() {
@@ -148,6 +150,12 @@ fn by_plan(policy: &Policy, server: &InterfaceRef, peer: &Peer, now: Timestamp) 
         Some(Action::Lock { reason } | Action::Wait { until: None, reason }) => Next::nothing(reason),
         None => Next::nothing("the server side has nothing to do"),
     }
+}
+
+/// What is known of a session's handshakes.
+fn idle(policy: &Policy, peer: &Peer) -> Option<Idle> {
+    let since = peer.released_at?.max(peer.latest_handshake.unwrap_or(Timestamp::MIN));
+    Some(Idle { since: moment(since), timeout: policy.idle_timeout?.as_seconds() })
 }
 
 /// Whole seconds from one moment to another; none when it is past.

@@ -52,11 +52,14 @@ pub struct Deposit {
 /// An act of root on the host, or a finding of the agent, for the bastion's audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEvent {
-    /// `override`, `stand-down`, `lock`, `changed-outside`.
+    /// `override`, `stand-down`, `lock`, `changed-outside`, `idle`.
     pub event: String,
     /// The peer it was about.
     #[serde(default)]
     pub peer: Option<PeerRef>,
+    /// The generation that is over with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// Why, in words.
     pub reason: String,
     /// How long ago, in seconds.

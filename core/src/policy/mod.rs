@@ -3,6 +3,7 @@
 mod file;
 mod index;
 mod pattern;
+mod seldom;
 mod select;
 mod selector;
 mod set;

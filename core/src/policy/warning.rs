@@ -5,8 +5,11 @@ use std::fmt;
 use crate::connection::{ConnectionName, Other, Reported, reported};
 use crate::diagnostic::count;
 use crate::exit::sanitise;
+use crate::interval::Interval;
 use crate::inventory::Inventory;
 use crate::key::PublicKey;
+use crate::name::HostName;
+use crate::policy::seldom::Agents;
 use crate::policy::{Conflict, Considered, Covers, Ordinal, Policy, PolicySet, Selection, Selector};
 
 /// Something allowed that should be looked at.
@@ -46,6 +49,26 @@ pub enum Warning {
         /// The MFA policy that names the interface.
         policy: Ordinal,
     },
+    /// The server side's agent comes by instead of staying: sessions last longer than their policy says.
+    Seldom {
+        /// The server side's host.
+        host: HostName,
+        /// An MFA policy that covers connections of it.
+        policy: Ordinal,
+        /// Its rotation interval.
+        interval: Interval,
+        /// How often the agent comes.
+        period: Interval,
+    },
+    /// Two servers change their key together, and the agent of one of them comes by instead of staying.
+    TandemOverCron {
+        /// The connection.
+        connection: ConnectionName,
+        /// The host.
+        host: HostName,
+        /// How often its agent comes.
+        period: Interval,
+    },
 }
 
 /// One line: `SUBJECT: warning: what`.
@@ -60,6 +83,21 @@ impl fmt::Display for Warning {
                 f,
                 "{connection}: warning: this connection has no second factor: policy {winner} (mfa = false) wins over \
                  policy {loser}"
+            ),
+            Self::Seldom { host, policy, interval, period } if period >= interval => write!(
+                f,
+                "{host}: warning: its agent comes every {period}, too seldom for policy {policy}, which rotates every \
+                 {interval}: most logins between rounds are refused, and a session is locked up to {period} late"
+            ),
+            Self::Seldom { host, policy, interval, period } => write!(
+                f,
+                "{host}: warning: its agent comes every {period}: a session under policy {policy} ({interval}) is locked \
+                 up to {period} late"
+            ),
+            Self::TandemOverCron { connection, host, period } => write!(
+                f,
+                "{connection}: warning: the agent of {host} comes every {period}: packets can be lost when both ends \
+                 change their key (gaps of more than a minute)"
             ),
             Self::Unmonitored { connection: ConnectionName { one, .. }, public_key, allowed_ips, policy } => {
                 let addresses = if allowed_ips.is_empty() { "no addresses".to_owned() } else { allowed_ips.join(", ") };
@@ -96,13 +134,19 @@ pub fn warnings(set: &PolicySet, inventory: &Inventory) -> Warnings {
     let silent = set.policies().iter().filter(names_nobody);
     let mut warnings: Vec<_> = silent.map(|policy| Warning::NamesNobody { file: policy.file.clone() }).collect();
     let mut selector = Selector::new(set);
-    warnings.extend(reported(inventory).filter_map(|reported| of_connection(&mut selector, reported)));
+    let mut agents = Agents::new(inventory);
+    for reported in reported(inventory) {
+        let considered = selector.consider(&reported.connection);
+        warnings.extend(agents.of_connection(&reported.connection, &considered.selection));
+        warnings.extend(of_connection(considered, reported));
+    }
+    warnings.extend(agents.seldom());
     Warnings(warnings)
 }
 
-fn of_connection(selector: &mut Selector<'_>, reported: Reported<'_>) -> Option<Warning> {
+fn of_connection(considered: Considered<'_>, reported: Reported<'_>) -> Option<Warning> {
     let connection = reported.connection;
-    let Considered { candidates, selection } = selector.consider(&connection);
+    let Considered { candidates, selection } = considered;
     let mfa = candidates.iter().find(|candidate| candidate.policy.mfa());
     let unmonitored = matches!(connection.name.other, Other::Unmonitored(_));
     match selection {

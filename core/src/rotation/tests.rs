@@ -16,6 +16,7 @@ fn assignment(standing: Standing) -> Assignment {
         connection: "app-gw/devices:laptop".to_owned(),
         policy: None,
         rotation_interval: 30,
+        idle_timeout: None,
         highest_generation: 7,
         standing,
     }
@@ -30,7 +31,7 @@ fn at(seconds: u64) -> Boottime {
 }
 
 fn view<'a>(held: &'a Held, contact: Contact<'a>) -> View<'a> {
-    View { now: at(100), same_boot: true, observed: Some(held.fingerprint), held: Some(held), contact }
+    View { now: at(100), same_boot: true, observed: Some(held.fingerprint), held: Some(held), idle: None, contact }
 }
 
 fn locks(actions: &[Action]) -> bool {
@@ -44,8 +45,14 @@ fn rotates_to(actions: &[Action], wanted: u64) -> bool {
 #[test]
 fn a_peer_seen_for_the_first_time_is_locked_and_rotated() {
     let missing = assignment(Standing::Missing { reason: "new".to_owned() });
-    let actions =
-        plan(&View { now: at(100), same_boot: true, observed: None, held: None, contact: Contact::Assigned(&missing) });
+    let actions = plan(&View {
+        now: at(100),
+        same_boot: true,
+        observed: None,
+        held: None,
+        idle: None,
+        contact: Contact::Assigned(&missing),
+    });
     assert!(locks(&actions) && rotates_to(&actions, 8), "{actions:?}");
 }
 
@@ -59,6 +66,29 @@ fn a_deadline_that_has_passed_locks_also_without_the_bastion() {
     let released = assignment(Standing::Released { generation: 7, seconds_left: 1000 });
     let actions = plan(&view(&open, Contact::Assigned(&released)));
     assert!(locks(&actions) && rotates_to(&actions, 8), "a late word of the bastion revives nothing: {actions:?}");
+}
+
+#[test]
+fn a_session_without_handshakes_is_over_before_its_deadline() {
+    let open = held(Hold::Open { deadline: at(1000) });
+    let released = assignment(Standing::Released { generation: 7, seconds_left: 900 });
+    let idle = |since| Some(Idle { since: at(since), timeout: 60 });
+    for contact in [Contact::Lost(Some(at(99))), Contact::Unassigned] {
+        let over = plan(&View { idle: idle(40), ..view(&open, contact) });
+        assert_eq!(over, [Action::Lock { reason: "no handshake for 1 min".to_owned() }]);
+    }
+    let over = plan(&View { idle: idle(40), ..view(&open, Contact::Assigned(&released)) });
+    assert!(locks(&over) && rotates_to(&over, 8), "{over:?}");
+    for contact in [Contact::Lost(Some(at(99))), Contact::Assigned(&released)] {
+        let goes_on = plan(&View { idle: idle(41), ..view(&open, contact) });
+        assert!(matches!(goes_on[..], [Action::Wait { until: Some(until), .. }] if until == at(101)), "{goes_on:?}");
+        let to_its_end = plan(&View { idle: idle(950), ..view(&open, contact) });
+        assert!(matches!(to_its_end[..], [Action::Wait { until: Some(until), .. }] if until == at(1000)));
+    }
+    let waiting = held(Hold::Waiting { since: at(0) });
+    let kept = plan(&View { idle: idle(0), ..view(&waiting, Contact::Lost(Some(at(90)))) });
+    assert!(!locks(&kept), "nobody is there yet: {kept:?}");
+    assert_eq!(Idle { since: at(0), timeout: 330 }.reason(), "no handshake for 330 s");
 }
 
 #[test]
@@ -176,7 +206,7 @@ proptest! {
             _ => Contact::Assigned(&assignment),
         };
         let observed = if as_left { Some(held.fingerprint) } else { Some(fingerprint(3)) };
-        let actions = plan(&View { now: at(now), same_boot, observed, held: Some(&held), contact });
+        let actions = plan(&View { now: at(now), same_boot, observed, held: Some(&held), idle: None, contact });
         let over = match held.hold {
             Hold::Open { deadline } | Hold::Override { deadline } => deadline <= at(now),
             _ => false,

@@ -371,6 +371,7 @@ impl Bastion {
                 connection: String::new(),
                 policy: served.policy.clone(),
                 rotation_interval: served.rotation_interval,
+                idle_timeout: None,
                 highest_generation: record.highest,
                 standing: told,
             };

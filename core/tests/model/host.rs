@@ -169,8 +169,10 @@ impl Host {
         let memory = &self.agent.as_ref().expect("an agent runs").memory;
         let (now, observed) = (self.clock(now), self.observed(peer));
         plan(&match memory.peers.get(&peer) {
-            Some(kept) => View { now, same_boot: kept.same_boot, observed, held: Some(&kept.held), contact },
-            None => View { now, same_boot: true, observed, held: None, contact },
+            Some(kept) => {
+                View { now, same_boot: kept.same_boot, observed, held: Some(&kept.held), idle: None, contact }
+            }
+            None => View { now, same_boot: true, observed, held: None, idle: None, contact },
         })
     }
 
@@ -202,7 +204,7 @@ impl Host {
         let clock = self.clock(now);
         let moments = memory.peers.values().flat_map(|Kept { held, same_boot }| {
             let observed = Some(held.fingerprint);
-            plan(&View { now: clock, same_boot: *same_boot, observed, held: Some(held), contact })
+            plan(&View { now: clock, same_boot: *same_boot, observed, held: Some(held), idle: None, contact })
         });
         let moments = moments.filter_map(|action| match action {
             Action::Wait { until, .. } => until,

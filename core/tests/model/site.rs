@@ -44,6 +44,7 @@ impl Site {
             name: format!("gw{number}").parse().unwrap(),
             owner: None,
             disabled: false,
+            agent: None,
             interfaces: vec![Interface {
                 name: "devices".parse().unwrap(),
                 public_key: public_key(1, number),

@@ -110,7 +110,7 @@ fn a_reload_is_all_or_nothing() {
 
     std::fs::write(&file, POLICY.replace("Prod", "All").replace("1h", "10m")).unwrap();
     let outcome = run(&words("reload --dry-run"), &mut bastion.context());
-    assert_eq!(outcome.reply.stdout.expose(), "1 connection changes policy\n");
+    assert!(outcome.reply.stdout.expose().starts_with("1 connection changes policy\n"));
     assert!(outcome.policies.is_none());
     let outcome = run(&words("reload"), &mut bastion.context());
     assert_eq!(outcome.policies.unwrap().policies().len(), 2);

@@ -166,3 +166,20 @@ fn a_thousand_generations_are_deposited_in_one_go() {
     assert!(inventory.hosts[0].interfaces[0].peers.iter().all(|peer| peer.generation == Some(1)));
     assert_intact(&store);
 }
+
+#[test]
+fn a_server_ends_the_session_that_it_means_and_no_later_one() {
+    let (_folder, store) = with_applied(1);
+    let reason = "no handshake for 15 min";
+    store.end_session(at(4), &place(), 1, reason).unwrap();
+    assert_eq!(store.record(&place()).unwrap().unwrap().current.unwrap().phase, Phase::Applied, "nobody has it yet");
+    let login = passed(&store, at(5));
+    assert_eq!(store.release(at(5), &login, device().as_str(), &[wanted(1, at(3600))]).unwrap().granted.len(), 1);
+    store.end_session(at(6), &place(), 0, reason).unwrap();
+    store.end_session(at(6), &place(), 2, reason).unwrap();
+    assert!(store.unseal(at(6), &place(), 1).is_ok());
+    store.end_session(at(7), &place(), 1, reason).unwrap();
+    let ended = store.record(&place()).unwrap().unwrap().current.unwrap();
+    assert_eq!((ended.phase, ended.ended_because.as_deref()), (Phase::Expired, Some(reason)));
+    assert!(store.unseal(at(7), &place(), 1).is_err());
+}

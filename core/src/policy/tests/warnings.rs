@@ -65,3 +65,27 @@ a-gw/wg1:b-gw/wg1: warning: conflict: in policy 5 server-peers names both ends; 
 2 warnings"
     );
 }
+
+#[test]
+fn agents_that_come_by_are_named_with_what_that_costs() {
+    let mut inventory = inventory();
+    inventory.hosts[0].agent = Some(crate::inventory::Rhythm::Every(61));
+    inventory.hosts[1].agent = Some(crate::inventory::Rhythm::Resident);
+    let policies = |interval: &str| {
+        let text = |rest: &str| format!("description = \"x\"\nrotation-interval = \"{interval}\"\n{rest}\n");
+        crate::policy::PolicySet::parse(&[
+            ("5-a.toml".to_owned(), text("mfa = true\nunmonitored = true\nserver-peers = [\"a-gw/wg0\"]")),
+            ("6-b.toml".to_owned(), text("mfa = false\npeers = [\"*/wg1\"]")),
+        ])
+        .unwrap()
+    };
+    let tandem = "a-gw/wg1:b-gw/wg1: warning: the agent of a-gw comes every 1m1s: packets can be lost when both ends \
+                  change their key (gaps of more than a minute)\n";
+    let late = "a-gw: warning: its agent comes every 1m1s: a session under policy 5 (1h) is locked up to 1m1s late\n";
+    assert_eq!(warnings(&policies("1h"), &inventory).to_string(), format!("{tandem}{late}2 warnings"));
+    let refused = "a-gw: warning: its agent comes every 1m1s, too seldom for policy 5, which rotates every 1m: most \
+                   logins between rounds are refused, and a session is locked up to 1m1s late\n";
+    assert_eq!(warnings(&policies("1m"), &inventory).to_string(), format!("{tandem}{refused}2 warnings"));
+    inventory.hosts[0].agent = Some(crate::inventory::Rhythm::Resident);
+    assert_eq!(warnings(&policies("1m"), &inventory).to_string(), "no warnings");
+}

@@ -1,0 +1,240 @@
+//! What another set of policies would change, and for whom.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use wgmfa_core::connection::{Connection, ConnectionName};
+use wgmfa_core::name::UserName;
+use wgmfa_core::policy::{Policy, PolicySet, Selection, Selector};
+
+/// So many connections of each kind are named to people; the rest is a number.
+const MOST_LINES: usize = 20;
+
+/// So many connections are named to programs.
+const MOST_OBJECTS: usize = 10_000;
+
+/// What another set of policies does to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Effect {
+    /// A policy with a second factor covers it now, and did not before.
+    LockNow,
+    /// Another policy applies, or the same one with other values.
+    ChangePolicy,
+    /// A policy with a second factor covered it, and one without covers it now.
+    LoseSecondFactor,
+    /// No policy covers it any more: it stays locked, or is locked when its session is over.
+    LockAtDeadline,
+}
+
+impl Effect {
+    const ALL: [Self; 4] = [Self::LockNow, Self::ChangePolicy, Self::LoseSecondFactor, Self::LockAtDeadline];
+
+    /// In words, of one connection and of several.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::LockNow => ("locks now", "lock now"),
+            Self::ChangePolicy => ("changes policy", "change policy"),
+            Self::LoseSecondFactor => ("loses its second factor", "lose their second factor"),
+            Self::LockAtDeadline => ("stays locked after its deadline", "stay locked after their deadline"),
+        }
+    }
+
+    fn of(before: &Selection<'_>, after: &Selection<'_>) -> Option<Self> {
+        let was_mfa = before.policy().is_some_and(Policy::mfa);
+        match after.policy() {
+            Some(policy) if policy.mfa() && !was_mfa => Some(Self::LockNow),
+            Some(policy) if !policy.mfa() && was_mfa => Some(Self::LoseSecondFactor),
+            None if was_mfa => Some(Self::LockAtDeadline),
+            _ => changed(before, after).then_some(Self::ChangePolicy),
+        }
+    }
+}
+
+/// What another set of policies does to the connections.
+#[derive(Debug)]
+pub struct Difference<'s> {
+    connections: Vec<Concerned<'s>>,
+}
+
+/// A connection that it concerns.
+#[derive(Debug, Serialize)]
+struct Concerned<'s> {
+    connection: &'s ConnectionName,
+    owner: Option<&'s UserName>,
+    effect: Effect,
+    /// The policies that win, before and after.
+    before: Option<u64>,
+    after: Option<u64>,
+}
+
+impl<'s> Difference<'s> {
+    /// Compares what two sets say.
+    pub fn between(old: &PolicySet, new: &PolicySet, connections: &'s [Connection]) -> Self {
+        let (mut old, mut new) = (Selector::new(old), Selector::new(new));
+        let concerned = |connection: &'s Connection| {
+            let (before, after) = (old.select(connection), new.select(connection));
+            Some(Concerned {
+                connection: &connection.name,
+                owner: connection.person(),
+                effect: Effect::of(&before, &after)?,
+                before: winner(&before),
+                after: winner(&after),
+            })
+        };
+        Self { connections: connections.iter().filter_map(concerned).collect() }
+    }
+
+    fn having(&self, effect: Effect) -> impl Iterator<Item = &Concerned<'s>> {
+        self.connections.iter().filter(move |concerned| concerned.effect == effect)
+    }
+
+    /// `19 connections lock now, 2 change policy`
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        for effect in Effect::ALL {
+            let (one, several) = effect.words();
+            let number = self.having(effect).count();
+            if number == 0 {
+                continue;
+            }
+            let noun = match (text.is_empty(), number) {
+                (true, 1) => " connection",
+                (true, _) => " connections",
+                (false, _) => "",
+            };
+            let comma = if text.is_empty() { "" } else { ", " };
+            text.push_str(&format!("{comma}{number}{noun} {}", if number == 1 { one } else { several }));
+        }
+        if text.is_empty() { "no connection changes".to_owned() } else { text }
+    }
+
+    /// The summary, then whom it concerns.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.summary());
+        for effect in Effect::ALL {
+            let all = self.having(effect).count();
+            if all == 0 {
+                continue;
+            }
+            let people: BTreeSet<&UserName> = self.having(effect).filter_map(|concerned| concerned.owner).collect();
+            let whose = match people.len() {
+                0 => "nobody's".to_owned(),
+                1 => "1 person's".to_owned(),
+                several => format!("{several} people's"),
+            };
+            text.push_str(&format!("{} ({whose}):\n", effect.words().1));
+            for Concerned { connection, owner, before, after, .. } in self.having(effect).take(MOST_LINES) {
+                let owner = owner.map(|owner| format!(" ({owner})")).unwrap_or_default();
+                let policy =
+                    |of: &Option<u64>| of.map_or("no policy".to_owned(), |ordinal| format!("policy {ordinal}"));
+                text.push_str(&format!("  {connection}{owner}: {}, now {}\n", policy(after), policy(before)));
+            }
+            if all > MOST_LINES {
+                text.push_str(&format!("  and {} more\n", all - MOST_LINES));
+            }
+        }
+        text
+    }
+
+    /// The same for programs; `changed`: it was put in force.
+    pub fn json(&self, changed: bool) -> serde_json::Value {
+        let count = |effect| self.having(effect).count();
+        let people: BTreeSet<&UserName> = self.connections.iter().filter_map(|concerned| concerned.owner).collect();
+        serde_json::json!({
+            "version": 1,
+            "changed": changed,
+            "lock_now": count(Effect::LockNow),
+            "change_policy": count(Effect::ChangePolicy),
+            "lose_second_factor": count(Effect::LoseSecondFactor),
+            "lock_at_deadline": count(Effect::LockAtDeadline),
+            "people": people.iter().take(MOST_OBJECTS).collect::<Vec<_>>(),
+            "connections": self.connections.iter().take(MOST_OBJECTS).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The policy that wins, also when it contradicts itself.
+fn winner(selection: &Selection<'_>) -> Option<u64> {
+    match selection {
+        Selection::Applies { policy, .. } | Selection::Conflict { policy, .. } => Some(policy.ordinal.0),
+        Selection::None => None,
+    }
+}
+
+fn changed(before: &Selection<'_>, after: &Selection<'_>) -> bool {
+    // a file that was only renamed is the same policy
+    let unnamed = |policy: &Policy| Policy { file: String::new(), ..policy.clone() };
+    match (before, after) {
+        (
+            Selection::Applies { policy: old, sides: old_sides },
+            Selection::Applies { policy: new, sides: new_sides },
+        ) => old_sides != new_sides || unnamed(old) != unnamed(new),
+        (Selection::None, Selection::None) => false,
+        (Selection::Conflict { reason: old, .. }, Selection::Conflict { reason: new, .. }) => old != new,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::site::tests::article;
+
+    fn set(files: &[(&str, &str)]) -> PolicySet {
+        let files: Vec<_> = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        PolicySet::parse(&files).unwrap()
+    }
+
+    const PROD: &str =
+        "description = \"Prod\"\nrotation-interval = \"1h\"\nmfa = true\nserver-peers = [\"*/devices\"]\n";
+    const INFRA: &str = "description = \"Infra\"\nrotation-interval = \"1d\"\nmfa = false\npeers = [\"*/infra\"]\n";
+
+    #[test]
+    fn a_reload_tells_what_it_does_to_the_connections() {
+        let site = article();
+        let text = |old: &[_], new: &[_]| Difference::between(&set(old), &set(new), &site.connections).summary();
+        let (prod, infra) = (("1-prod.toml", PROD), ("2-infra.toml", INFRA));
+        assert_eq!(text(&[infra], &[prod, infra]), "8 connections lock now");
+        let mail = PROD.replace("*/devices", "mail-gw/*").replace("1h", "10m");
+        assert_eq!(
+            text(&[("3-prod.toml", PROD)], &[("0-mail.toml", &mail), ("3-prod.toml", PROD)]),
+            "2 connections change policy"
+        );
+        assert_eq!(text(&[prod], &[("9-prod.toml", PROD)]), "8 connections change policy");
+        assert_eq!(text(&[prod, infra], &[infra]), "8 connections stay locked after their deadline");
+        let two_hours = PROD.replace("1h", "2h");
+        let open = INFRA.replace("*/infra", "mail-gw/*");
+        assert_eq!(
+            text(&[infra, prod], &[("0-open.toml", &open), ("1-prod.toml", &two_hours)]),
+            "9 connections change policy, 2 lose their second factor"
+        );
+        assert_eq!(text(&[prod], &[prod]), "no connection changes");
+    }
+    #[test]
+    fn whom_it_concerns_is_named_up_to_a_number() {
+        let site = article();
+        let mail = PROD.replace("*/devices", "mail-gw/*").replace("1h", "10m");
+        let (old, new) = (set(&[("3-prod.toml", PROD)]), set(&[("0-mail.toml", &mail), ("3-prod.toml", PROD)]));
+        let difference = Difference::between(&old, &new, &site.connections);
+        assert_eq!(
+            difference.text(),
+            "2 connections change policy\nchange policy (2 people's):\n  \
+             mail-gw/devices:alice-laptop (alice): policy 0, now policy 3\n  \
+             mail-gw/devices:justins-laptop (justin): policy 0, now policy 3\n"
+        );
+        let json = difference.json(false);
+        assert_eq!(json["people"], serde_json::json!(["alice", "justin"]));
+        assert_eq!(
+            json["connections"][1],
+            serde_json::json!({
+                "connection": "mail-gw/devices:justins-laptop", "owner": "justin", "effect": "change-policy",
+                "before": 3, "after": 0,
+            })
+        );
+        let many: Vec<_> = site.connections.iter().cycle().take(50).cloned().collect();
+        let difference = Difference::between(&old, &set(&[("9-prod.toml", PROD)]), &many);
+        let text = difference.text();
+        assert!(text.ends_with(" more\n") && text.lines().count() == MOST_LINES + 3, "{text}");
+    }
+}
