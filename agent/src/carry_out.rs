@@ -1,12 +1,13 @@
 //! Putting preshared keys on peers that are there.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 
 use rand::Rng as _;
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::InterfaceName;
-use wgmfa_wireguard::{EndpointRule, Error, readd as readd_peers};
+use wgmfa_wireguard::{EndpointRule, Error, readd as readd_peers, set_preshared_key};
 
 /// Which key each peer is to get, by interface.
 pub type Changes = BTreeMap<InterfaceName, Vec<(PublicKey, PresharedKey)>>;
@@ -25,11 +26,52 @@ pub fn random_key() -> PresharedKey {
 ///
 /// The others of an interface get their keys also when one has gone.
 pub fn readd(changes: &Changes, endpoint: EndpointRule) -> NotDone {
+    each(changes, |interface, wanted| readd_peers(interface, wanted, endpoint))
+}
+
+/// Changes the keys of peers in place, and reads back: sessions that run go on. No key: it is taken out.
+pub fn set_in_place(changes: &BTreeMap<InterfaceName, Vec<(PublicKey, Option<PresharedKey>)>>) -> NotDone {
+    let (mut set, mut not_done) = (Changes::new(), NotDone::new());
+    for (interface, wanted) in changes {
+        for (public_key, key) in wanted {
+            match key {
+                Some(key) => set.entry(interface.clone()).or_default().push((*public_key, key.clone())),
+                None => {
+                    if let Err(why) = take_key_out(interface, public_key) {
+                        not_done.insert(PeerRef { interface: interface.clone(), public_key: *public_key }, why);
+                    }
+                }
+            }
+        }
+    }
+    not_done.extend(each(&set, set_preshared_key));
+    not_done
+}
+
+/// Takes the preshared key of a peer out, with `wg(8)`.
+///
+/// # Errors
+/// It is still there; in words.
+pub fn take_key_out(interface: &InterfaceName, peer: &PublicKey) -> Result<(), String> {
+    let peer = peer.to_string();
+    let words = ["set", interface.as_str(), "peer", &peer, "preshared-key", "/dev/null"];
+    let ended =
+        Command::new("wg").args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match ended {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(format!("{interface}: the last key is still there; take it out: wg {}", words.join(" "))),
+    }
+}
+
+fn each(
+    changes: &Changes,
+    change: impl Fn(&InterfaceName, &[(PublicKey, PresharedKey)]) -> Result<(), Error>,
+) -> NotDone {
     let mut not_done = NotDone::new();
     for (interface, wanted) in changes {
         let mut wanted = wanted.clone();
         loop {
-            let error = match readd_peers(interface, &wanted, endpoint) {
+            let error = match change(interface, &wanted) {
                 Ok(()) => break,
                 Err(error) => error,
             };

@@ -9,6 +9,7 @@ use nix::time::clock_gettime;
 use tokio::io::unix::AsyncFd;
 use wgmfa_core::boottime::{BootId, Boottime};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::tandem::Patience;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -32,6 +33,19 @@ pub fn boot_id() -> Result<BootId, Failure> {
     let text = std::fs::read_to_string(BOOT_ID)
         .map_err(|error| Failure::new(Exit::Failed, format!("{BOOT_ID}: {error}")).hint("mount /proc"))?;
     Ok(BootId(text.trim().to_owned()))
+}
+
+/// How patient an end of a pair is. In debug builds `WGMFA_PATIENCE` (seconds, for a handshake and for an attempt)
+/// overrides it, so that a test need not wait for minutes.
+pub fn patience() -> Patience {
+    if cfg!(debug_assertions)
+        && let Ok(text) = std::env::var("WGMFA_PATIENCE")
+        && let Some((stale_after, try_for)) = text.split_once(' ')
+        && let (Ok(stale_after), Ok(try_for)) = (stale_after.parse(), try_for.parse())
+    {
+        return Patience { stale_after, try_for };
+    }
+    Patience::default()
 }
 
 /// A timer for one moment at a time.

@@ -165,7 +165,7 @@ async fn pump(
                 _ => {}
             }
             while let Some(line) = lines.next_line().map_err(|error| unexpected(&error.to_string()))? {
-                let message = message::decode(&line).map_err(|error| unexpected(&error.to_string()))?;
+                let message = message::decode(&Zeroizing::new(line)).map_err(|error| unexpected(&error.to_string()))?;
                 if matches!(message, ToAgent::Welcome { .. }) {
                     lines.set_limit(LINE_FROM_AGENT);
                 }

@@ -11,6 +11,7 @@ mod crash;
 mod files;
 mod identity;
 mod orders;
+mod pairs;
 mod resident;
 mod seen;
 mod speech;

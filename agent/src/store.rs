@@ -57,6 +57,11 @@ impl Store {
         Self { folder: folder.to_owned() }
     }
 
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Where a resident agent listens.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("agent.sock")
@@ -142,7 +147,8 @@ impl Store {
     }
 }
 
-fn failed(path: &Path, error: &io::Error) -> Failure {
+/// A file of the folder that could not be used.
+pub(crate) fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("{}: {}", path.display(), error.to_string().to_lowercase()))
 }
 

@@ -22,4 +22,5 @@ pub mod release;
 pub mod rotation;
 pub mod standing;
 pub mod state;
+pub mod tandem;
 pub mod words;

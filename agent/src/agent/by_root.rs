@@ -1,18 +1,16 @@
 //! What root orders on this host, without the bastion: lock everything, open one peer, stand down.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::interval::Interval;
-use wgmfa_core::key::{PresharedKey, PublicKey};
+use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::PeerRef;
-use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::Hold;
 use wgmfa_wireguard::EndpointRule;
 
 use super::Agent;
-use crate::carry_out::{Changes, readd};
+use crate::carry_out::{Changes, readd, take_key_out};
 use crate::clock;
 use crate::files::{self, Renew};
 use crate::seen::Seen;
@@ -85,8 +83,12 @@ impl Agent {
         self.state.stood_down = true;
         self.state.happened("stand-down", None, reason, now);
         self.save()?;
-        configured.retain(|peer, _| self.state.peers.contains_key(peer));
+        configured.retain(|peer, _| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer));
         let mut faults = Vec::new();
+        for (_, pair) in self.pairs.iter().filter(|(peer, _)| !configured.contains_key(peer)) {
+            let name = &pair.connection;
+            faults.push(format!("{name}: its configured key is not known; it keeps the key that both ends use"));
+        }
         for peer in self.state.peers.keys().filter(|peer| !configured.contains_key(peer)) {
             let name = self.state.name_of(peer);
             faults.push(format!("{name}: its configured key is not known; it stays locked until you set one with wg"));
@@ -105,10 +107,12 @@ impl Agent {
         faults.extend(readd(&changes, EndpointRule::Keep).into_values());
         if faults.is_empty() {
             self.state.peers.clear();
+            self.pairs.clear();
             self.unproved.clear();
             configured.retain(|peer, _| !in_files.contains(peer));
             // In this order: a peer that is remembered as taken over must have its configured key remembered too.
             self.save()?;
+            self.store.save_pairs(&self.pairs)?;
             self.store.save_configured_keys(&configured)?;
         }
         Ok(faults)
@@ -136,17 +140,5 @@ impl Agent {
                     .hint("write more of it"))
             }
         }
-    }
-}
-
-/// Takes the preshared key of a peer out, with `wg(8)`.
-fn take_key_out(interface: &InterfaceName, peer: &PublicKey) -> Result<(), String> {
-    let peer = peer.to_string();
-    let words = ["set", interface.as_str(), "peer", &peer, "preshared-key", "/dev/null"];
-    let ended =
-        Command::new("wg").args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match ended {
-        Ok(status) if status.success() => Ok(()),
-        _ => Err(format!("{interface}: the lock key is still there; take it out: wg {}", words.join(" "))),
     }
 }

@@ -3,7 +3,10 @@
 
 use wgmfa_core::message::agent::{LogHead, PeerGeneration};
 
+use wgmfa_core::tandem::PairEnd;
+
 use super::Agent;
+use crate::pairs::Pair;
 
 impl Agent {
     /// Keeps the head that the bastion tells. One that is older than the last one, or another line with its number, is
@@ -24,6 +27,12 @@ impl Agent {
     /// The highest generation that was ever made here, for each peer that has one.
     pub(super) fn highest(&self) -> Vec<PeerGeneration> {
         let made = self.state.peers.iter().filter(|(_, kept)| kept.held.generation > 0);
-        made.map(|(peer, kept)| PeerGeneration { peer: peer.clone(), generation: kept.held.generation }).collect()
+        let made = made.map(|(peer, kept)| PeerGeneration { peer: peer.clone(), generation: kept.held.generation });
+        let pairs = self.pairs.iter().filter(|(_, pair)| pair.end == PairEnd::First);
+        let highest = |pair: &Pair| pair.keys.iter().map(|key| key.generation).max().filter(|highest| *highest > 0);
+        let together = pairs.filter_map(|(peer, pair)| {
+            highest(pair).map(|generation| PeerGeneration { peer: peer.clone(), generation })
+        });
+        made.chain(together).collect()
     }
 }

@@ -24,7 +24,9 @@ impl Agent {
             self.note_foreign_key(peer, seen, now);
             self.note_idle(peer, reason, seen, now);
             let key = random_key();
+            let name = self.leave_pair(peer);
             let kept = self.hold_locked(peer, reason);
+            kept.connection = name.unwrap_or_else(|| std::mem::take(&mut kept.connection));
             kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
             kept.before = seen.fingerprint(peer);
             changes.entry(peer.interface.clone()).or_default().push((peer.public_key, key));
@@ -49,7 +51,7 @@ impl Agent {
     pub(super) fn lock_ordered(&mut self, peer: &PeerRef, reason: &str) -> Result<(), String> {
         let seen = Seen::one(&self.config, &peer.interface);
         if seen.peer(peer).is_none() {
-            if self.state.peers.contains_key(peer) {
+            if self.leave_pair(peer).is_some() || self.state.peers.contains_key(peer) {
                 self.lock_unseen(peer, reason);
                 self.save().map_err(|failure| failure.error)?;
             }

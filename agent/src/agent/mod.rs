@@ -7,6 +7,7 @@ mod by_root;
 mod evidence;
 mod lock;
 mod open;
+mod pair;
 mod report;
 mod round;
 
@@ -19,8 +20,10 @@ use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, ToAgent};
 use wgmfa_core::rotation::{Action, Contact, plan};
 
+use self::pair::Together;
 use crate::clock;
 use crate::config::Config;
+use crate::pairs::Pairs;
 use crate::seen::Seen;
 use crate::state::State;
 use crate::store::Store;
@@ -47,6 +50,10 @@ pub struct Agent {
     changes: Vec<String>,
     /// Opened peers and the latest handshake that they had then: one that differs proves the key.
     unproved: BTreeMap<PeerRef, Option<SystemTime>>,
+    /// The peers whose key both ends change together.
+    pub pairs: Pairs,
+    /// Those whose two keys are tried in turn.
+    trying: BTreeSet<PeerRef>,
     next_round: Boottime,
     /// When the connection that stands was made.
     connected: Boottime,
@@ -70,9 +77,9 @@ enum Step {
     /// The report is out, with the first `told` of the events that are kept.
     Reported { asked: Boottime, dry_run: bool, told: usize },
     /// New generations are on their way to the bastion's disk.
-    Deposited { asked: Boottime, fresh: Vec<Fresh> },
+    Deposited { asked: Boottime, fresh: Vec<Fresh>, together: Together },
     /// The interfaces accept them, and the bastion is being told.
-    Confirmed { asked: Boottime, applied: Vec<PeerGeneration> },
+    Confirmed { asked: Boottime, applied: Vec<PeerGeneration>, staged: Vec<PeerGeneration> },
 }
 
 /// A generation that no interface has yet.
@@ -91,6 +98,9 @@ impl Agent {
     /// As [`Store::load`].
     pub fn load(config: Config, store: Store, resident: bool) -> Result<Self, Failure> {
         let mut state = store.load()?;
+        let mut pairs = store.load_pairs()?;
+        // cut short between the two files: what was locked stays so until the bastion says otherwise
+        pairs.retain(|peer, _| !state.peers.contains_key(peer));
         if std::mem::take(&mut state.stood_down) {
             state.happened("stand-down", None, "enforcing begins again", clock::now());
         }
@@ -104,6 +114,8 @@ impl Agent {
             outcome: None,
             changes: Vec::new(),
             unproved: BTreeMap::new(),
+            pairs,
+            trying: BTreeSet::new(),
             next_round: clock::now(),
             connected: clock::now(),
         })
@@ -137,6 +149,7 @@ impl Agent {
         if self.unproved.len() < waiting {
             self.next_round = now;
         }
+        self.enforce_pairs(&seen);
     }
 
     /// When [`Agent::enforce`] has something to do even if nothing happens.
@@ -168,12 +181,12 @@ impl Agent {
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
         match message {
-            ToAgent::Assignments { assignments, uncovered, log_head } => {
+            ToAgent::Assignments { assignments, uncovered, log_head, pairs } => {
                 self.hear_head(log_head);
-                self.assigned(assignments, uncovered)
+                self.assigned(assignments, uncovered, &pairs)
             }
             ToAgent::Stored { deposits } => self.stored(&deposits),
-            ToAgent::Noted { applied } => self.noted(&applied),
+            ToAgent::Noted { applied, staged } => self.noted(&applied, &staged),
             ToAgent::Open { id, which, seconds_left } => {
                 vec![FromAgent::Opened { id, refused: self.open(&which, seconds_left).err() }]
             }
@@ -227,6 +240,11 @@ impl Agent {
     /// As [`Store::save`].
     pub fn save(&self) -> Result<(), Failure> {
         self.store.save(&self.state)
+    }
+
+    /// What people call a peer.
+    fn name_of(&self, peer: &PeerRef) -> String {
+        self.pairs.get(peer).map_or_else(|| self.state.name_of(peer), |pair| pair.connection.clone())
     }
 
     /// These changes stand on the interface: what stood there before is of no interest any more.

@@ -9,6 +9,7 @@ use wgmfa_core::message::agent::{FromAgent, HandshakeAge, LocalEvent, PeerRef};
 use wgmfa_core::rotation::{Held, Hold};
 
 use super::Agent;
+use crate::pairs::holds;
 use crate::seen::{Seen, SeenInterface};
 
 /// Rounds closer together than this say nothing about when the next one comes, in seconds.
@@ -30,6 +31,7 @@ impl Agent {
             events,
             log_head: self.state.log_head.clone(),
             highest: self.highest(),
+            holds: holds(&self.pairs),
         }
     }
 

@@ -6,8 +6,10 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::Exit;
 use wgmfa_core::message::agent::{Deposit, FromAgent, PeerGeneration, PeerRef};
 use wgmfa_core::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
+use wgmfa_core::tandem::PairAssignment;
 use wgmfa_wireguard::EndpointRule;
 
+use super::pair::Together;
 use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step};
 use crate::carry_out::{Changes, random_key, readd};
 use crate::clock;
@@ -30,7 +32,12 @@ impl Agent {
     }
 
     /// The answer to the report.
-    pub(super) fn assigned(&mut self, mut assignments: Vec<Assignment>, uncovered: Vec<PeerRef>) -> Vec<FromAgent> {
+    pub(super) fn assigned(
+        &mut self,
+        mut assignments: Vec<Assignment>,
+        uncovered: Vec<PeerRef>,
+        pairs: &[PairAssignment],
+    ) -> Vec<FromAgent> {
         let Step::Reported { asked, dry_run, told } = std::mem::replace(&mut self.step, Step::Idle) else {
             return Vec::new();
         };
@@ -44,9 +51,11 @@ impl Agent {
             }
         }
         let seen = Seen::now(&self.config);
-        let planned = self.plan_all(&assignments, &seen, now);
+        let mut planned = self.plan_all(&assignments, &seen, now);
+        planned.retain(|(peer, _)| !pairs.iter().any(|one| one.peer == *peer));
         if dry_run {
-            let planned = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
+            let mut planned: Vec<_> = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
+            planned.extend(self.pairs_in_words(pairs, &seen));
             self.outcome = Some(Outcome { planned, ..Outcome::of(&std::mem::take(&mut self.faults)) });
             return Vec::new();
         }
@@ -54,9 +63,12 @@ impl Agent {
         // What happened while the report was on its way is news for the next one.
         self.state.events.drain(..told);
         self.state.uncovered = uncovered;
-        self.remember_configured(&assignments, &seen);
+        let new = assignments.iter().map(|one| (&one.peer, one.highest_generation));
+        self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.highest_generation))), &seen);
+        assignments.iter().for_each(|one| _ = self.leave_pair(&one.peer));
+        let together = self.follow_pairs(pairs, &seen);
         self.learn(&assignments);
-        self.follow(planned, &assignments, &seen)
+        self.follow(planned, &assignments, together, &seen)
     }
 
     /// What to do about each peer that the bastion names or that was ever covered here.
@@ -89,23 +101,25 @@ impl Agent {
     }
 
     /// Keeps the key of a peer that wgmfa takes over now, for `stand-down`.
-    fn remember_configured(&mut self, assignments: &[Assignment], seen: &Seen) {
-        let new = || {
-            assignments.iter().filter(|one| !self.state.peers.contains_key(&one.peer) && seen.peer(&one.peer).is_some())
-        };
-        if new().next().is_none() {
+    fn remember_configured<'a>(&mut self, named: impl Iterator<Item = (&'a PeerRef, u64)>, seen: &Seen) {
+        let known = |peer| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer);
+        let new: Vec<_> = named.filter(|(peer, _)| !known(*peer) && seen.peer(peer).is_some()).collect();
+        if new.is_empty() {
             return;
         }
-        let mut from_files = files::configured(&self.config, new().map(|one| &one.peer));
+        let mut from_files = files::configured(&self.config, new.iter().map(|(peer, _)| *peer));
         let stored = self.store.configured_keys().and_then(|mut keys| {
-            for one in new().filter(|one| !keys.contains_key(&one.peer)).collect::<Vec<_>>() {
-                match from_files.remove(&one.peer) {
-                    Some(key) => _ = keys.insert(one.peer.clone(), key),
+            for (peer, highest_generation) in new {
+                if keys.contains_key(peer) {
+                    continue;
+                }
+                match from_files.remove(peer) {
+                    Some(key) => _ = keys.insert(peer.clone(), key),
                     // Once there were generations, the key on the interface may be one of them: never to be written down.
-                    None if one.highest_generation > 0 => {}
+                    None if highest_generation > 0 => {}
                     None => {
-                        let key = seen.peer(&one.peer).and_then(|peer| peer.preshared_key.clone());
-                        keys.insert(one.peer.clone(), key);
+                        let key = seen.peer(peer).and_then(|peer| peer.preshared_key.clone());
+                        keys.insert(peer.clone(), key);
                     }
                 }
             }
@@ -139,7 +153,13 @@ impl Agent {
     }
 
     /// Carries out the plan as far as it goes without the bastion, and deposits what is to be rotated.
-    fn follow(&mut self, planned: Vec<(PeerRef, Action)>, assignments: &[Assignment], seen: &Seen) -> Vec<FromAgent> {
+    fn follow(
+        &mut self,
+        planned: Vec<(PeerRef, Action)>,
+        assignments: &[Assignment],
+        mut together: Together,
+        seen: &Seen,
+    ) -> Vec<FromAgent> {
         let intervals: BTreeMap<_, _> = assignments.iter().map(|one| (&one.peer, one.rotation_interval)).collect();
         let (mut locks, mut fresh, mut adopted) = (Vec::new(), Vec::new(), Vec::new());
         for (peer, action) in planned {
@@ -170,24 +190,30 @@ impl Agent {
         }
         let faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::Changed);
         self.faults.extend(faults);
-        if fresh.is_empty() {
-            self.finish();
-            return Vec::new();
-        }
         let deposit = |fresh: &Fresh| Deposit { which: fresh.which(), preshared_key: fresh.key.clone() };
-        let deposits = fresh.iter().map(deposit).collect();
-        self.step = Step::Deposited { asked: clock::now(), fresh };
+        let mut deposits = std::mem::take(&mut together.deposits);
+        deposits.extend(fresh.iter().map(deposit));
+        if deposits.is_empty() {
+            return self.confirm(Vec::new(), together);
+        }
+        self.step = Step::Deposited { asked: clock::now(), fresh, together };
         vec![FromAgent::Deposit { deposits }]
     }
 
     /// The deposits are on disk: now, and not before, the interfaces may use them.
     pub(super) fn stored(&mut self, deposits: &[PeerGeneration]) -> Vec<FromAgent> {
-        let Step::Deposited { asked, fresh } = std::mem::replace(&mut self.step, Step::Idle) else { return Vec::new() };
+        let Step::Deposited { asked, fresh, together } = std::mem::replace(&mut self.step, Step::Idle) else {
+            return Vec::new();
+        };
         crash_point("deposited");
         self.reached_after_report(asked);
         let now = clock::now();
         let seen = Seen::now(&self.config);
         let deposits: HashSet<_> = deposits.iter().collect();
+        for made in together.made.iter().filter(|made| !deposits.contains(made)) {
+            let name = self.name_of(&made.peer);
+            self.faults.insert(format!("{name}: the bastion did not take generation {}", made.generation));
+        }
         let (mut changes, mut applied, mut told) = (Changes::new(), Vec::new(), Vec::new());
         let before = self.state.peers.clone();
         for one in fresh {
@@ -236,24 +262,33 @@ impl Agent {
         told.retain(|(peer, _)| !not_done.contains_key(peer));
         self.made(&told);
         self.changed("rotated", &told);
-        if applied.is_empty() {
+        self.confirm(applied, together)
+    }
+
+    /// Tells the bastion what the interfaces accept and what this end of a pair holds; the round is over when there is
+    /// nothing to tell.
+    fn confirm(&mut self, mut applied: Vec<PeerGeneration>, together: Together) -> Vec<FromAgent> {
+        applied.extend(together.applied);
+        let staged = together.staged;
+        if applied.is_empty() && staged.is_empty() {
             self.finish();
             return Vec::new();
         }
-        self.step = Step::Confirmed { asked: clock::now(), applied: applied.clone() };
-        vec![FromAgent::Applied { applied }]
+        self.step = Step::Confirmed { asked: clock::now(), applied: applied.clone(), staged: staged.clone() };
+        vec![FromAgent::Applied { applied, staged }]
     }
 
     /// The confirmations are on disk.
-    pub(super) fn noted(&mut self, noted: &[PeerGeneration]) -> Vec<FromAgent> {
-        let Step::Confirmed { asked, applied } = std::mem::replace(&mut self.step, Step::Idle) else {
+    pub(super) fn noted(&mut self, noted: &[PeerGeneration], staged_noted: &[PeerGeneration]) -> Vec<FromAgent> {
+        let Step::Confirmed { asked, applied, staged } = std::mem::replace(&mut self.step, Step::Idle) else {
             return Vec::new();
         };
         crash_point("noted");
         self.reached_after_report(asked);
-        let noted: HashSet<_> = noted.iter().collect();
-        for which in applied.iter().filter(|which| !noted.contains(which)) {
-            let name = self.state.name_of(&which.peer);
+        self.pairs_noted(noted);
+        let noted: HashSet<_> = noted.iter().chain(staged_noted).collect();
+        for which in applied.iter().chain(&staged).filter(|which| !noted.contains(which)) {
+            let name = self.name_of(&which.peer);
             self.faults.insert(format!("{name}: the bastion did not note generation {}", which.generation));
         }
         self.finish();

@@ -10,6 +10,7 @@ use wgmfa_wireguard::conf::StoredFile;
 use crate::config::Config;
 use crate::files::{file_fingerprint, save_config_fault};
 use crate::identity;
+use crate::pairs::Pairs;
 use crate::seen::Seen;
 use crate::ssh;
 use crate::state::State;
@@ -42,7 +43,17 @@ pub fn run(path: &Path) -> Result<Exit, Failure> {
             None
         }
     };
+    let pairs = Store::at(&config.state_dir).load_pairs().unwrap_or_else(|failure| {
+        failures.push(failure);
+        Pairs::new()
+    });
     let seen = Seen::now(&config);
+    for (peer, pair) in pairs.iter().filter(|(peer, _)| seen.peer(peer).is_some()) {
+        if let Some(fault) = pair.fault(seen.fingerprint(peer)) {
+            let failure = Failure::new(Exit::Partly, format!("{}: {fault}", pair.connection));
+            failures.push(failure.hint("wgmfa-agent rotate puts the right one there"));
+        }
+    }
     failures.extend(seen.faults.iter().map(|fault| Failure::new(Exit::Partly, fault)));
     if seen.interfaces.is_empty() && seen.faults.is_empty() {
         failures.push(Failure::new(Exit::Partly, "there is no WireGuard interface here").hint("wg-quick up INTERFACE"));

@@ -14,6 +14,7 @@ use wgmfa_core::rotation::{Action, Contact, Hold, plan};
 
 use crate::clock;
 use crate::config::Config;
+use crate::pairs::Pair;
 use crate::seen::Seen;
 use crate::state::{Kept, State};
 use crate::store::Store;
@@ -59,8 +60,11 @@ struct Peer {
 /// The configuration or the state is broken.
 pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
-    let state = Store::at(&config.state_dir).load()?;
+    let store = Store::at(&config.state_dir);
+    let (state, pairs) = (store.load()?, store.load_pairs()?);
     let (now, seen) = (clock::now(), Seen::now(&config));
+    let own = state.peers.iter().map(|(peer, kept)| describe(peer, kept, &state, &seen, now));
+    let together = pairs.iter().map(|(peer, pair)| describe_pair(peer, pair, &seen));
     let status = Status {
         version: 1,
         stood_down: state.stood_down,
@@ -69,7 +73,7 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
             exit: round.exit,
             faults: round.faults.clone(),
         }),
-        peers: state.peers.iter().map(|(peer, kept)| describe(peer, kept, &state, &seen, now)).collect(),
+        peers: own.chain(together).collect(),
         without_second_factor: state.uncovered.clone(),
         log_head: state.log_head.clone(),
         lost_log_head: state.lost_log_head.clone(),
@@ -115,6 +119,23 @@ fn describe(peer: &PeerRef, kept: &Kept, state: &State, seen: &Seen, now: Bootti
         reason,
         seconds_left: deadline.filter(|_| kept.same_boot).map(|deadline| deadline.since(now).as_secs()),
         fault,
+    }
+}
+
+/// A peer whose key both ends change together.
+fn describe_pair(peer: &PeerRef, pair: &Pair, seen: &Seen) -> Peer {
+    let next = pair.keys.iter().map(|key| key.generation).max().filter(|next| Some(*next) > pair.used);
+    let missing = || pair.policy.as_ref().map(|_| "not on the interface".to_owned());
+    Peer {
+        interface: peer.interface.clone(),
+        public_key: peer.public_key,
+        connection: pair.connection.clone(),
+        policy: pair.policy.clone(),
+        generation: pair.used.unwrap_or_default(),
+        hold: "together",
+        reason: next.map(|next| format!("generation {next} is held for the next change")),
+        seconds_left: None,
+        fault: if seen.peer(peer).is_none() { missing() } else { pair.fault(seen.fingerprint(peer)) },
     }
 }
 

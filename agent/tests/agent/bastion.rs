@@ -339,7 +339,12 @@ impl Model {
             FromAgent::Report { .. } => {
                 let assignments =
                     self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
-                Some(ToAgent::Assignments { assignments, uncovered: self.uncovered.clone(), log_head: None })
+                Some(ToAgent::Assignments {
+                    assignments,
+                    uncovered: self.uncovered.clone(),
+                    log_head: None,
+                    pairs: Vec::new(),
+                })
             }
             FromAgent::Deposit { deposits } => {
                 let mut stored = Vec::new();
@@ -356,12 +361,12 @@ impl Model {
                 }
                 Some(ToAgent::Stored { deposits: stored })
             }
-            FromAgent::Applied { applied } => {
+            FromAgent::Applied { applied, staged } => {
                 for which in &applied {
                     let connection = self.connections.get_mut(&which.peer).unwrap();
                     connection.applied = Some((which.generation, Instant::now()));
                 }
-                Some(ToAgent::Noted { applied })
+                Some(ToAgent::Noted { applied, staged })
             }
             FromAgent::Ping => Some(ToAgent::Pong),
             answer => {

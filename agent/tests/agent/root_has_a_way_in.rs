@@ -135,7 +135,12 @@ fn what_root_does_while_a_report_is_on_its_way_is_told_by_the_next_one() {
     let peer = bed.peers[0].public_key.to_string();
     let out = bed.agent_reads(&["override", &peer, "--reason", "in between"], &wg_key(&["genpsk"], None));
     assert!(out.status.success(), "{out:?}");
-    bed.bastion.send(ToAgent::Assignments { assignments: Vec::new(), uncovered: Vec::new(), log_head: None });
+    bed.bastion.send(ToAgent::Assignments {
+        assignments: Vec::new(),
+        uncovered: Vec::new(),
+        log_head: None,
+        pairs: Vec::new(),
+    });
     bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
     wait_until("the next report tells of it", || reported(&bed) == [("override".to_owned(), "in between".to_owned())]);
 }

@@ -135,12 +135,11 @@ fn rotatable(connection: &Connection, selection: &Selection<'_>, site: &Site) ->
     if selection.policy().is_none() {
         return Err("no policy applies".to_owned());
     }
-    let candidates = match server_place(connection, selection) {
-        Some(place) => vec![place],
-        None => places(connection),
-    };
-    let place = candidates.into_iter().find(|place| site.record(place).is_some());
-    place.ok_or_else(|| "it has no generation yet: its host has not deposited one".to_owned())
+    // of two servers that rotate together the first end makes the generations
+    let place = server_place(connection, selection).unwrap_or_else(|| places(connection).swap_remove(0));
+    site.record(&place)
+        .map(|_| place)
+        .ok_or_else(|| "it has no generation yet: its host has not deposited one".to_owned())
 }
 
 fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, context: &Context<'_>) -> Answer {

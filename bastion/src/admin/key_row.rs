@@ -11,6 +11,7 @@ use wgmfa_core::policy::{Policy, PolicySet, Selection, Selector, Sides, Warning,
 use wgmfa_core::release::Phase;
 use wgmfa_core::state::{Facts, KeyState, Ordered, Reported, state};
 
+use super::pair_row::put_right;
 use super::site::{Site, places};
 use super::when::When;
 use crate::store::{Generation, Place, Record};
@@ -63,9 +64,11 @@ pub fn rows<'a>(site: &'a Site, policies: &'a PolicySet, of: &[&'a Connection], 
 impl<'a> KeyRow<'a> {
     fn new(site: &'a Site, selection: Selection<'a>, connection: &'a Connection, now: Timestamp) -> Self {
         let place = server_place(connection, &selection);
-        let record = match &place {
-            Some(place) => site.record(place),
-            None => places(connection).iter().find_map(|place| site.record(place)),
+        let record = match (&place, &selection) {
+            (Some(place), _) => site.record(place),
+            // two servers: the generations stand at the end that makes them
+            (None, Selection::Applies { .. }) => site.record(&places(connection)[0]),
+            (None, _) => places(connection).iter().find_map(|place| site.record(place)),
         };
         let mut ends = places(connection);
         // the server side first
@@ -76,7 +79,7 @@ impl<'a> KeyRow<'a> {
         let current = record.and_then(|record| record.current.as_ref());
         let deadline = deadline(&selection, current);
         let applied_at = current.and_then(|current| current.applied_at);
-        let facts = Facts {
+        let mut facts = Facts {
             now,
             selection: &selection,
             unmonitored: matches!(connection.name.other, Other::Unmonitored(_)),
@@ -93,7 +96,8 @@ impl<'a> KeyRow<'a> {
             // the store forgets a peer's handshakes when a key is applied
             handshake_since_apply: applied_at.is_some() && latest_handshake.is_some(),
         };
-        let (state, reason) = state(&facts);
+        put_right(&mut facts, site, connection, record);
+        let (deadline, (state, reason)) = (facts.deadline, state(&facts));
         let reason = match record.and_then(idled).filter(|_| state == KeyState::Expired) {
             Some(idled) => Some(idled.to_owned()),
             None => reason,
@@ -231,7 +235,8 @@ fn locked(record: &Record, server: Option<&Peer>) -> bool {
     }
 }
 
-fn reported(peer: Option<&Peer>) -> Reported {
+/// What an end says of its key, as its host last reported it.
+pub fn reported(peer: Option<&Peer>) -> Reported {
     match peer {
         Some(peer) if !peer.has_preshared_key => Reported::NoKey,
         Some(Peer { fingerprint: Some(fingerprint), .. }) => Reported::Key(*fingerprint),

@@ -13,6 +13,7 @@ mod inventory;
 mod key;
 pub mod key_row;
 mod log;
+mod pair_row;
 mod policy;
 mod sealing_key;
 mod show;

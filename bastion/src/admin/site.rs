@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jiff::Timestamp;
 use wgmfa_core::connection::{Connection, InterfaceRef, Other, connections};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::inventory::{Inventory, Peer, Rhythm};
@@ -20,6 +21,7 @@ pub struct Site {
     /// Hosts and devices that were cut off; they share one name space.
     disabled: HashSet<String>,
     records: BTreeMap<Place, Record>,
+    last_reports: BTreeMap<HostName, Timestamp>,
 }
 
 impl Site {
@@ -29,7 +31,9 @@ impl Site {
     /// The store cannot be read.
     pub fn read(store: &Store) -> Result<Self, StoreError> {
         let records = store.records()?.into_iter().map(|record| (record.place.clone(), record)).collect();
-        Ok(Self { records, ..Self::of(store.inventory()?) })
+        let hosts = store.hosts()?.into_iter();
+        let last_reports = hosts.filter_map(|host| Some((host.name, host.last_seen?))).collect();
+        Ok(Self { records, last_reports, ..Self::of(store.inventory()?) })
     }
 
     /// The part of it that concerns one host: its connections and the generations at both their ends. Peers come without
@@ -47,7 +51,8 @@ impl Site {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());
         let devices = inventory.devices.iter().filter(|device| device.disabled).map(|device| device.name.to_string());
         let disabled = hosts.chain(devices).collect();
-        Self { connections: connections(&inventory), inventory, disabled, records: BTreeMap::new() }
+        let (records, last_reports) = (BTreeMap::new(), BTreeMap::new());
+        Self { connections: connections(&inventory), inventory, disabled, records, last_reports }
     }
 
     /// What is known about the generations at a place.
@@ -63,6 +68,11 @@ impl Site {
     /// The same, taken out.
     pub fn take_records(&mut self) -> BTreeMap<Place, Record> {
         std::mem::take(&mut self.records)
+    }
+
+    /// When a host last reported.
+    pub fn last_report(&self, host: &HostName) -> Option<Timestamp> {
+        self.last_reports.get(host).copied()
     }
 
     /// A peer as the host of this interface reported it.

@@ -13,8 +13,11 @@ use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, SIGNATURE_N
 use wgmfa_core::message::front::FromFront;
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
 use wgmfa_core::name::HostName;
+use wgmfa_core::tandem::PairEnd;
 
 use super::conversation::{Conversation, Over, out_of_place};
+use super::pairs::{Pairs, Told};
+use super::rounds::{Assigned, Made};
 use super::{Keeper, say};
 use crate::store::{Event, HostRecord};
 
@@ -79,6 +82,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         channel,
         host: host.clone(),
         assigned: BTreeSet::new(),
+        pairs: Pairs::new(),
         next_id: 0,
         pending: BTreeMap::new(),
     };
@@ -157,6 +161,8 @@ struct Agent<'a> {
     host: HostName,
     /// The peers for which this host may deposit: those of the last assignments.
     assigned: BTreeSet<PeerRef>,
+    /// The same of those whose key both ends change together.
+    pairs: Pairs,
     next_id: u64,
     pending: BTreeMap<u64, Answer>,
 }
@@ -223,44 +229,53 @@ impl Agent<'_> {
         match message {
             FromAgent::Hello { .. } => return self.refuse("hello was said before"),
             FromAgent::Ping => self.tell(&ToAgent::Pong),
-            FromAgent::Report { interfaces, handshake_ages, next_in_seconds, events, log_head, highest } => {
+            FromAgent::Report { interfaces, handshake_ages, next_in_seconds, events, log_head, highest, holds } => {
                 if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
                     return self.refuse(&reason);
                 }
-                match self.keeper.take_report(
-                    &self.host,
-                    interfaces,
-                    &handshake_ages,
-                    next_in_seconds,
-                    &events,
-                    &highest,
-                ) {
-                    Ok((assignments, uncovered)) => {
+                let made = Made { highest: &highest, holds: &holds };
+                match self.keeper.take_report(&self.host, interfaces, &handshake_ages, next_in_seconds, &events, made) {
+                    Ok(Assigned { assignments, uncovered, pairs }) => {
                         self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
+                        let place =
+                            |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
+                        self.pairs = pairs.iter().map(place).collect();
+                        let pairs = pairs.into_iter().map(|told| told.assignment).collect();
                         let log_head = self.keeper.log_head();
-                        self.tell(&ToAgent::Assignments { assignments, uncovered, log_head });
+                        self.tell(&ToAgent::Assignments { assignments, uncovered, log_head, pairs });
                     }
                     Err(reason) => return self.refuse(&reason),
                 }
             }
             FromAgent::Deposit { mut deposits } => {
-                deposits.retain(|deposit| self.assigned.contains(&deposit.which.peer));
-                match self.keeper.take_deposits(&self.host, &deposits) {
+                deposits.retain(|deposit| self.may_make(&deposit.which.peer));
+                match self.keeper.take_deposits(&self.host, &self.pairs, deposits) {
                     Ok(deposits) => self.tell(&ToAgent::Stored { deposits }),
-                    Err(reason) => return self.refuse(&reason),
+                    Err(error) => return self.refuse(&error.to_string()),
                 }
             }
-            FromAgent::Applied { mut applied } => {
-                applied.retain(|applied| self.assigned.contains(&applied.peer));
-                match self.keeper.take_applied(&self.host, &applied) {
-                    Ok(applied) => self.tell(&ToAgent::Noted { applied }),
-                    Err(reason) => return self.refuse(&reason),
+            FromAgent::Applied { mut applied, staged } => {
+                applied
+                    .retain(|applied| self.assigned.contains(&applied.peer) || self.pairs.contains_key(&applied.peer));
+                let noted = self.keeper.take_staged(&self.pairs, &staged);
+                let noted = noted.and_then(|staged| {
+                    let applied = self.keeper.take_applied(&self.host, &self.pairs, applied)?;
+                    Ok(ToAgent::Noted { applied, staged })
+                });
+                match noted {
+                    Ok(noted) => self.tell(&noted),
+                    Err(error) => return self.refuse(&error.to_string()),
                 }
             }
             FromAgent::Opened { id, refused } => self.answer(id, refused),
             FromAgent::Locked { id, failed } => self.answer(id, failed),
         }
         Ok(())
+    }
+
+    /// Whether this host makes the generations of a peer.
+    fn may_make(&self, peer: &PeerRef) -> bool {
+        self.assigned.contains(peer) || matches!(self.pairs.get(peer), Some((PairEnd::First, _)))
     }
 
     fn answer(&mut self, id: u64, trouble: Option<String>) {

@@ -16,6 +16,7 @@ mod coverage;
 mod heads;
 mod module;
 mod orders;
+mod pairs;
 mod person;
 mod release;
 mod requests;

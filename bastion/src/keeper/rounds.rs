@@ -10,14 +10,35 @@ use wgmfa_core::policy::{Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
 use wgmfa_core::rotation::{Assignment, Standing};
 use wgmfa_core::standing::{Facts, standing};
+use wgmfa_core::tandem::PairEnd;
 
 use super::Keeper;
 use super::coverage::{Served, newest, serves};
+use super::pairs::{Pairs, Told, pair};
 use crate::admin::site::{Site, places};
 use crate::store::{Actor, Event, Note, Place, Record, Report, StoreError};
 
 /// So many events of one report get an audit line each: a host cannot fill the disk, nor keep the keeper from its work.
 const MOST_EVENTS: usize = 200;
+
+/// What a report says of generations.
+#[derive(Clone, Copy)]
+pub struct Made<'a> {
+    /// The highest that the host ever made, for each peer.
+    pub highest: &'a [PeerGeneration],
+    /// Those that it holds for peers whose key both ends change together.
+    pub holds: &'a [PeerGeneration],
+}
+
+/// The answer to a report.
+pub struct Assigned {
+    /// The peers of which this host is the server side.
+    pub assignments: Vec<Assignment>,
+    /// The peers without a second factor on interfaces that an MFA policy covers.
+    pub uncovered: Vec<PeerRef>,
+    /// The peers whose key both ends change together.
+    pub pairs: Vec<Told>,
+}
 
 impl Keeper {
     /// Takes a report, and answers with the host's assignments and its peers without a second factor.
@@ -28,13 +49,13 @@ impl Keeper {
         handshake_ages: &[HandshakeAge],
         next_in_seconds: Option<u64>,
         events: &[LocalEvent],
-        highest: &[PeerGeneration],
-    ) -> Result<(Vec<Assignment>, Vec<PeerRef>), String> {
+        made: Made<'_>,
+    ) -> Result<Assigned, String> {
         let now = self.now();
         let report = Report { interfaces: &interfaces, handshake_ages, next_in_seconds };
         let told = |error: StoreError| error.to_string();
         self.store.report(now, host, &report).map_err(told)?;
-        self.store.raise_highest(now, host, highest).map_err(told)?;
+        self.store.raise_highest(now, host, made.highest).map_err(told)?;
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
         }
@@ -47,7 +68,7 @@ impl Keeper {
         if self.confirm_what_stands(host, &interfaces, &site).map_err(told)? {
             site = Site::read_of(&self.store, host).map_err(told)?;
         }
-        self.assignments(host, site).map_err(told)
+        self.assignments(host, site, made.holds).map_err(told)
     }
 
     /// A deposited generation whose fingerprint stands on the interface is applied: its confirmation was lost. Whether
@@ -76,26 +97,33 @@ impl Keeper {
     }
 
     /// Every peer of this host that a policy covers or once covered, and those without a second factor.
-    fn assignments(&self, host: &HostName, mut site: Site) -> Result<(Vec<Assignment>, Vec<PeerRef>), StoreError> {
+    fn assignments(&self, host: &HostName, mut site: Site, holds: &[PeerGeneration]) -> Result<Assigned, StoreError> {
         let now = self.now();
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let mut records = site.take_records();
         let running: HashSet<Place> =
             records.values().filter(|record| session_runs(record, now)).map(|record| record.place.clone()).collect();
-        records.retain(|place, _| place.server_side.host == *host);
-        let (mut assignments, mut refused) = (Vec::new(), Vec::new());
+        let (mut assignments, mut refused, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
         for connection in &site.connections {
+            let selection = selector.select(connection);
+            if let Some(pair) = pair(&selection, connection).filter(|_| site.cut_off(connection).is_none())
+                && let Some(told) = self.tell_pair(&selection, connection, &pair, &records, host, holds, now)?
+            {
+                pairs.extend(told);
+                [pair.first, pair.second].iter().for_each(|place| _ = records.remove(place));
+                continue;
+            }
             for place in places(connection).into_iter().filter(|place| place.server_side.host == *host) {
                 let record = records.remove(&place);
                 // a session at the other end, from when the sides were others, goes on to its deadline
                 let served = if places(connection).iter().any(|end| *end != place && running.contains(end)) {
                     Served::nobody()
                 } else {
-                    serves(&selector.select(connection), connection, &place)
+                    serves(&selection, connection, &place)
                 };
-                if matches!(served.cover, Cover::Mfa { .. }) || record.is_some() {
-                    let cut_off = site.cut_off(connection);
+                let cut_off = site.cut_off(connection);
+                if matches!(served.cover, Cover::Mfa { .. }) || is_kept(record.as_ref(), cut_off.as_ref()) {
                     let now = self.session_time(record.as_ref(), now);
                     let applied = is_applied(record.as_ref());
                     let told = assignment(&place, &connection.name.to_string(), served, cut_off, record, now);
@@ -107,6 +135,7 @@ impl Keeper {
             }
         }
         // what is no connection any more (a device was removed, a peer taken out) stays locked
+        records.retain(|place, record| place.server_side.host == *host && is_kept(Some(record), None));
         for (place, record) in records {
             let name = record.connection.to_string();
             let now = self.session_time(Some(&record), now);
@@ -121,20 +150,31 @@ impl Keeper {
                 let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
                 (connection.one.host == *host).then_some(PeerRef { interface: connection.one.interface, public_key })
             });
-        Ok((assignments, uncovered.collect()))
+        Ok(Assigned { assignments, uncovered: uncovered.collect(), pairs })
     }
 
     /// The time by which to say what is left of a session.
-    fn session_time(&self, record: Option<&Record>, now: jiff::Timestamp) -> jiff::Timestamp {
+    pub(super) fn session_time(&self, record: Option<&Record>, now: jiff::Timestamp) -> jiff::Timestamp {
         let Some(record) = record else { return now };
         let deadline = record.current.as_ref().and_then(|current| current.deadline);
         deadline.map_or(now, |deadline| self.sessions.now(&record.place, deadline, now))
     }
 
     /// Puts new generations on disk; answers with those that are.
-    pub(super) fn take_deposits(&self, host: &HostName, deposits: &[Deposit]) -> Result<Vec<PeerGeneration>, String> {
-        let stored = self.store.deposit(self.now(), host, deposits).map_err(|error| error.to_string())?;
-        super::crash_point("deposited");
+    pub(super) fn take_deposits(
+        &self,
+        host: &HostName,
+        pairs: &Pairs,
+        deposits: Vec<Deposit>,
+    ) -> Result<Vec<PeerGeneration>, StoreError> {
+        let (together, own): (Vec<_>, Vec<_>) =
+            deposits.into_iter().partition(|deposit| pairs.contains_key(&deposit.which.peer));
+        let mut stored = Vec::new();
+        if !own.is_empty() {
+            stored = self.store.deposit(self.now(), host, &own)?;
+            super::crash_point("deposited");
+        }
+        stored.extend(self.take_pair_deposits(host, pairs, &together)?);
         Ok(stored)
     }
 
@@ -142,10 +182,17 @@ impl Keeper {
     pub(super) fn take_applied(
         &self,
         host: &HostName,
-        applied: &[PeerGeneration],
-    ) -> Result<Vec<PeerGeneration>, String> {
-        let noted = self.store.applied(self.now(), host, applied).map_err(|error| error.to_string())?;
-        super::crash_point("applied");
+        pairs: &Pairs,
+        applied: Vec<PeerGeneration>,
+    ) -> Result<Vec<PeerGeneration>, StoreError> {
+        let is_second = |which: &PeerGeneration| matches!(pairs.get(&which.peer), Some((PairEnd::Second, _)));
+        let (of_second, own): (Vec<_>, Vec<_>) = applied.into_iter().partition(is_second);
+        let mut noted = Vec::new();
+        if !own.is_empty() {
+            noted = self.store.applied(self.now(), host, &own)?;
+            super::crash_point("applied");
+        }
+        noted.extend(self.take_pair_applied(pairs, &noted, &of_second)?);
         Ok(noted)
     }
 
@@ -173,6 +220,12 @@ impl Keeper {
 fn session_runs(record: &Record, now: jiff::Timestamp) -> bool {
     let phase = record.current.as_ref().map(|current| current.phase);
     matches!(phase, Some(Phase::Released { deadline }) if deadline > now)
+}
+
+/// Whether a place that no policy with a second factor covers stays locked: one was covered once, or it is cut off. What
+/// two servers use together stays as it is.
+fn is_kept(record: Option<&Record>, cut_off: Option<&String>) -> bool {
+    record.is_some_and(|record| !record.is_of_pair() || record.kept_locked.is_some() || cut_off.is_some())
 }
 
 fn is_applied(record: Option<&Record>) -> bool {

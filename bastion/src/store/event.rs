@@ -88,6 +88,8 @@ events! {
     Deposited = "deposited",
     /// A deposit was refused.
     DepositRefused = "deposit-refused",
+    /// The second of two servers holds a generation that both are going to use.
+    Staged = "staged",
     /// The server side accepts a generation.
     Applied = "applied",
     /// A generation was released to a person.

@@ -40,6 +40,17 @@ impl Store {
         host: &HostName,
         deposits: &[Deposit],
     ) -> Result<Vec<PeerGeneration>, StoreError> {
+        self.deposit_of(now, host, deposits, false)
+    }
+
+    /// The same of generations that another host will use too, if `together`.
+    pub fn deposit_of(
+        &self,
+        now: Timestamp,
+        host: &HostName,
+        deposits: &[Deposit],
+        together: bool,
+    ) -> Result<Vec<PeerGeneration>, StoreError> {
         self.write(now, |w| {
             let interfaces = report::interfaces_of(w.tx, host)?;
             let mut stored = Vec::new();
@@ -49,7 +60,7 @@ impl Store {
                 let own_key = interfaces
                     .get(&which.peer.interface)
                     .and_then(|(key, peers)| peers.contains(&which.peer.public_key).then_some(key));
-                match w.deposit_one(&place, own_key, deposit)? {
+                match w.deposit_one(&place, own_key, deposit, together)? {
                     None => stored.push(which.clone()),
                     Some(reason) => {
                         let note = Note::new(Event::DepositRefused).place(&place);
@@ -156,7 +167,8 @@ impl Store {
         })
     }
 
-    /// Orders a new generation: the current one is over at once, also when a person has it.
+    /// Orders a new generation: the current one is over at once, also when a person has it, but not when two servers use
+    /// it together.
     ///
     /// # Errors
     /// There never was a generation at this place.
@@ -173,6 +185,9 @@ impl Store {
             };
             w.execute("UPDATE places SET ordered = ?2 WHERE id = ?1", (row.id, reason))?;
             w.audit(Note::new(Event::RotationOrdered).place(place).actor(actor).reason(reason))?;
+            if w.is_together(&row)? {
+                return Ok(()); // both ends go on with it until the next one is on both
+            }
             w.end_accepted(&row, Event::Ended, "a rotation was ordered")
         })
     }
@@ -237,6 +252,7 @@ impl Writing<'_> {
         place: &Place,
         own_key: Option<&PublicKey>,
         deposit: &Deposit,
+        together: bool,
     ) -> Result<Option<String>, StoreError> {
         let generation = deposit.which.generation;
         let Some(own_key) = own_key else {
@@ -277,9 +293,9 @@ impl Writing<'_> {
         let binding = Binding { table: "generations", row: &row_name(place), generation };
         let sealed = self.sealing.seal(binding, deposit.preshared_key.expose_bytes());
         self.execute(
-            "INSERT INTO generations (place, generation, phase, sealed, fingerprint, deposited_at)
-             VALUES (?1, ?2, 'deposited', ?3, ?4, ?5)",
-            (id, generation, sealed, Text(fingerprint), self.now),
+            "INSERT INTO generations (place, generation, phase, sealed, fingerprint, deposited_at, together)
+             VALUES (?1, ?2, 'deposited', ?3, ?4, ?5, ?6)",
+            (id, generation, sealed, Text(fingerprint), self.now, together),
         )?;
         self.audit(Note::new(Event::Deposited).place(place).generation(generation))?;
         Ok(None)

@@ -22,6 +22,7 @@ mod inventory;
 mod location;
 mod logins;
 mod meta;
+mod pairs;
 mod password;
 mod people;
 mod places;
@@ -52,6 +53,7 @@ pub use self::{
     heads::LostHead,
     hosts::{HostRecord, PendingKey},
     logins::{Acceptance, CodeRule, Login, LoginId},
+    pairs::Pair,
     password::{PasswordHash, PasswordVerdict, hash_password, verify_password},
     people::{NewPerson, Person},
     record::{Generation, Place, Record},

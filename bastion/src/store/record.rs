@@ -65,9 +65,16 @@ pub struct Generation {
     pub ended_at: Option<Timestamp>,
     /// Why it was over.
     pub ended_because: Option<String>,
+    /// Two servers use it together: no person ever gets it.
+    pub together: bool,
+    /// When the second of them held it.
+    pub staged_at: Option<Timestamp>,
+    /// When the second of them used it; `applied_at` is when the first one did.
+    pub other_applied_at: Option<Timestamp>,
 }
 
-/// Everything about the generations of one place. It exists as soon as there was ever a deposit.
+/// Everything about the generations of one place. It exists as soon as there was ever a deposit, at the second end of two
+/// servers that rotate together too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where.
@@ -89,6 +96,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Its newest generation is one that two servers use together, or it never had one: it is the second end of such a
+    /// pair.
+    pub fn is_of_pair(&self) -> bool {
+        self.highest == 0 || self.deposited.as_ref().or(self.current.as_ref()).is_some_and(|newest| newest.together)
+    }
+
     /// The newest generation of all, confirmed or not.
     pub fn newest(&self) -> Option<Newest> {
         let newest = self.deposited.as_ref().or(self.current.as_ref())?;
@@ -182,5 +195,8 @@ pub(super) fn generation(row: &Row<'_>) -> rusqlite::Result<Generation> {
         deadline,
         ended_at: time_or_none(row, "ended_at")?,
         ended_because: row.get("ended_because")?,
+        together: row.get("together")?,
+        staged_at: time_or_none(row, "staged_at")?,
+        other_applied_at: time_or_none(row, "other_applied_at")?,
     })
 }

@@ -178,7 +178,7 @@ impl Writing<'_> {
         // a newer one that was only deposited does not end a running session, but may stand on the server in place of a
         // key that waits
         let sql = "SELECT sealed, released_at IS NOT NULL AS renewal FROM generations
-                   WHERE place = ?1 AND generation = ?2
+                   WHERE place = ?1 AND generation = ?2 AND NOT together
                        AND ((phase = 'applied' AND ?2 = ?4) OR (phase = 'released' AND deadline > ?3))";
         let found = self.tx.prepare_cached(sql)?.query_row((row.id, generation, self.now, row.highest), |row| {
             Ok((row.get::<_, Vec<u8>>("sealed")?, row.get::<_, bool>("renewal")?))

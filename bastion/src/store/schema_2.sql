@@ -50,3 +50,9 @@ CREATE INDEX relations_by_peer ON relations (peer);
 
 INSERT OR IGNORE INTO relations
     SELECT host, name, json_extract(peer.value, '$.public_key') FROM interfaces, json_each(interfaces.peers) AS peer;
+
+-- A generation that two servers use together: when the second one held it, and when it used it. The places of both ends
+-- have rows; the generations stand at the first one.
+ALTER TABLE generations ADD COLUMN together INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE generations ADD COLUMN staged_at INTEGER;
+ALTER TABLE generations ADD COLUMN other_applied_at INTEGER;

@@ -10,6 +10,7 @@ use crate::inventory::Interface;
 use crate::key::{PresharedKey, PublicKey, exposed};
 use crate::name::{HostName, InterfaceName};
 use crate::rotation::Assignment;
+use crate::tandem::PairAssignment;
 
 /// The namespace of the SSH signature (SSHSIG, OpenSSH PROTOCOL.sshsig) by which a host proves itself.
 pub const SIGNATURE_NAMESPACE: &str = "wgmfa-agent-v1";
@@ -108,6 +109,9 @@ pub enum ToAgent {
         /// The last line of the bastion's audit log, for the agent to keep.
         #[serde(default)]
         log_head: Option<LogHead>,
+        /// The peers whose key both ends change together.
+        #[serde(default)]
+        pairs: Vec<PairAssignment>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {
@@ -118,6 +122,9 @@ pub enum ToAgent {
     Noted {
         /// What is on disk.
         applied: Vec<PeerGeneration>,
+        /// The same of those that an end of a pair holds.
+        #[serde(default)]
+        staged: Vec<PeerGeneration>,
     },
     /// A generation is about to be released, or its session to be prolonged: arm the timer, open the peer, confirm.
     Open {
@@ -187,6 +194,9 @@ pub enum FromAgent {
         /// The highest generation that this host ever made, for each peer: a bastion that was restored goes on above it.
         #[serde(default)]
         highest: Vec<PeerGeneration>,
+        /// The generations that this host holds for peers whose key both ends change together.
+        #[serde(default)]
+        holds: Vec<PeerGeneration>,
     },
     /// New generations, to be put on disk before they are used.
     Deposit {
@@ -197,6 +207,9 @@ pub enum FromAgent {
     Applied {
         /// Any number of them.
         applied: Vec<PeerGeneration>,
+        /// This end of a pair holds these on its disk, and does not use them yet.
+        #[serde(default)]
+        staged: Vec<PeerGeneration>,
     },
     /// The answer to `open`.
     Opened {

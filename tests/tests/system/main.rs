@@ -15,6 +15,7 @@ mod a_killed_bastion_loses_no_key;
 mod a_login_opens_one_device;
 mod a_login_releases_once;
 mod a_login_releases_the_named_device_alone;
+mod a_pair_finds_together_again;
 mod a_pam_stack_alone_lets_nobody_in;
 mod a_rebooted_gateway_lets_nobody_in;
 mod a_removed_policy_lets_its_session_end;
