@@ -174,15 +174,8 @@ fn host_keys(document: &mut Document) -> Vec<PathBuf> {
     paths
 }
 
-/// With another first factor than the password, PAM asks for the code alone; as long as nobody can register an SSH key,
-/// that would be all that a login takes.
 fn first_factor(document: &mut Document) -> FirstFactor {
-    let Some(factor) = document.parsed("first-factor") else { return FirstFactor::Password };
-    if factor.value != FirstFactor::Password {
-        let message = "first-factor: this version has no SSH keys of people yet, write \"password\"";
-        document.fault(&factor.place, message);
-    }
-    factor.value
+    document.parsed("first-factor").map_or(FirstFactor::Password, |factor| factor.value)
 }
 
 /// A word that names a PAM service or a user: `wgmfa` when nobody says otherwise.
@@ -216,13 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn a_login_by_the_code_alone_cannot_be_configured() {
-        for factor in ["publickey", "either"] {
-            let shown = parse(&format!("first-factor = \"{factor}\"\n")).unwrap_err().to_string();
-            let line =
-                "/e/bastion.toml:1:16: first-factor: this version has no SSH keys of people yet, write \"password\"\n";
-            assert!(shown.starts_with(line), "{shown}");
-        }
+    fn a_key_may_be_the_first_factor() {
+        assert_eq!(parse("first-factor = \"publickey\"\n").unwrap().first_factor, FirstFactor::Publickey);
+        assert_eq!(parse("first-factor = \"either\"\n").unwrap().first_factor, FirstFactor::Either);
     }
 
     #[test]

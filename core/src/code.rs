@@ -10,7 +10,7 @@ use totp_rs::{Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
 use crate::name::UserName;
-pub use recovery::{RecoveryCode, RecoveryCodeError, looks_like_recovery, recovery_hash};
+pub use recovery::{Purpose, RecoveryCode, RecoveryCodeError, hash_for, looks_like_recovery, recovery_hash};
 
 /// Length of a time step in seconds, the default of RFC 6238 section 4.1 and the only one that every app supports.
 pub const PERIOD_SECONDS: u64 = 30;

@@ -21,7 +21,7 @@ impl std::error::Error for IntervalError {}
 
 impl Interval {
     /// A length of time from its seconds.
-    pub fn from_seconds(seconds: u64) -> Self {
+    pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds)
     }
 

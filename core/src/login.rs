@@ -17,21 +17,25 @@ pub struct Evidence {
     pub disabled: bool,
     /// Why this source may not try now, if it may not.
     pub barred: Option<String>,
+    /// Whether an invitation was given that is good: it stands for both answers.
+    pub invited: bool,
     /// The password.
     pub password: Answer,
     /// The one-time code.
     pub code: CodeAnswer,
 }
 
-/// An answer that is right, wrong, or was not asked for.
+/// The first factor: an answer that is right, wrong, or was not asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Another PAM module's affair.
+    /// Another PAM module's affair, or an SSH key has taken its place.
     NotAsked,
     /// Right.
     Right,
     /// Wrong, or none is set.
     Wrong,
+    /// Whatever it is: only a registered SSH key opens here, and none was shown.
+    KeyWanted,
 }
 
 /// The answer to the prompt for a one-time code.
@@ -43,6 +47,8 @@ pub enum CodeAnswer {
     Step(Step),
     /// A recovery code that has not been used; its stored hash.
     Recovery([u8; 32]),
+    /// The code that was read out on the telephone, unused and in time; its stored hash.
+    Telephone([u8; 32]),
     /// Right once, and used.
     Used,
     /// Wrong, or no secret is set.
@@ -55,6 +61,8 @@ pub enum CodeAnswer {
 pub enum Judgement {
     /// Accept, and use up the code in the same transaction.
     Accept(CodeUse),
+    /// Accept for setting password and code secret, and for nothing else. The invitation is used up by that.
+    Invite,
     /// Refuse; the reason is for the log only.
     Refuse(String),
 }
@@ -66,6 +74,8 @@ pub enum CodeUse {
     Step(Step),
     /// This recovery code.
     Recovery([u8; 32]),
+    /// This code for the telephone.
+    Telephone([u8; 32]),
     /// No code was asked for.
     Nothing,
 }
@@ -82,14 +92,19 @@ pub fn judge(evidence: &Evidence) -> Judgement {
     if evidence.disabled {
         return refuse("the person is disabled");
     }
+    if evidence.invited {
+        return Judgement::Invite;
+    }
     let used = match evidence.code {
         CodeAnswer::Wrong => Err("code wrong"),
         CodeAnswer::Used => Err("code already used"),
         CodeAnswer::Step(step) => Ok(CodeUse::Step(step)),
         CodeAnswer::Recovery(hash) => Ok(CodeUse::Recovery(hash)),
+        CodeAnswer::Telephone(hash) => Ok(CodeUse::Telephone(hash)),
         CodeAnswer::NotAsked => Ok(CodeUse::Nothing),
     };
     match (evidence.password, used) {
+        (Answer::KeyWanted, _) => refuse("no registered SSH key was shown"),
         (Answer::Wrong, Ok(_)) => refuse("password wrong"),
         (Answer::Wrong, Err(_)) => refuse("password and code wrong"),
         (_, Err(reason)) => refuse(reason),
@@ -106,6 +121,7 @@ mod tests {
             known: true,
             disabled: false,
             barred: None,
+            invited: false,
             password: Answer::Right,
             code: CodeAnswer::Recovery([1; 32]),
         }
@@ -116,6 +132,10 @@ mod tests {
         assert_eq!(judge(&good()), Judgement::Accept(CodeUse::Recovery([1; 32])));
         for bad in [
             Evidence { known: false, ..good() },
+            Evidence { known: false, invited: true, ..good() },
+            Evidence { disabled: true, invited: true, ..good() },
+            Evidence { barred: Some("locked".to_owned()), invited: true, ..good() },
+            Evidence { password: Answer::KeyWanted, ..good() },
             Evidence { disabled: true, ..good() },
             Evidence { barred: Some("locked".to_owned()), ..good() },
             Evidence { password: Answer::Wrong, ..good() },

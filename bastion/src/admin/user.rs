@@ -2,16 +2,18 @@
 
 use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::interval::Interval;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::name::UserName;
 
 use super::answer::{Answer, acted, cut_off, let_in, list, no_such, shown};
 use super::credentials::{Credentials, first_line, password_from};
+use super::handout::{self, Fresh};
 use super::table::Table;
-use super::{Asked, Context, Order, Outcome};
+use super::{Asked, Context, Order, Outcome, person_key};
 use crate::cli::words::{PasswordSource, UserCommand};
 use crate::host_key::machine_name;
-use crate::store::{Change, Password, PasswordKind, PasswordVerdict, Person, verify_password};
+use crate::store::{Change, NewPerson, Password, PasswordKind, PasswordVerdict, Person, verify_password};
 
 #[derive(Debug, Serialize)]
 struct UserJson {
@@ -21,6 +23,9 @@ struct UserJson {
     password: &'static str,
     has_code: bool,
     recovery_codes_left: u32,
+    ssh_keys: u32,
+    invited_until: Option<jiff::Timestamp>,
+    telephone_code_until: Option<jiff::Timestamp>,
     added_at: jiff::Timestamp,
     last_login_at: Option<jiff::Timestamp>,
     last_login_from: Option<String>,
@@ -33,8 +38,16 @@ struct UserJson {
 pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     let (store, now, json) = (context.store, context.now, asked.json);
     match command {
-        UserCommand::Add { name, admin, password } => add(name, *admin, password, asked, context),
-        UserCommand::Reset { name, password } => reset(name, password, asked, context),
+        UserCommand::Add { name, admin, invite: true, good_for, password } => {
+            invite(name, *admin, password, *good_for, asked, context)
+        }
+        UserCommand::Add { name, admin, password, .. } => add(name, *admin, password, asked, context),
+        UserCommand::Reset { name, good_for, password } if !password.is_given() => {
+            invite_again(name, *good_for, asked, context)
+        }
+        UserCommand::Reset { name, password, .. } => reset(name, password, asked, context),
+        UserCommand::Code { name, reason, good_for } => handout::read_out(name, reason, *good_for, asked, context),
+        UserCommand::Key(command) => person_key::run(command, asked, context),
         UserCommand::List => Ok(render(&store.people()?, asked, context)),
         UserCommand::Show { name } => Ok(render(&[known(name, context)?], asked, context)),
         UserCommand::Disable { name } => {
@@ -67,12 +80,50 @@ fn add(name: &UserName, admin: bool, source: &PasswordSource, asked: &Asked<'_>,
     let credentials = Credentials::random(&machine_name(), name);
     let person = credentials.person(name, admin, password);
     match context.act(|actor| context.store.add_person(context.now, actor, &person))? {
-        Change::Made => Ok(once(credentials.show(&format!("added {name}"), name, asked))),
+        Change::Made => Ok(once(credentials.show(&format!("added {name}"), name, asked.json))),
         Change::Unchanged => {
             same_password(name, source, asked, context)?;
             Ok(acted(Change::Unchanged, asked.json, ""))
         }
     }
+}
+
+fn invite(
+    name: &UserName,
+    admin: bool,
+    source: &PasswordSource,
+    good_for: Option<Interval>,
+    asked: &Asked<'_>,
+    context: &Context<'_>,
+) -> Answer {
+    let fresh = Fresh::invitation(name, good_for, context.now)?;
+    let password = if source.system_password { Password::System } else { Password::Unset };
+    let person = invited(name, admin, password, &fresh);
+    match context.act(|actor| context.store.add_person(context.now, actor, &person))? {
+        Change::Made => Ok(fresh.show_invitation(&format!("added {name}"), name, asked, context)),
+        Change::Unchanged => Ok(acted(Change::Unchanged, asked.json, "")),
+    }
+}
+
+fn invited(name: &UserName, admin: bool, password: Password, fresh: &Fresh) -> NewPerson {
+    let invitation = Some(fresh.handout.clone());
+    NewPerson { name: name.clone(), admin, password, code: None, recovery: Vec::new(), invitation }
+}
+
+/// The old password and secret are dead at once; a password that is kept elsewhere stays there.
+fn invite_again(name: &UserName, good_for: Option<Interval>, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
+    let known = known(name, context)?;
+    if known.disabled {
+        return Err(Failure::new(Exit::Failed, format!("{name} is disabled: an invitation would let nobody in"))
+            .hint(format!("wgmfa-bastion user enable {name}")));
+    }
+    let fresh = Fresh::invitation(name, good_for, context.now)?;
+    let password = if known.password == PasswordKind::System { Password::System } else { Password::Unset };
+    let person = invited(name, known.admin, password, &fresh);
+    context.act(|actor| context.store.reset_person(context.now, actor, &person))?;
+    let mut outcome = fresh.show_invitation(&format!("reset {name}"), name, asked, context);
+    outcome.orders.push(Order::HangUpUser(name.clone()));
+    Ok(outcome)
 }
 
 /// A person who is there already has the password that was given now.
@@ -102,7 +153,7 @@ fn reset(name: &UserName, source: &PasswordSource, asked: &Asked<'_>, context: &
     let credentials = Credentials::random(&machine_name(), name);
     let person = credentials.person(name, known.admin, password);
     context.act(|actor| context.store.reset_person(context.now, actor, &person))?;
-    let mut outcome = once(credentials.show(&format!("reset {name}"), name, asked));
+    let mut outcome = once(credentials.show(&format!("reset {name}"), name, asked.json));
     outcome.orders.push(Order::HangUpUser(name.clone()));
     Ok(outcome)
 }
@@ -141,10 +192,13 @@ fn render(people: &[Person], asked: &Asked<'_>, context: &Context<'_>) -> Outcom
     let when = context.when();
     let mut table = Table::new(&["NAME", "ROLE", "PASSWORD", "CODES", "LAST LOGIN", "STATE"], asked.colour);
     for person in people {
-        let codes = match (person.has_code, person.recovery_left) {
+        let mut codes = match (person.has_code, person.recovery_left) {
             (true, left) => format!("app, {left} recovery"),
             (false, left) => format!("no app, {left} recovery"),
         };
+        if let Some(until) = person.telephone_until.filter(|until| context.now < *until) {
+            codes.push_str(&format!(", one by telephone until {}", when.clock(until)));
+        }
         let last_login = match (person.last_login_at, &person.last_login_from) {
             (Some(at), Some(from)) => format!("{} from {from}", when.ago(at)),
             (Some(at), None) => when.ago(at),
@@ -153,13 +207,22 @@ fn render(people: &[Person], asked: &Asked<'_>, context: &Context<'_>) -> Outcom
         table.row([
             (&person.name).into(),
             (if person.admin { "admin" } else { "-" }).into(),
-            password_kind(person.password).into(),
+            password_or_keys(person).into(),
             codes.into(),
             last_login.into(),
-            (if person.disabled { "disabled" } else { "enabled" }).into(),
+            state(person, context).into(),
         ]);
     }
     shown(table.render("no users"))
+}
+
+fn state(person: &Person, context: &Context<'_>) -> String {
+    match person.invited_until {
+        _ if person.disabled => "disabled".to_owned(),
+        Some(until) if context.now < until => format!("invited until {}", context.when().clock(until)),
+        Some(until) => format!("invitation expired {}", context.when().ago(until)),
+        None => "enabled".to_owned(),
+    }
 }
 
 fn object(person: &Person) -> UserJson {
@@ -170,9 +233,21 @@ fn object(person: &Person) -> UserJson {
         password: password_kind(person.password),
         has_code: person.has_code,
         recovery_codes_left: person.recovery_left,
+        ssh_keys: person.ssh_keys,
+        invited_until: person.invited_until,
+        telephone_code_until: person.telephone_until,
         added_at: person.added_at,
         last_login_at: person.last_login_at,
         last_login_from: person.last_login_from.clone(),
+    }
+}
+
+fn password_or_keys(person: &Person) -> String {
+    let password = password_kind(person.password);
+    match person.ssh_keys {
+        0 => password.to_owned(),
+        1 => format!("{password}, 1 SSH key"),
+        keys => format!("{password}, {keys} SSH keys"),
     }
 }
 

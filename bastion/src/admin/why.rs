@@ -11,6 +11,7 @@ use super::host::last_seen;
 use super::key_row::{KeyRow, rows};
 use super::site::{Site, serves};
 use super::{Asked, Context};
+use crate::config::FirstFactor;
 use crate::store::{Event, Filter, PasswordKind, Person};
 
 /// What stands in the way, and the command that mends it.
@@ -79,11 +80,20 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
     if let Some(obstacle) = guessing(name, context)? {
         return Ok(Some(obstacle));
     }
-    let reset = format!("wgmfa-bastion user reset {name} --password-stdin");
+    if let Some(obstacle) = not_enrolled(person, context) {
+        return Ok(Some(obstacle));
+    }
+    let reset = format!("wgmfa-bastion user reset {name}");
     if !person.has_code && person.recovery_left == 0 && context.config.require_code {
         return Ok(Some(Obstacle::new("has no authenticator app and no recovery code", reset)));
     }
-    if person.password == PasswordKind::Unset {
+    let factor = context.config.first_factor;
+    if factor == FirstFactor::Publickey && person.ssh_keys == 0 {
+        let what = "has no registered SSH key, and first-factor is \"publickey\"";
+        return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion user key add {name} --key FILE"))));
+    }
+    let key_stands_in = person.ssh_keys > 0 && factor != FirstFactor::Password;
+    if person.password == PasswordKind::Unset && !key_stands_in {
         return Ok(Some(Obstacle::new("has no password", reset)));
     }
     let own: Vec<_> = site.connections.iter().filter(|connection| serves(connection, name)).collect();
@@ -124,7 +134,27 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
         let what = format!("the last login was refused: {reason}");
         return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion log --user {name} --event login-refused"))));
     }
+    if let Some(until) = person.telephone_until.filter(|until| context.now < *until) {
+        let what = format!("a one-time code for the telephone is waiting until {}", context.when().clock(until));
+        return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion user code {name} --reason TEXT, for a new one"))));
+    }
     Ok(login)
+}
+
+/// Somebody who was invited, and has not come.
+fn not_enrolled(person: &Person, context: &Context<'_>) -> Option<Obstacle> {
+    let (name, until) = (&person.name, person.invited_until?);
+    let clock = context.when().clock(until);
+    Some(match context.now < until {
+        true => Obstacle::new(
+            format!("invited until {clock}, and has not enrolled"),
+            format!("{name}: ssh -t {name}@bastion wgmfa-enrol"),
+        ),
+        false => Obstacle::new(
+            format!("the invitation expired at {clock}, unused"),
+            format!("wgmfa-bastion user reset {name}"),
+        ),
+    })
 }
 
 /// Locks that failed logins have brought about.

@@ -13,7 +13,7 @@ use wgmfa_core::exit::{Exit, Failure, sanitise};
 use wgmfa_core::inventory::Inventory;
 use wgmfa_core::policy;
 
-use crate::config::Config;
+use crate::config::{Config, FirstFactor};
 use crate::policies::Trust;
 use crate::{host_key, store, trusted, voice};
 
@@ -99,6 +99,10 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
     if !config.require_code {
         let path = config.path.display();
         findings.warning(format!("{path}: require-code = false: the second factor is what the PAM stack makes of it"));
+    }
+    if config.listen.is_empty() && config.first_factor != FirstFactor::Password {
+        let path = config.path.display();
+        findings.warning(format!("{path}: first-factor has no effect: with listen = [] nobody shows a key here"));
     }
     pam::check(config, &mut findings);
     match crate::policies::read(&config.policy_dir, Trust::Required) {

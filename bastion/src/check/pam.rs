@@ -91,7 +91,7 @@ fn check_auth(auth: &[&Entry], path: &Path, config: &Config, findings: &mut Find
         findings.fault(format!("{}: pam_wgmfa.so does not ask for the code: every login will be refused", entry.place));
     }
     let other_password = auth.iter().any(|entry| !entry.ours() && !entry.is_a_formality());
-    if !asks("password") && !other_password && config.first_factor == FirstFactor::Password {
+    if !asks("password") && !other_password && config.first_factor != FirstFactor::Publickey {
         let text = format!("{}: the stack asks for a code and for no password", entry.place);
         findings.fault(format!("{text}: it lets a single factor pass"));
     }

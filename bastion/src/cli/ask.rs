@@ -12,7 +12,7 @@ use wgmfa_core::message::{self, Lines};
 use zeroize::Zeroizing;
 
 use super::password;
-use super::words::{Command, CommandLine, HostCommand, PasswordSource, UserCommand};
+use super::words::{Command, CommandLine, HostCommand, PasswordSource, UserCommand, UserKeyCommand};
 use crate::config::Config;
 use crate::trusted::io_words;
 use crate::voice;
@@ -124,18 +124,23 @@ fn forwarded(words: &[String]) -> Vec<String> {
 /// What the command reads, if it reads anything. A password that is asked for becomes `--password-stdin`.
 fn input(command: &Command, words: &mut Vec<String>) -> Result<Option<SecretText>, Failure> {
     match command {
-        Command::User(UserCommand::Add { password, .. } | UserCommand::Reset { password, .. }) => match password {
+        Command::User(
+            UserCommand::Add { password: PasswordSource { password_stdin: true, .. }, .. }
+            | UserCommand::Reset { password: PasswordSource { password_stdin: true, .. }, .. },
+        ) => read_all(Path::new("-")).map(Some),
+        Command::User(UserCommand::Add { invite: false, password, .. }) => match password {
             PasswordSource { system_password: true, .. } => Ok(None),
-            PasswordSource { password_stdin: true, .. } => read_all(Path::new("-")).map(Some),
             _ if std::io::stdin().is_terminal() => {
                 let at = words.iter().position(|word| word == "--").unwrap_or(words.len());
                 words.insert(at, "--password-stdin".to_owned());
                 password::ask_twice().map(Some)
             }
-            _ => Err(Failure::new(Exit::Usage, "no password")
-                .hint("give --password-stdin or --system-password; a password is asked for only on a terminal")),
+            _ => Err(Failure::new(Exit::Usage, "no password").hint(
+                "give --invite, --password-stdin or --system-password; a password is asked for only on a terminal",
+            )),
         },
-        Command::Host(HostCommand::Add { key, .. }) => read_all(key).map(Some),
+        Command::Host(HostCommand::Add { key, .. })
+        | Command::User(UserCommand::Key(UserKeyCommand::Add { key, .. })) => read_all(key).map(Some),
         _ => Ok(None),
     }
 }

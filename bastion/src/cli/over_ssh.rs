@@ -4,6 +4,7 @@
 
 use super::words::{
     Command, DeviceCommand, HostCommand, KeyCommand, LogCommand, PasswordSource, PolicyCommand, UserCommand,
+    UserKeyCommand,
 };
 
 /// What an administrator pays for a command over SSH.
@@ -40,12 +41,15 @@ pub fn cost(command: &Command) -> Cost {
         Command::Reload { dry_run: false } => Cost::FreshCode,
         Command::User(command) => match command {
             UserCommand::List | UserCommand::Show { .. } | UserCommand::Disable { .. } => Cost::Free,
+            UserCommand::Key(UserKeyCommand::List { .. } | UserKeyCommand::Remove { .. }) => Cost::Free,
             // unlocking for ever would let somebody guess for ever
             UserCommand::Add { .. }
             | UserCommand::Enable { .. }
             | UserCommand::Unlock { .. }
             | UserCommand::Remove { .. }
-            | UserCommand::Reset { .. } => Cost::FreshCode,
+            | UserCommand::Reset { .. }
+            | UserCommand::Code { .. }
+            | UserCommand::Key(UserKeyCommand::Add { .. }) => Cost::FreshCode,
         },
         Command::Host(command) => match command {
             HostCommand::List | HostCommand::Show { .. } | HostCommand::Disable { .. } => Cost::Free,
@@ -75,8 +79,8 @@ pub fn reads_input(command: &Command) -> bool {
         Command::User(UserCommand::Add { password, .. } | UserCommand::Reset { password, .. }) => {
             matches!(password, PasswordSource { password_stdin: true, .. })
         }
-        Command::Host(HostCommand::Add { .. }) => true,
         Command::Log { act: Some(LogCommand::Verify { file }), .. } => file.is_some(),
+        Command::Host(HostCommand::Add { .. }) | Command::User(UserCommand::Key(UserKeyCommand::Add { .. })) => true,
         Command::User(_) | Command::Host(_) | Command::Device(_) | Command::Key(_) => false,
         Command::Policy(_) | Command::Inventory { .. } | Command::Log { .. } | Command::Reload { .. } => false,
         Command::Check | Command::Status | Command::Why { .. } | Command::HostKey { .. } => false,
@@ -113,6 +117,8 @@ mod tests {
             "user list",
             "user show justin",
             "user disable justin",
+            "user key list justin",
+            "user key remove justin SHA256:x",
             "host list",
             "host show app-gw",
             "host disable app-gw",
@@ -135,6 +141,9 @@ mod tests {
             "user unlock justin",
             "user remove justin",
             "user reset justin --system-password",
+            "user add justin --invite",
+            "user code justin --reason lost",
+            "user key add justin --key -",
             "host add app-gw --key -",
             "host enable app-gw",
             "host remove app-gw",
@@ -154,12 +163,23 @@ mod tests {
 
     #[test]
     fn only_what_reads_waits_for_the_end_of_the_input() {
-        for line in
-            ["user add justin --password-stdin", "user reset justin --password-stdin", "host add app-gw --key -"]
-        {
+        for line in [
+            "user add justin --password-stdin",
+            "user reset justin --password-stdin",
+            "host add app-gw --key -",
+            "user key add justin --key -",
+        ] {
             assert!(reads_input(&command(line)), "{line}");
         }
-        for line in ["user add justin --system-password", "key list", "log --follow", "host list", "check"] {
+        for line in [
+            "user add justin --system-password",
+            "user add justin --invite",
+            "user reset justin",
+            "key list",
+            "log --follow",
+            "host list",
+            "check",
+        ] {
             assert!(!reads_input(&command(line)), "{line}");
         }
     }

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use wgmfa_core::exit::{Exit, Failure};
 
-use super::words::{Command, CommandLine, HostCommand, LogCommand, PolicyCommand};
+use super::words::{Command, CommandLine, HostCommand, LogCommand, PolicyCommand, UserCommand, UserKeyCommand};
 use crate::voice::PROGRAM;
 
 /// Why words are no command to be carried out.
@@ -52,7 +52,12 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
         Command::Log { act: Some(LogCommand::Verify { file: Some(file) }), .. } if file != stdin => {
             refuse("a file other than -")
         }
-        Command::Host(HostCommand::Add { key, .. }) if key != stdin => refuse("a file other than -"),
+        Command::Host(HostCommand::Add { key, .. })
+        | Command::User(UserCommand::Key(UserKeyCommand::Add { key, .. }))
+            if key != stdin =>
+        {
+            refuse("a file other than -")
+        }
         Command::Policy(PolicyCommand::Check { dir: Some(_) }) => refuse("a folder"),
         Command::Policy(PolicyCommand::Explain { inventory: Some(_), .. }) => refuse("--inventory"),
         _ => Ok(line),
@@ -144,7 +149,7 @@ mod tests {
                 "usage: wgmfa-bastion user disable [OPTIONS] <NAME>;",
             ),
             ("user add root", "<NAME>: 'agent' and 'root' are reserved names", "usage: wgmfa-bastion user add"),
-            ("user add justin --invite", "unexpected argument '--invite' found", "usage: wgmfa-bastion user add"),
+            ("user add justin --invited", "unexpected argument '--invited' found", "usage: wgmfa-bastion user add"),
             ("nonsense", "unrecognized subcommand 'nonsense'", "usage: wgmfa-bastion [OPTIONS] <COMMAND>;"),
             ("key rotate laptop --reason", "--reason <TEXT>: not understood", "usage: wgmfa-bastion key rotate"),
             ("key rotate laptop --reason=", "--reason <TEXT>: say why", "usage: wgmfa-bastion key rotate"),
@@ -167,6 +172,7 @@ mod tests {
             ("log verify --file /etc/shadow", "a file other than - is refused here"),
             ("check --config /etc/shadow", "--config is refused here"),
             ("host add a --key /etc/shadow", "a file other than - is refused here"),
+            ("user key add a --key /etc/shadow", "a file other than - is refused here"),
             ("policy check /etc", "a folder is refused here"),
             ("policy explain --inventory /etc/shadow", "--inventory is refused here"),
         ] {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
+use wgmfa_core::interval::Interval;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
 pub use self::life_cycle::{ClockCommand, SealingKeyCommand};
@@ -165,17 +166,31 @@ pub struct PasswordSource {
     pub system_password: bool,
 }
 
+impl PasswordSource {
+    /// Whether either is given.
+    pub fn is_given(&self) -> bool {
+        self.password_stdin || self.system_password
+    }
+}
+
 /// `user …`
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Add a person; prints the otpauth URL, a QR code and ten recovery codes, once
-    #[command(after_help = "Example:\n    wgmfa-bastion user add justin --password-stdin < password")]
+    /// Add a person; prints an invitation, or the otpauth URL, a QR code and ten recovery codes, once
+    #[command(after_help = "Example:\n    wgmfa-bastion user add justin --invite\n    wgmfa-bastion user add justin \
+                      --password-stdin < password")]
     Add {
         /// The person's name
         name: UserName,
         /// May give the commands of this program over SSH
         #[arg(long)]
         admin: bool,
+        /// Print a one-time invitation, with which the person sets password and code secret: ssh NAME@bastion wgmfa-enrol
+        #[arg(long, conflicts_with = "password_stdin")]
+        invite: bool,
+        /// How long the invitation is good [default: 48h]
+        #[arg(long = "for", value_name = "TIME", requires = "invite")]
+        good_for: Option<Interval>,
         /// Where the password comes from.
         #[command(flatten)]
         password: PasswordSource,
@@ -213,14 +228,62 @@ pub enum UserCommand {
         /// The person's name
         name: UserName,
     },
-    /// Give a person a new password, code secret and recovery codes; the old ones are dead
-    #[command(after_help = "Example:\n    wgmfa-bastion user reset justin --password-stdin < password")]
+    /// Give a person a new invitation, or at once new password, code secret and recovery codes; the old ones are dead
+    #[command(after_help = "Example:\n    wgmfa-bastion user reset justin\n    wgmfa-bastion user reset justin \
+                      --password-stdin < password")]
     Reset {
         /// The person's name
         name: UserName,
+        /// How long the invitation is good [default: 48h]
+        #[arg(long = "for", value_name = "TIME", conflicts_with_all = ["password_stdin", "system_password"])]
+        good_for: Option<Interval>,
         /// Where the password comes from.
         #[command(flatten)]
         password: PasswordSource,
+    },
+    /// Print a one-time code to read out on the telephone: with it and the password the person logs in once
+    #[command(after_help = "Example:\n    wgmfa-bastion user code justin --reason 'his telephone is broken'")]
+    Code {
+        /// The person's name
+        name: UserName,
+        /// Why, for the audit log
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+        /// How long the code is good [default: 1h]
+        #[arg(long = "for", value_name = "TIME")]
+        good_for: Option<Interval>,
+    },
+    /// A person's SSH keys, for where first-factor is "publickey" or "either"
+    #[command(subcommand, after_help = "Example:\n    wgmfa-bastion user key add justin --key id_ed25519.pub")]
+    Key(UserKeyCommand),
+}
+
+/// `user key …`
+#[derive(Debug, Subcommand)]
+pub enum UserKeyCommand {
+    /// Register an SSH key
+    #[command(after_help = "Example:\n    wgmfa-bastion user key add justin --key id_ed25519.pub")]
+    Add {
+        /// The person's name
+        name: UserName,
+        /// The SSH public key, one line; - is standard input
+        #[arg(long, value_name = "FILE|-")]
+        key: PathBuf,
+    },
+    /// List a person's SSH keys
+    #[command(after_help = "Example:\n    wgmfa-bastion user key list justin")]
+    List {
+        /// The person's name
+        name: UserName,
+    },
+    /// Forget an SSH key
+    #[command(after_help = "Example:\n    wgmfa-bastion user key remove justin \
+                      SHA256:ycQwGAV8WaqCEZqB5QVBJcFKqxWGJ0Ar6UOPnN2bmHQ")]
+    Remove {
+        /// The person's name
+        name: UserName,
+        /// The key's fingerprint, as `user key list` shows it
+        fingerprint: String,
     },
 }
 

@@ -35,11 +35,13 @@ pub struct Front {
     pub keeper: Keeper,
     /// Limits of each connection.
     pub limits: Limits,
+    /// People may come with SSH keys.
+    pub keys: bool,
 }
 
 /// Serves one connection to its end.
 pub async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, admits: Admits, place: Place) {
-    let Front { ssh, keeper, limits } = &*front;
+    let Front { ssh, keeper, limits, keys } = &*front;
     let lifetime = Lifetime::until(Instant::now() + Duration::from_secs(limits.login_seconds));
     let (conversation, replies, mut orders) = keeper.begin(&lifetime);
     stay_awake(&stream);
@@ -47,7 +49,7 @@ pub async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, admit
     let session = Arc::new(OnceLock::new());
     let from = (peer.ip().to_canonical(), admits);
     let client = Client {
-        login: Login::new((conversation, replies), keeper.clone(), lifetime.clone(), from, *limits),
+        login: Login::new((conversation, replies), keeper.clone(), lifetime.clone(), from, *limits, *keys),
         keeper: keeper.clone(),
         lifetime: lifetime.clone(),
         limits: *limits,
@@ -109,6 +111,12 @@ async fn carry_out(
             }
             let text = "closed by the bastion".to_owned();
             handle.disconnect(Disconnect::ByApplication, text, String::new()).await.map_err(|_| Ended)
+        }
+        Order::Echo { channel, shown } => {
+            if let Some(open) = channels.open().get_mut(&channel) {
+                open.input.echo(shown);
+            }
+            Ok(())
         }
         Order::Output { channel: number, stdout, stderr, exit } => {
             let Some((channel, terminal)) = channels.find(number) else { return Ok(()) };

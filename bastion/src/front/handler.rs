@@ -19,7 +19,7 @@ use super::input::{Event, Input};
 use super::keeper::Keeper;
 use super::limits::Place;
 use super::log;
-use super::login::{Broken, Login};
+use super::login::{AGENT, Broken, Login};
 
 /// Time for the last words to reach a client that is hung up on.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -81,6 +81,10 @@ impl Client {
     async fn key(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm, verified: bool) -> Result<Auth, Error> {
         let verdict = match (algorithm, key.to_openssh()) {
             (Algorithm::Ed25519 | Algorithm::Ecdsa { .. }, Ok(line)) => self.login.key(user, line, verified).await,
+            // the library verifies the token's signature, but does not show whether somebody has touched it
+            (Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256, Ok(line)) if user != AGENT => {
+                self.login.key(user, line, verified).await
+            }
             _ => self.login.other_method(user),
         };
         self.settle(verdict).await
@@ -117,10 +121,8 @@ impl Client {
         let (conversation, number) = (self.login.conversation, channel.number());
         for event in events {
             match event {
+                Event::Echo(bytes) => session.data(channel, bytes)?,
                 Event::Line(line) => {
-                    if terminal {
-                        session.data(channel, "\r\n")?;
-                    }
                     self.ask(FromFront::Line { conversation, channel: number, line }).await?;
                 }
                 Event::Ended => self.ask(FromFront::InputEnded { conversation, channel: number }).await?,

@@ -1,7 +1,9 @@
 //! What comes on a channel, cut into lines.
 //!
-//! With a terminal the client is in raw mode and sends single keys: then Enter ends a line, Ctrl-C interrupts, Ctrl-D on
-//! an empty line ends the input, and nothing is echoed, since what is asked for here is mostly secret.
+//! With a terminal the client is in raw mode and sends single keys: then Enter ends a line, Backspace takes a character
+//! back, Ctrl-C interrupts, Ctrl-D on an empty line ends the input. Nothing is echoed until the keeper says so, since what
+//! is asked for here is mostly secret. All this is done in the front: the keeper is spared a message for each key, and
+//! the code that reads what strangers type stays where there are no rights.
 
 use std::collections::VecDeque;
 
@@ -12,6 +14,8 @@ use zeroize::Zeroizing;
 /// Something that came on a channel.
 #[derive(Debug)]
 pub enum Event {
+    /// What the terminal is to show of what was typed.
+    Echo(Vec<u8>),
     /// A whole line.
     Line(SecretText),
     /// Nothing more will come.
@@ -36,7 +40,11 @@ pub struct Input {
 struct Keys {
     typed: Zeroizing<Vec<u8>>,
     after_return: bool,
+    shown: bool,
 }
+
+/// Takes one character back on a terminal.
+const ERASE: &[u8] = b"\x08 \x08";
 
 /// Keys as a terminal in raw mode sends them (ASCII).
 const CTRL_C: u8 = 0x03;
@@ -60,6 +68,13 @@ impl Input {
         self.keys.is_some()
     }
 
+    /// Whether a terminal shows what is typed from now on.
+    pub fn echo(&mut self, shown: bool) {
+        if let Some(keys) = &mut self.keys {
+            keys.shown = shown;
+        }
+    }
+
     /// Takes bytes as they came.
     pub fn take(&mut self, bytes: &[u8]) -> VecDeque<Event> {
         let mut events = VecDeque::new();
@@ -69,25 +84,41 @@ impl Input {
         match &mut self.keys {
             None => self.lines.push(bytes),
             Some(keys) => {
+                let mut echo = Vec::new();
                 for &key in bytes {
                     match key {
                         CTRL_C => events.push_back(Event::Interrupted),
                         CTRL_D if keys.typed.is_empty() => self.ended = true,
                         CTRL_D => {}
-                        BACKSPACE | DELETE => while keys.typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+                        BACKSPACE | DELETE => {
+                            if keys.shown && !keys.typed.is_empty() {
+                                echo.extend_from_slice(ERASE);
+                            }
+                            while keys.typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+                        }
                         b'\n' if keys.after_return => {}
                         b'\r' | b'\n' => {
                             self.lines.push(&keys.typed);
                             self.lines.push(b"\n");
                             keys.typed = Zeroizing::default();
+                            echo.extend_from_slice(b"\r\n");
                         }
-                        other => keys.typed.push(other),
+                        other => {
+                            keys.typed.push(other);
+                            // no control character: it may be part of an escape sequence
+                            if keys.shown && other >= b' ' {
+                                echo.push(other);
+                            }
+                        }
                     }
                     keys.after_return = key == b'\r';
                 }
                 // the limit also holds for a line that is never ended
                 if keys.typed.len() > self.limit {
                     self.lines.push(&keys.typed);
+                }
+                if !echo.is_empty() {
+                    events.push_back(Event::Echo(echo));
                 }
             }
         }
@@ -137,6 +168,7 @@ mod tests {
         events
             .into_iter()
             .map(|event| match event {
+                Event::Echo(bytes) => format!("shows {:?}", String::from_utf8(bytes).unwrap()),
                 Event::Line(line) => format!("line {}", line.expose()),
                 Event::Ended => "ended".into(),
                 Event::Interrupted => "interrupted".into(),
@@ -168,8 +200,21 @@ mod tests {
         let mut input = Input::new(64);
         input.terminal();
         assert!(told(input.take("secre\u{e4}".as_bytes())).is_empty());
-        assert_eq!(told(input.take(b"\x7ft\r\n\r")), ["line secret", "line "]);
+        let newlines = "shows \"\\r\\n\\r\\n\"";
+        assert_eq!(told(input.take(b"\x7ft\r\n\r")), [newlines, "line secret", "line "]);
         assert_eq!(told(input.take(b"\x03")), ["interrupted"]);
         assert_eq!(told(input.take(b"\x04")), ["ended"]);
+    }
+
+    #[test]
+    fn a_terminal_shows_what_is_typed_only_where_it_was_asked_to() {
+        let mut input = Input::new(64);
+        input.terminal();
+        assert!(told(input.take(b"hidden")).is_empty());
+        assert_eq!(told(input.take(b"\r")), ["shows \"\\r\\n\"", "line hidden"]);
+        input.echo(true);
+        assert_eq!(told(input.take(b"12")), ["shows \"12\""]);
+        assert_eq!(told(input.take(b"\x7f3\x1b\r")), ["shows \"\\u{8} \\u{8}3\\r\\n\"", "line 13\u{1b}"]);
+        assert!(told(input.take(b"\x08")).is_empty(), "there is nothing to take back");
     }
 }

@@ -42,6 +42,8 @@ pub enum Reply {
     Refused(String),
     /// Whether this host may come.
     Host(bool),
+    /// Whether it is a key of this person.
+    PersonKey(bool),
 }
 
 /// Something to do on a connection.
@@ -58,6 +60,13 @@ pub enum Order {
         /// The exit status.
         exit: Option<u8>,
     },
+    /// Whether what is typed on a channel is shown from now on.
+    Echo {
+        /// The channel's number.
+        channel: u32,
+        /// Show it.
+        shown: bool,
+    },
     /// Hang up.
     End(String),
 }
@@ -66,6 +75,7 @@ impl Order {
     fn cost(&self) -> usize {
         match self {
             Self::Output { stdout, stderr, .. } => ORDER + stdout.expose().len() + stderr.len(),
+            Self::Echo { .. } => ORDER,
             Self::End(reason) => ORDER + reason.len(),
         }
     }
@@ -132,7 +142,9 @@ impl Keeper {
 
     /// Sends a message; waits while the keeper is busy.
     pub async fn ask(&self, message: FromFront) -> Result<(), KeeperGone> {
-        if let FromFront::Login { conversation, .. } | FromFront::HostKey { conversation, .. } = &message
+        if let FromFront::Login { conversation, .. }
+        | FromFront::HostKey { conversation, .. }
+        | FromFront::PersonKey { conversation, .. } = &message
             && let Some(conversation) = self.open().get_mut(conversation)
         {
             conversation.told = true;
@@ -148,11 +160,15 @@ impl Keeper {
             ToFront::Accepted { conversation } => self.reply(conversation, Reply::Accepted),
             ToFront::Refused { conversation, text } => self.reply(conversation, Reply::Refused(text)),
             ToFront::Host { conversation, known } => self.reply(conversation, Reply::Host(known)),
+            ToFront::PersonKey { conversation, known } => self.reply(conversation, Reply::PersonKey(known)),
             ToFront::Output { conversation, channel, stdout, stderr, exit } => {
                 self.order(conversation, Order::Output { channel, stdout, stderr, exit });
             }
             ToFront::Stay { conversation } => {
                 self.with(conversation, |conversation| conversation.lifetime.change(None))
+            }
+            ToFront::Echo { conversation, channel, shown } => {
+                self.order(conversation, Order::Echo { channel, shown });
             }
             ToFront::End { conversation, reason } => self.order(conversation, Order::End(reason)),
         }

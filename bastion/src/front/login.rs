@@ -1,7 +1,8 @@
 //! Who is it? One connection's way from nobody to a person or a host, as the keeper decides.
 //!
-//! Methods are enforced here (the library only advertises them): keyboard-interactive for people, public keys for the
-//! user name `agent`. Any other request while a login is unfinished ends the connection, and so does a changed name.
+//! Methods are enforced here (the library only advertises them): keyboard-interactive for people, after a public key
+//! where the configuration has it so; public keys for the user name `agent`. Any other request while a login is
+//! unfinished ends the connection, and so does a changed name.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -64,6 +65,9 @@ pub struct Login {
     attempts: u32,
     questions: usize,
     keys: u32,
+    keys_of_people: bool,
+    /// The user has shown a key of theirs.
+    keyed: bool,
 }
 
 impl Login {
@@ -74,6 +78,7 @@ impl Login {
         lifetime: Lifetime,
         (source, admits): (IpAddr, Admits),
         limits: Limits,
+        keys_of_people: bool,
     ) -> Self {
         let (state, user) = (State::Nobody, String::new());
         Self {
@@ -89,6 +94,8 @@ impl Login {
             attempts: 0,
             questions: 0,
             keys: 0,
+            keys_of_people,
+            keyed: false,
         }
     }
 
@@ -100,14 +107,17 @@ impl Login {
     /// A method that nobody may use, or a question which methods there are.
     pub fn other_method(&mut self, user: &str) -> Result<Auth, Broken> {
         self.nothing_under_way()?;
-        Ok(refuse(user))
+        Ok(self.refuse(user))
     }
 
     /// Keyboard-interactive begins.
     pub async fn begin(&mut self, user: &str) -> Result<Auth, Broken> {
         self.nothing_under_way()?;
+        if self.keyed && user != self.user {
+            return Err(Broken::Silently("another user name after a key"));
+        }
         if user == AGENT || self.admits == Admits::Agents || self.attempts == MAX_ATTEMPTS {
-            return Ok(refuse(user));
+            return Ok(self.refuse(user));
         }
         self.attempts += 1;
         self.questions = 0;
@@ -129,7 +139,7 @@ impl Login {
         match self.state {
             State::Refused => {
                 self.state = State::Nobody;
-                Ok(refuse(user))
+                Ok(self.refuse(user))
             }
             State::Asked(questions) => {
                 let answers = self.read(answers, questions)?;
@@ -143,14 +153,22 @@ impl Login {
     /// A key is offered (`verified` false: worth a signature?) or has signed (`verified` true: decide).
     pub async fn key(&mut self, user: &str, public_key: String, verified: bool) -> Result<Auth, Broken> {
         self.nothing_under_way()?;
-        if user != AGENT || self.admits == Admits::People {
-            return Ok(refuse(user));
+        let closed = match user == AGENT {
+            true => self.admits == Admits::People,
+            false => self.admits == Admits::Agents || !self.keys_of_people,
+        };
+        if closed {
+            return Ok(self.refuse(user));
         }
         self.keys += 1;
-        if self.keys > KEYS {
+        if self.keyed || self.keys > KEYS {
             return Err(Broken::Silently("too many keys"));
         }
         let (conversation, source) = (self.conversation, self.source);
+        if user != AGENT {
+            self.ask(FromFront::PersonKey { conversation, user: cut(user), public_key, source, verified }).await?;
+            return self.persons_key(user, verified).await;
+        }
         self.ask(FromFront::HostKey { conversation, public_key, source, verified }).await?;
         match self.reply().await? {
             Reply::Host(true) => {
@@ -159,9 +177,34 @@ impl Login {
                 }
                 Ok(Auth::Accept)
             }
-            Reply::Host(false) => Ok(refuse(user)),
+            Reply::Host(false) => Ok(self.refuse(user)),
             _ => Err(Broken::Silently("the keeper answered another question")),
         }
+    }
+
+    /// A key of a person is half a login: the code is asked for next, of nobody else.
+    async fn persons_key(&mut self, user: &str, verified: bool) -> Result<Auth, Broken> {
+        match self.reply().await? {
+            Reply::PersonKey(true) if verified => {
+                self.keyed = true;
+                user.clone_into(&mut self.user);
+                let next = MethodSet::from([MethodKind::KeyboardInteractive].as_slice());
+                Ok(Auth::Reject { proceed_with_methods: Some(next), partial_success: true })
+            }
+            Reply::PersonKey(true) => Ok(Auth::Accept),
+            Reply::PersonKey(false) => Ok(self.refuse(user)),
+            _ => Err(Broken::Silently("the keeper answered another question")),
+        }
+    }
+
+    /// A refusal that names the methods that this name could use.
+    fn refuse(&self, user: &str) -> Auth {
+        let methods: &[MethodKind] = match user == AGENT {
+            true => &[MethodKind::PublicKey],
+            false if self.keys_of_people && !self.keyed => &[MethodKind::PublicKey, MethodKind::KeyboardInteractive],
+            false => &[MethodKind::KeyboardInteractive],
+        };
+        Auth::Reject { proceed_with_methods: Some(MethodSet::from(methods)), partial_success: false }
     }
 
     fn nothing_under_way(&self) -> Result<(), Broken> {
@@ -210,7 +253,7 @@ impl Login {
                 self.state = State::Asked(questions.len());
                 Ok(show(texts, questions))
             }
-            Reply::Host(_) => Err(Broken::Silently("the keeper answered another question")),
+            Reply::Host(_) | Reply::PersonKey(_) => Err(Broken::Silently("the keeper answered another question")),
         }
     }
 
@@ -225,12 +268,6 @@ impl Login {
             () = self.lifetime.over() => Err(Broken::Silently("no decision in time")),
         }
     }
-}
-
-/// A refusal that names the methods that this name could use.
-fn refuse(user: &str) -> Auth {
-    let method = if user == AGENT { MethodKind::PublicKey } else { MethodKind::KeyboardInteractive };
-    Auth::Reject { proceed_with_methods: Some(MethodSet::from([method].as_slice())), partial_success: false }
 }
 
 /// A request with these texts above these questions.
@@ -277,13 +314,18 @@ mod tests {
 
     /// A login, and a way to say what the keeper says.
     fn login(admits: Admits) -> (Login, Keeper, UnixStream) {
+        login_with(admits, false)
+    }
+
+    fn login_with(admits: Admits, keys_of_people: bool) -> (Login, Keeper, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         let (keeper, _) = keeper::talk(near).unwrap();
         let lifetime = Lifetime::until(Instant::now() + Duration::from_secs(60));
         let (conversation, replies, _) = keeper.begin(&lifetime);
         let from = (IpAddr::from([192, 0, 2, 1]), admits);
-        let login = Login::new((conversation, replies), keeper.clone(), lifetime, from, Limits::default());
+        let login =
+            Login::new((conversation, replies), keeper.clone(), lifetime, from, Limits::default(), keys_of_people);
         (login, keeper, far)
     }
 
@@ -348,6 +390,29 @@ mod tests {
         assert!(matches!(login(Admits::Agents).0.begin("justin").await, Ok(Auth::Reject { .. })));
         let key = "ssh-ed25519 AAAA".to_owned();
         assert!(matches!(login(Admits::People).0.key(AGENT, key, true).await, Ok(Auth::Reject { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_persons_key_is_half_a_login_of_that_person_alone() {
+        let key = || "ssh-ed25519 AAAA".to_owned();
+        for what in ["the same name", "another name", "another key", "agent"] {
+            let (mut login, keeper, _far) = login_with(Admits::Everyone, true);
+            let conversation = login.conversation;
+            keeper.deliver(ToFront::PersonKey { conversation, known: true });
+            assert!(matches!(login.key("justin", key(), false).await, Ok(Auth::Accept)));
+            keeper.deliver(ToFront::PersonKey { conversation, known: true });
+            let half = login.key("justin", key(), true).await;
+            assert!(matches!(half, Ok(Auth::Reject { partial_success: true, .. })));
+            keeper.deliver(question(conversation));
+            let next = match what {
+                "the same name" => login.begin("justin").await,
+                "another name" => login.begin("dana").await,
+                "another key" => login.key("dana", key(), true).await,
+                _ => login.key(AGENT, key(), true).await,
+            };
+            assert_eq!(matches!(next, Ok(Auth::Partial { .. })), what == "the same name", "{what}");
+            assert_eq!(matches!(next, Err(Broken::Silently(_))), what != "the same name", "{what}");
+        }
     }
 
     #[test]

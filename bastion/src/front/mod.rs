@@ -45,10 +45,10 @@ fn serve() -> Result<(), String> {
     runtime.block_on(async {
         let (keeper, mut replies) = keeper::talk(stream).map_err(|error| format!("keeper: {error}"))?;
         match replies.next().await? {
-            Some(ToFront::Start { host_keys, listeners, limits }) => {
+            Some(ToFront::Start { host_keys, listeners, limits, keys }) => {
                 let sockets = inherited::listeners(listeners.len())?;
                 let doors = sockets.into_iter().zip(listeners).collect();
-                server::open(doors, &host_keys, limits, &keeper)?;
+                server::open(doors, &host_keys, limits, keys, &keeper)?;
                 drop(host_keys);
                 while let Some(message) = replies.next().await? {
                     keeper.deliver(message);

@@ -29,7 +29,7 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// Host keys and hosts' keys. No RSA: its crate is left out (RUSTSEC-2023-0071), and with it SHA-1.
+/// Host keys, and the keys of hosts and people (those on a FIDO token need no name here). No RSA: its crate is left out (RUSTSEC-2023-0071), and with it SHA-1.
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
@@ -61,9 +61,10 @@ pub fn open(
     doors: Vec<(TcpListener, Admits)>,
     host_keys: &[SecretText],
     limits: Limits,
+    keys: bool,
     keeper: &Keeper,
 ) -> Result<(), String> {
-    let front = Arc::new(Front { ssh: Arc::new(ssh(host_keys)?), keeper: keeper.clone(), limits });
+    let front = Arc::new(Front { ssh: Arc::new(ssh(host_keys)?), keeper: keeper.clone(), limits, keys });
     let places = Doors::new(limits);
     for (listener, admits) in doors {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| format!("listening: {error}"))?;

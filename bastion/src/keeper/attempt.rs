@@ -25,6 +25,8 @@ pub const REFUSAL_AFTER: Duration = Duration::from_millis(700);
 pub enum Verdict {
     /// Yes.
     Accept(Passed),
+    /// For `wgmfa-enrol` and nothing else.
+    Invite(Invited),
     /// No; the reason is in the audit log.
     Refuse,
 }
@@ -37,21 +39,39 @@ pub struct Passed {
     pub at: Instant,
 }
 
+/// Somebody who came in with an invitation. The store knows no such login: it releases nothing.
+pub struct Invited {
+    /// Who.
+    pub login: Login,
+    /// The hash of the invitation.
+    pub invitation: [u8; 32],
+}
+
 /// A login that one of the keeper's own workers carries out.
 pub struct Ours {
     /// The login; none: its user name is nobody's.
     pub login: Option<Login>,
+    /// An SSH key of this person has taken the password's place.
+    pub keyed: bool,
+    /// The hash of the invitation that was given, if it is good.
+    pub invited: Cell<Option<[u8; 32]>>,
     /// Why the PAM module was told no.
     pub reason: RefCell<Option<String>>,
     /// Whether the attempt was charged as a failure, until it succeeds.
     pub charged: Cell<bool>,
 }
 
-/// Runs one attempt from its first prompt to the verdict.
+/// Runs one attempt from its first prompt to the verdict. `keyed`: the front says that this user has shown a key of
+/// theirs.
 ///
 /// # Errors
 /// The connection is gone, or the front asked for something out of its order.
-pub async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation, user: &str) -> Result<Verdict, Over> {
+pub async fn run(
+    keeper: &Rc<Keeper>,
+    conversation: &mut Conversation,
+    user: &str,
+    keyed: bool,
+) -> Result<Verdict, Over> {
     let mut answered = Instant::now();
     let login = user.parse::<UserName>().ok().map(|user| Login {
         id: LoginId::random(),
@@ -59,7 +79,13 @@ pub async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation, user: &st
         from: conversation.source.to_string(),
         source: Source::from(conversation.source),
     });
-    let ours = Rc::new(Ours { login: login.clone(), reason: RefCell::default(), charged: Cell::default() });
+    let ours = Rc::new(Ours {
+        login: login.clone(),
+        keyed,
+        invited: Cell::default(),
+        reason: RefCell::default(),
+        charged: Cell::default(),
+    });
     let deadline = answered + Duration::from_secs(Limits::default().login_seconds);
     let talk = relay(keeper, conversation, user, &ours, &mut answered);
     let refusal = match timeout_at(deadline, talk).await {
@@ -70,21 +96,35 @@ pub async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation, user: &st
         // what the PAM module was told is more than what libpam says of it
         (Some(reason), _) => ours.reason.take().unwrap_or(reason),
         (None, None) => "not a person's name".to_owned(),
-        (None, Some(login)) => {
-            let rule = if keeper.config.require_code { CodeRule::Required } else { CodeRule::Foreign };
-            match keeper.store.record_login(keeper.now(), &login, rule) {
-                Ok(Acceptance::Accept) => {
-                    super::crash_point("login-accepted");
-                    return Ok(Verdict::Accept(Passed { login, at: Instant::now() }));
-                }
-                Ok(Acceptance::Refuse(reason)) => reason,
-                Err(error) => error.to_string(),
-            }
-        }
+        (None, Some(login)) => match keeper.let_in(login, ours.invited.get()) {
+            Ok(verdict) => return Ok(verdict),
+            Err(reason) => reason,
+        },
     };
     keeper.note_refusal(user, &conversation.source.to_string(), &reason, ours.charged.get());
     sleep_until(answered + REFUSAL_AFTER).await;
     Ok(Verdict::Refuse)
+}
+
+impl Keeper {
+    /// libpam has said yes: records it, if the keeper itself has accepted a code or an invitation.
+    fn let_in(&self, login: Login, invited: Option<[u8; 32]>) -> Result<Verdict, String> {
+        let recorded = match &invited {
+            Some(invitation) => self.store.record_invited(self.now(), &login, invitation),
+            None => {
+                let rule = if self.config.require_code { CodeRule::Required } else { CodeRule::Foreign };
+                self.store.record_login(self.now(), &login, rule)
+            }
+        };
+        match recorded.map_err(|error| error.to_string())? {
+            Acceptance::Refuse(reason) => return Err(reason),
+            Acceptance::Accept => super::crash_point("login-accepted"),
+        }
+        Ok(match invited {
+            Some(invitation) => Verdict::Invite(Invited { login, invitation }),
+            None => Verdict::Accept(Passed { login, at: Instant::now() }),
+        })
+    }
 }
 
 /// Carries prompts and answers between worker and person. `None`: libpam said yes; else why not.

@@ -5,12 +5,16 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use russh::keys::ssh_key::{HashAlg, PublicKey};
 use tokio::sync::mpsc;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::login::REFUSED;
 use wgmfa_core::message::front::{FromFront, MAX_ATTEMPTS, ToFront};
+use wgmfa_core::name::UserName;
 
-use super::{Keeper, agent, attempt, person};
+use super::{Keeper, agent, attempt, enrol, person, say};
+use crate::config::FirstFactor;
+use crate::store::{Event, Note};
 
 /// The keeper's end of one SSH connection.
 pub struct Conversation {
@@ -60,17 +64,27 @@ pub async fn serve(keeper: Rc<Keeper>, id: u64, source: IpAddr, inbox: mpsc::Rec
 async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation) -> Result<(), Over> {
     let id = conversation.id;
     let mut attempts = 0;
+    let mut keyed: Option<String> = None;
     loop {
         match conversation.next().await? {
-            FromFront::Login { user, .. } => {
+            FromFront::PersonKey { user, public_key, verified, .. } if keyed.is_none() => {
+                let known = keeper.knows_key(&user, &public_key, verified.then_some(conversation.source));
+                keeper.to_front(&ToFront::PersonKey { conversation: id, known });
+                keyed = (known && verified).then_some(user);
+            }
+            FromFront::Login { user, .. } if keyed.as_ref().is_none_or(|name| *name == user) => {
                 attempts += 1;
                 if attempts > MAX_ATTEMPTS {
                     return Err(Over::HangUp("too many attempts on one connection".to_owned()));
                 }
-                match attempt::run(keeper, conversation, &user).await? {
+                match attempt::run(keeper, conversation, &user, keyed.is_some()).await? {
                     attempt::Verdict::Accept(login) => {
                         keeper.to_front(&ToFront::Accepted { conversation: id });
                         return person::serve(keeper, conversation, login).await;
+                    }
+                    attempt::Verdict::Invite(invited) => {
+                        keeper.to_front(&ToFront::Accepted { conversation: id });
+                        return enrol::serve(keeper, conversation, invited).await;
                     }
                     attempt::Verdict::Refuse => {
                         keeper.to_front(&ToFront::Refused { conversation: id, text: keeper.refusal() });
@@ -91,6 +105,30 @@ async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation) -> Result<(),
 }
 
 impl Keeper {
+    /// Whether this is a person's registered key, where keys count. With the source of a key whose signature was
+    /// verified, that is audited.
+    ///
+    /// That it was verified is the front's word: the library hands out neither the signature nor what was signed. So a
+    /// front that was taken over can leave out a person's first factor (and could read their password as well), but not
+    /// the second. Whoever knows a public key and its owner's name can learn that the key is registered, as from any SSH
+    /// server that lets a client with several keys find the right one; disabled people's keys are known as before.
+    fn knows_key(&self, user: &str, public_key: &str, verified_from: Option<IpAddr>) -> bool {
+        if self.config.first_factor == FirstFactor::Password {
+            return false;
+        }
+        let (Ok(user), Ok(key)) = (user.parse::<UserName>(), PublicKey::from_openssh(public_key)) else { return false };
+        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+        let known = self.store.keys(&user).is_ok_and(|keys| keys.iter().any(|key| key.fingerprint == fingerprint));
+        if let (true, Some(source)) = (known, verified_from) {
+            let note = Note::new(Event::KeyAccepted).user(&user).from(Some(&source.to_string())).reason(fingerprint);
+            if let Err(error) = self.store.note(self.now(), note) {
+                say(&format!("login of {user}: {error}"));
+                return false;
+            }
+        }
+        known
+    }
+
     /// What a person reads after any refusal, and whom to call.
     pub fn refusal(&self) -> String {
         if self.config.contact.is_empty() { REFUSED.to_owned() } else { format!("{REFUSED}\n{}", self.config.contact) }

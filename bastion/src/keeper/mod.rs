@@ -13,10 +13,13 @@ mod children;
 mod clock;
 mod conversation;
 mod coverage;
+mod dialogue;
+mod enrol;
 mod heads;
 mod module;
 mod orders;
 mod pairs;
+mod own_secrets;
 mod person;
 mod release;
 mod requests;
@@ -51,7 +54,7 @@ use wgmfa_core::release::Phase;
 use zeroize::Zeroizing;
 
 use crate::admin::when::When;
-use crate::config::Config;
+use crate::config::{Config, FirstFactor};
 use crate::crash::crash_point;
 use crate::store::{Actor, Ended, Event, Note, Store};
 use crate::{check, confine, host_key, policies, trusted, voice};
@@ -155,7 +158,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     keeper.note_policies()?;
     keeper.say_head();
     keeper.end_sessions_of_another_time()?;
-    keeper.to_front(&ToFront::Start { host_keys, listeners: admits, limits: Limits::default() });
+    let keys = keeper.config.first_factor != FirstFactor::Password;
+    keeper.to_front(&ToFront::Start { host_keys, listeners: admits, limits: Limits::default(), keys });
     for address in keeper.config.listen.iter().chain(&keeper.config.agent_listen) {
         say(&format!("listening on {address}"));
     }

@@ -57,11 +57,14 @@ async fn authenticate(
     keeper: &Rc<Keeper>,
     wire: &mut Wire,
     claim: &Claim,
-    asked: Asked,
+    mut asked: Asked,
     tie: Tie,
 ) -> Result<(), String> {
     if !asked.password && !asked.code {
         return Err("the module asks for nothing".to_owned());
+    }
+    if matches!(&tie, Tie::Ours(ours) if ours.keyed) {
+        asked.password = false;
     }
     send(wire, &ToModule::Questions { password: asked.password, code: asked.code }).await?;
     let answers = timeout(ANSWERS_WITHIN, wire.receive::<FromModule>()).await;

@@ -14,12 +14,19 @@ use wgmfa_core::words::words;
 
 use super::attempt::Passed;
 use super::conversation::{Conversation, Over, out_of_place};
+use super::dialogue::Dialogue;
+use super::own_secrets::{CodesWords, PasswdWords};
 use super::release::Wish;
-use super::{Keeper, administration, answer};
+use super::{Keeper, administration, answer, enrol, own_secrets};
 use crate::cli;
 
+/// What can be asked for.
+const COMMANDS: &str = "wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, wgmfa-enrol";
+
 /// What everything else is refused with.
-const REFUSAL: &str = "wgmfa: error: only wgmfa-sync and wgmfa-status can be asked for here\n";
+fn refusal() -> Said {
+    Said::failure(&Failure::new(Exit::Failed, format!("only these can be asked for here: {COMMANDS}")), "wgmfa")
+}
 
 /// How long the subsystem waits for the client's first line, which it may leave out.
 const HELLO_WITHIN: Duration = Duration::from_secs(2);
@@ -107,11 +114,10 @@ async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed
                     administration::watch(keeper, conversation, passed, json, (channel, terminal)).await?;
                     continue;
                 }
-                let said = run(keeper, passed, &command).await;
-                keeper.output(conversation.id, channel, said.stdout, &said.stderr, Some(said.exit.code()));
+                run(keeper, conversation, passed, &command, (channel, terminal)).await?;
             }
             FromFront::Exec { channel, .. } => {
-                keeper.output(conversation.id, channel, SecretText::default(), REFUSAL, Some(Exit::Failed.code()));
+                refusal().end(keeper, conversation.id, channel);
             }
             FromFront::Line { .. } | FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => {}
             _ => return out_of_place(),
@@ -130,52 +136,90 @@ pub struct Said {
 }
 
 impl Said {
-    fn failure(failure: &Failure) -> Self {
-        Self { stdout: SecretText::default(), stderr: failure.lines("wgmfa-sync"), exit: failure.exit }
+    /// All was done, and this is the answer.
+    pub fn done(stdout: impl Into<String>) -> Self {
+        Self { stdout: SecretText::new(stdout.into()), stderr: String::new(), exit: Exit::Done }
+    }
+
+    /// It was not done.
+    pub fn failure(failure: &Failure, command: &str) -> Self {
+        Self { stdout: SecretText::default(), stderr: failure.lines(command), exit: failure.exit }
     }
 
     /// What clap says: help on standard output, wrong usage on standard error.
-    fn usage(error: &clap::Error, command: &str) -> Self {
+    pub fn usage(error: &clap::Error, command: &str) -> Self {
         if !error.use_stderr() {
-            let stdout = SecretText::new(error.render().to_string());
-            return Self { stdout, stderr: String::new(), exit: Exit::Done };
+            return Self::done(error.render().to_string());
         }
         let failure = Failure::new(Exit::Usage, cli::what(error)).hint(format!("ssh bastion {command} --help"));
-        Self { stdout: SecretText::default(), stderr: failure.lines(command), exit: Exit::Usage }
+        Self::failure(&failure, command)
+    }
+
+    /// Says it on a channel, as the last words there.
+    pub fn end(self, keeper: &Keeper, conversation: u64, channel: u32) {
+        keeper.output(conversation, channel, self.stdout, &self.stderr, Some(self.exit.code()));
     }
 }
 
-async fn run(keeper: &Rc<Keeper>, passed: &Passed, command: &str) -> Said {
+/// The commands, each with its words.
+async fn run(
+    keeper: &Rc<Keeper>,
+    conversation: &mut Conversation,
+    passed: &Passed,
+    command: &str,
+    (channel, terminal): (u32, bool),
+) -> Result<(), Over> {
     let words = match words(command) {
         Ok(words) => words,
-        Err(error) => return Said::failure(&Failure::new(Exit::Usage, error.to_string())),
+        Err(error) => {
+            let failure = Failure::new(Exit::Usage, error.to_string());
+            Said::failure(&failure, "wgmfa").end(keeper, conversation.id, channel);
+            return Ok(());
+        }
     };
-    match words.first().map(String::as_str) {
+    let user = &passed.login.user;
+    let said = match words.first().map(String::as_str) {
         None => {
-            let table = answer::status(keeper, &passed.login.user, false);
-            let names = "\nAsk for one of these: wgmfa-sync, wgmfa-status (ssh bastion wgmfa-sync)\n";
-            Said { stdout: SecretText::new(table + names), stderr: String::new(), exit: Exit::Done }
+            let table = answer::status(keeper, user, false);
+            Said::done(format!("{table}\nAsk for one of these: {COMMANDS} (ssh bastion wgmfa-sync)\n"))
         }
         Some("wgmfa-sync") => match SyncWords::try_parse_from(&words) {
-            Ok(asked) => {
-                let wish = Wish { device: asked.device, connections: asked.connections, hello: ClientHello::default() };
-                match keeper.release(passed, &wish).await {
-                    Ok(release) if asked.format == Format::Json => answer::json(&release),
-                    Ok(release) => answer::tsv(keeper, &release),
-                    Err(failure) => Said::failure(&failure),
-                }
-            }
+            Ok(asked) => sync(keeper, passed, asked).await,
             Err(error) => Said::usage(&error, "wgmfa-sync"),
         },
         Some("wgmfa-status") => match StatusWords::try_parse_from(&words) {
-            Ok(asked) => Said {
-                stdout: SecretText::new(answer::status(keeper, &passed.login.user, asked.json)),
-                stderr: String::new(),
-                exit: Exit::Done,
-            },
+            Ok(asked) => Said::done(answer::status(keeper, user, asked.json)),
             Err(error) => Said::usage(&error, "wgmfa-status"),
         },
-        Some(_) => Said { stdout: SecretText::default(), stderr: REFUSAL.to_owned(), exit: Exit::Failed },
+        Some(own_secrets::PASSWD) => match PasswdWords::try_parse_from(&words) {
+            Ok(asked) => {
+                let mut dialogue = Dialogue::begin(keeper, own_secrets::PASSWD, conversation, (channel, terminal));
+                let done = own_secrets::passwd(&mut dialogue, passed, asked.json).await?;
+                dialogue.end(done);
+                return Ok(());
+            }
+            Err(error) => Said::usage(&error, own_secrets::PASSWD),
+        },
+        Some(own_secrets::CODES) => match CodesWords::try_parse_from(&words) {
+            Ok(asked) => match own_secrets::codes(keeper, passed, asked.json) {
+                Ok(stdout) => Said { stdout, stderr: String::new(), exit: Exit::Done },
+                Err(failure) => Said::failure(&failure, own_secrets::CODES),
+            },
+            Err(error) => Said::usage(&error, own_secrets::CODES),
+        },
+        Some(enrol::ENROL) => enrol::after_a_login(&words),
+        Some(_) => refusal(),
+    };
+    said.end(keeper, conversation.id, channel);
+    Ok(())
+}
+
+async fn sync(keeper: &Rc<Keeper>, passed: &Passed, asked: SyncWords) -> Said {
+    let wish = Wish { device: asked.device, connections: asked.connections, hello: ClientHello::default() };
+    match keeper.release(passed, &wish).await {
+        Ok(release) if asked.format == Format::Json => answer::json(&release),
+        Ok(release) => answer::tsv(keeper, &release),
+        Err(failure) => Said::failure(&failure, "wgmfa-sync"),
     }
 }
 
@@ -237,14 +281,21 @@ async fn subsystem(
     Ok(())
 }
 
-enum Line {
+/// What came on a channel.
+pub enum Line {
+    /// A line, without its newline.
     Text(SecretText),
+    /// Nothing more will come.
     Ended,
+    /// The channel is closed.
     Gone,
 }
 
 /// The next line of this channel. Another command on the same connection is told to wait.
-async fn line(conversation: &mut Conversation, channel: u32) -> Result<Line, Over> {
+///
+/// # Errors
+/// The connection is gone, or the front asked for something out of its order.
+pub async fn line(conversation: &mut Conversation, channel: u32) -> Result<Line, Over> {
     loop {
         match conversation.next().await? {
             FromFront::Line { channel: on, line, .. } if on == channel => return Ok(Line::Text(line)),

@@ -50,7 +50,9 @@ fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, mpsc::Sender<FromFro
     }
     inboxes.retain(|_, inbox| !inbox.is_closed());
     let source = match &request {
-        FromFront::Login { source, .. } | FromFront::HostKey { source, .. } => Some(*source),
+        FromFront::Login { source, .. } | FromFront::HostKey { source, .. } | FromFront::PersonKey { source, .. } => {
+            Some(*source)
+        }
         _ => None,
     };
     let inbox = match (inboxes.get(&id), source) {

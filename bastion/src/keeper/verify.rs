@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use wgmfa_core::code::{self, CodeVerdict, RecoveryCode};
+use wgmfa_core::code::{self, CodeVerdict, Purpose, RecoveryCode};
 use wgmfa_core::guessing::{self, Attempt, Source};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::login::{Answer, CodeAnswer, CodeUse, Evidence, Judgement, judge};
@@ -12,7 +12,10 @@ use wgmfa_core::name::UserName;
 
 use super::attempt::Ours;
 use super::{Keeper, say};
-use crate::store::{Acceptance, CodeRule, Credentials, Login, LoginId, Password, PasswordVerdict, Refusal, StoreError};
+use crate::config::FirstFactor;
+use crate::store::{
+    Acceptance, CodeRule, Credentials, Handout, Login, LoginId, Password, PasswordVerdict, Refusal, StoreError,
+};
 
 /// Who wants to log in, as the PAM application says.
 pub struct Claim {
@@ -58,10 +61,16 @@ pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie)
     let from = login.as_ref().map_or_else(|| claim.rhost.clone().unwrap_or_default(), |login| login.from.clone());
     let foreign_charge = Cell::default();
     let charged = match tie {
+        // an earlier module of this login's stack has had the invitation: what is answered here does not matter
+        Tie::Ours(ours) if ours.invited.get().is_some() => return Verdict::Accept,
         Tie::Ours(ours) => &ours.charged,
         Tie::Foreign => &foreign_charge,
     };
-    let judged = match attempt(keeper, login.as_ref(), given, charged).await {
+    let invitation = login.as_ref().filter(|_| matches!(tie, Tie::Ours(_))).and_then(|login| invitation(login, &given));
+    let key_wanted =
+        keeper.config.first_factor == FirstFactor::Publickey && matches!(tie, Tie::Ours(ours) if !ours.keyed);
+    let first = First { invitation, key_wanted };
+    let judged = match attempt(keeper, login.as_ref(), given, &first, charged).await {
         Ok(judged) => judged,
         Err(error) => {
             say(&format!("login of {}: {error}", quoted(&claim.user)));
@@ -70,7 +79,13 @@ pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie)
     };
     let accepted = match (judged, login) {
         (Judgement::Refuse(reason), _) => Err(reason),
-        (Judgement::Accept(_), None) => Err("not a person's name".to_owned()),
+        (Judgement::Accept(_) | Judgement::Invite, None) => Err("not a person's name".to_owned()),
+        (Judgement::Invite, Some(_)) => {
+            if let Tie::Ours(ours) = tie {
+                ours.invited.set(first.invitation);
+            }
+            Ok(())
+        }
         (Judgement::Accept(used), Some(login)) => match use_up(keeper, &login, used, tie) {
             Ok(Acceptance::Accept) => Ok(()),
             Ok(Acceptance::Refuse(reason)) => Err(reason),
@@ -95,6 +110,21 @@ pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie)
     }
 }
 
+/// What may stand in the place of a password.
+struct First {
+    /// The hash that the answer has if it is an invitation.
+    invitation: Option<[u8; 32]>,
+    /// Only an SSH key may, and none was shown.
+    key_wanted: bool,
+}
+
+/// The answer as an invitation: to the password's prompt, or where only a code is asked for, to that.
+fn invitation(login: &Login, given: &Given) -> Option<[u8; 32]> {
+    let typed = given.password.as_ref().or(given.code.as_ref())?;
+    let code = RecoveryCode::parse(typed.expose()).ok()?;
+    Some(code::hash_for(Purpose::Invitation, &login.user, &code))
+}
+
 /// A login that came by another PAM application.
 fn foreign(claim: &Claim) -> Option<Login> {
     let user = claim.user.parse::<UserName>().ok()?;
@@ -107,6 +137,7 @@ async fn attempt(
     keeper: &Rc<Keeper>,
     login: Option<&Login>,
     given: Given,
+    first: &First,
     charged: &Cell<bool>,
 ) -> Result<Judgement, StoreError> {
     let recovery = given.code.as_ref().is_some_and(|code| code::looks_like_recovery(code.expose()));
@@ -131,6 +162,7 @@ async fn attempt(
         None => Answer::NotAsked,
         Some(password) => keeper.compare_password(password, compared.clone()).await,
     };
+    let password = if first.key_wanted { Answer::KeyWanted } else { password };
     // hashing took its time: whoever was reset or disabled meanwhile does not get in with what was good before
     let (credentials, person) = match login {
         Some(login) => (keeper.store.credentials(&login.user)?, keeper.store.person(&login.user)?),
@@ -138,14 +170,21 @@ async fn attempt(
     };
     let known =
         compared.is_some() && credentials.as_ref().map(|credentials| &credentials.password) == compared.as_ref();
-    let code = judge_code(login, credentials.as_ref(), given.code.as_ref(), recovery, keeper.now());
+    let now = keeper.now();
+    let (invitation, telephone) = match login {
+        Some(login) => keeper.store.handouts(&login.user)?,
+        None => (None, None),
+    };
+    let invited = first.invitation.is_some_and(|hash| is_good(invitation.as_ref(), &hash, now));
+    let code = judge_code(login, credentials.as_ref(), telephone.as_ref(), given.code.as_ref(), recovery, now);
     let disabled = person.is_none_or(|person| person.disabled);
-    Ok(judge(&Evidence { known, disabled, barred, password, code }))
+    Ok(judge(&Evidence { known, disabled, barred, invited, password, code }))
 }
 
 fn judge_code(
     login: Option<&Login>,
     credentials: Option<&Credentials>,
+    telephone: Option<&Handout>,
     given: Option<&SecretText>,
     recovery: bool,
     now: jiff::Timestamp,
@@ -154,7 +193,13 @@ fn judge_code(
     let (Some(login), Some(credentials)) = (login, credentials) else { return CodeAnswer::Wrong };
     if recovery {
         return match RecoveryCode::parse(given.expose()) {
-            Ok(code) => recovery_answer(credentials, code::recovery_hash(&login.user, &code)),
+            Ok(code) => {
+                let read_out = code::hash_for(Purpose::Telephone, &login.user, &code);
+                match is_good(telephone, &read_out, now) {
+                    true => CodeAnswer::Telephone(read_out),
+                    false => recovery_answer(credentials, code::recovery_hash(&login.user, &code)),
+                }
+            }
             Err(_) => CodeAnswer::Wrong,
         };
     }
@@ -164,6 +209,10 @@ fn judge_code(
         CodeVerdict::Used => CodeAnswer::Used,
         CodeVerdict::Wrong => CodeAnswer::Wrong,
     }
+}
+
+fn is_good(handout: Option<&Handout>, hash: &[u8; 32], now: jiff::Timestamp) -> bool {
+    handout.is_some_and(|handout| handout.hash == *hash && now < handout.expires_at)
 }
 
 fn recovery_answer(credentials: &Credentials, hash: [u8; 32]) -> CodeAnswer {
@@ -176,6 +225,7 @@ fn use_up(keeper: &Keeper, login: &Login, used: CodeUse, tie: &Tie) -> Result<Ac
     let accepted = match used {
         CodeUse::Step(step) => keeper.store.accept_code(now, login, step)?,
         CodeUse::Recovery(hash) => keeper.store.use_recovery_code(now, login, &hash)?,
+        CodeUse::Telephone(hash) => keeper.store.use_telephone_code(now, login, &hash)?,
         CodeUse::Nothing => Acceptance::Accept,
     };
     super::crash_point("code-accepted");

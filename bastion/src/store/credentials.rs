@@ -78,7 +78,8 @@ impl Store {
         Ok(Some(Credentials { password, code, last_step, recovery }))
     }
 
-    /// Replaces password, code secret and recovery codes; the old ones are dead, failed logins are forgiven. Whether the
+    /// Replaces password, code secret and recovery codes; the old ones are dead, and so is what was handed out; failed
+    /// logins are forgiven. Whether the
     /// person is an administrator or disabled stays as it was (`person.admin` is ignored).
     pub fn reset_person(&self, now: Timestamp, actor: Actor<'_>, person: &NewPerson) -> Result<(), StoreError> {
         self.write(now, |w| {
@@ -89,9 +90,12 @@ impl Store {
                 (name.as_str(), person.password.kind().as_str(), person.password.hash()),
             )?;
             w.execute("DELETE FROM logins WHERE person = ?1", [name.as_str()])?;
-            w.put_secrets(person)?;
+            w.put_secrets(name, person.code.as_ref(), &person.recovery)?;
+            w.invite(person)?;
             w.forgive(name)?;
-            w.audit(Note::new(Event::UserReset).user(name).actor(actor).reason("password, code secret, recovery codes"))
+            let how = if person.invitation.is_some() { ", by invitation" } else { "" };
+            let reason = format!("password, code secret, recovery codes{how}");
+            w.audit(Note::new(Event::UserReset).user(name).actor(actor).reason(reason))
         })
     }
 }
@@ -99,23 +103,27 @@ impl Store {
 impl Writing<'_> {
     /// Puts code secret and recovery codes in the place of whatever was there. The last accepted step goes with the secret
     /// that it belonged to.
-    pub(super) fn put_secrets(&self, person: &NewPerson) -> Result<(), StoreError> {
-        let name = person.name.as_str();
-        let number =
-            self.tx.query_row("SELECT code_number FROM people WHERE name = ?1", [name], |row| row.get::<_, u64>(0))?;
-        let sealed = person.code.as_ref().map(|(secret, parameters)| {
-            let sealed = self.sealing.seal(code_binding(&person.name, number), secret.expose_bytes());
+    pub(super) fn put_secrets(
+        &self,
+        name: &UserName,
+        code: Option<&(CodeSecret, Parameters)>,
+        recovery: &[[u8; 32]],
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT code_number FROM people WHERE name = ?1";
+        let number = self.tx.query_row(sql, [name.as_str()], |row| row.get::<_, u64>(0))?;
+        let sealed = code.map(|(secret, parameters)| {
+            let sealed = self.sealing.seal(code_binding(name, number), secret.expose_bytes());
             (sealed, serde_json::to_string(parameters).expect("parameters are plain text"))
         });
         let (sealed, parameters) = sealed.unzip();
         self.execute(
             "UPDATE people SET code_sealed = ?2, code_parameters = ?3, last_step = NULL WHERE name = ?1",
-            (name, sealed, parameters),
+            (name.as_str(), sealed, parameters),
         )?;
-        self.put_recovery(&person.name, &person.recovery)
+        self.put_recovery(name, recovery)
     }
 
-    fn put_recovery(&self, name: &UserName, hashes: &[[u8; 32]]) -> Result<(), StoreError> {
+    pub(super) fn put_recovery(&self, name: &UserName, hashes: &[[u8; 32]]) -> Result<(), StoreError> {
         self.execute("DELETE FROM recovery_codes WHERE person = ?1", [name.as_str()])?;
         for hash in hashes {
             self.execute("INSERT INTO recovery_codes (person, hash) VALUES (?1, ?2)", (name.as_str(), hash))?;

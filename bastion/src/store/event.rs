@@ -40,6 +40,22 @@ events! {
     PoliciesRefused = "policies-refused",
     /// A one-time or recovery code was accepted, and is used up.
     CodeAccepted = "code-accepted",
+    /// A person's SSH key was shown as the first factor.
+    KeyAccepted = "key-accepted",
+    /// Somebody came in with an invitation.
+    InvitationAccepted = "invitation-accepted",
+    /// An invited person has set password and code secret.
+    Enrolled = "enrolled",
+    /// A person has changed their password.
+    PasswordChanged = "password-changed",
+    /// A person has new recovery codes.
+    RecoveryReplaced = "recovery-replaced",
+    /// An administrator handed out a code to read out on the telephone.
+    CodeIssued = "code-issued",
+    /// An SSH key of a person was registered.
+    UserKeyAdded = "user-key-added",
+    /// An SSH key of a person was forgotten.
+    UserKeyRemoved = "user-key-removed",
     /// A login passed.
     LoginAccepted = "login-accepted",
     /// A login was refused; the reason is the real one.

@@ -157,13 +157,13 @@ impl Store {
 
 impl Writing<'_> {
     /// Whose login this is, and whether it has passed; none: nothing is known of it.
-    fn login(&self, login: &Login) -> Result<Option<(String, bool)>, StoreError> {
+    pub(super) fn login(&self, login: &Login) -> Result<Option<(String, bool)>, StoreError> {
         let sql = "SELECT person, passed_at IS NOT NULL FROM logins WHERE id = ?1";
         let mut statement = self.tx.prepare_cached(sql)?;
         Ok(statement.query_row([login.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     }
 
-    fn code_accepted(&self, login: &Login, kind: &str) -> Result<Acceptance, StoreError> {
+    pub(super) fn code_accepted(&self, login: &Login, kind: &str) -> Result<Acceptance, StoreError> {
         self.forget_old_logins()?;
         let sql = "INSERT INTO logins (id, person, code_at) VALUES (?1, ?2, ?3)";
         self.execute(sql, (login.id.to_string(), login.user.as_str(), self.now))?;

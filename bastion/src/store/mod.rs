@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod export;
 mod generations;
+mod handouts;
 mod heads;
 mod hosts;
 mod inventory;
@@ -25,6 +26,7 @@ mod meta;
 mod pairs;
 mod password;
 mod people;
+mod person_keys;
 mod places;
 mod policies;
 mod quota;
@@ -50,12 +52,14 @@ pub use self::{
     event::{Event, Note},
     export::{Exported, verify_export},
     generations::Ended,
+    handouts::{Enrolment, Handout},
     heads::LostHead,
     hosts::{HostRecord, PendingKey},
     logins::{Acceptance, CodeRule, Login, LoginId},
     pairs::Pair,
     password::{PasswordHash, PasswordVerdict, hash_password, verify_password},
     people::{NewPerson, Person},
+    person_keys::PersonKey,
     record::{Generation, Place, Record},
     release::{Granted, ReleaseOutcome, Wanted},
     report::{Report, ReportRefusal, Reported},

@@ -8,7 +8,8 @@ use wgmfa_core::code::{CodeSecret, Parameters};
 use wgmfa_core::name::UserName;
 
 use super::column::{text, time, time_or_none};
-use super::{Actor, Change, CutOff, Event, Note, Password, PasswordKind, Store, StoreError, Writing};
+use super::handouts::Kind;
+use super::{Actor, Change, CutOff, Event, Handout, Note, Password, PasswordKind, Store, StoreError, Writing};
 
 /// A person to be added.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct NewPerson {
     pub code: Option<(CodeSecret, Parameters)>,
     /// Hashes of the recovery codes.
     pub recovery: Vec<[u8; 32]>,
+    /// The invitation with which the person sets all these.
+    pub invitation: Option<Handout>,
 }
 
 /// A person as lists show it: nothing secret.
@@ -40,6 +43,12 @@ pub struct Person {
     pub has_code: bool,
     /// Recovery codes that are still good.
     pub recovery_left: u32,
+    /// Until when an invitation that was not used is or was good.
+    pub invited_until: Option<Timestamp>,
+    /// The same for a code that was handed out for the telephone.
+    pub telephone_until: Option<Timestamp>,
+    /// Registered SSH keys.
+    pub ssh_keys: u32,
     /// When the person was added.
     pub added_at: Timestamp,
     /// The last login that passed.
@@ -55,7 +64,12 @@ impl Store {
         self.write(now, |w| {
             let name = &person.name;
             if let Some(found) = find(w.tx, name)? {
-                return if found.admin == person.admin && found.password == person.password.kind() {
+                // whoever was invited may have enrolled meanwhile
+                let same_password = match person.invitation {
+                    Some(_) => (found.password == PasswordKind::System) == (person.password == Password::System),
+                    None => found.password == person.password.kind(),
+                };
+                return if found.admin == person.admin && same_password {
                     Ok(Change::Unchanged)
                 } else {
                     Err(StoreError::refused(format!("user {name} is there already, {}", described(&found)))
@@ -66,9 +80,11 @@ impl Store {
                 "INSERT INTO people (name, admin, password_kind, password_hash, added_at) VALUES (?1, ?2, ?3, ?4, ?5)",
                 (name.as_str(), person.admin, person.password.kind().as_str(), person.password.hash(), w.now),
             )?;
-            w.put_secrets(person)?;
+            w.put_secrets(name, person.code.as_ref(), &person.recovery)?;
+            w.invite(person)?;
             let role = if person.admin { "an administrator" } else { "a person" };
-            w.audit(Note::new(Event::UserAdded).user(name).actor(actor).reason(role))?;
+            let how = if person.invitation.is_some() { ", by invitation" } else { "" };
+            w.audit(Note::new(Event::UserAdded).user(name).actor(actor).reason(format!("{role}{how}")))?;
             Ok(Change::Made)
         })
     }
@@ -97,6 +113,9 @@ impl Store {
             let sql = "UPDATE people SET disabled = ?2 WHERE name = ?1 AND disabled <> ?2";
             if w.execute(sql, (name.as_str(), disabled))? == 0 {
                 return Ok(CutOff::nothing());
+            }
+            if disabled {
+                w.void_handouts(name)?;
             }
             let event = if disabled { Event::UserDisabled } else { Event::UserEnabled };
             w.audit(Note::new(event).user(name).actor(actor))?;
@@ -146,6 +165,15 @@ impl Writing<'_> {
             .ok_or_else(|| StoreError::refused(format!("no such user: {name}")).hint("`user list` shows who there is"))
     }
 
+    /// Whatever was handed out before is void; the invitation, if there is one, is good.
+    pub(super) fn invite(&self, person: &NewPerson) -> Result<(), StoreError> {
+        self.void_handouts(&person.name)?;
+        match &person.invitation {
+            Some(invitation) => self.hand_out(&person.name, Kind::Invitation, invitation),
+            None => Ok(()),
+        }
+    }
+
     /// The names that a query for what a person owns finds.
     fn names<T: FromStr>(&self, sql: &str, owner: &UserName) -> Result<Vec<T>, StoreError> {
         let mut statement = self.tx.prepare_cached(sql)?;
@@ -155,7 +183,10 @@ impl Writing<'_> {
 
 const SELECT: &str = "
     SELECT name, admin, disabled, password_kind, code_sealed IS NOT NULL AS has_code, added_at, last_login_at,
-        last_login_from, (SELECT count(*) FROM recovery_codes WHERE person = name AND used_at IS NULL) AS recovery_left
+        last_login_from, (SELECT count(*) FROM recovery_codes WHERE person = name AND used_at IS NULL) AS recovery_left,
+        (SELECT expires_at FROM handouts WHERE person = name AND kind = 'invitation') AS invited_until,
+        (SELECT expires_at FROM handouts WHERE person = name AND kind = 'telephone') AS telephone_until,
+        (SELECT count(*) FROM person_keys WHERE person = name) AS ssh_keys
     FROM people";
 
 fn find(connection: &Connection, name: &UserName) -> Result<Option<Person>, StoreError> {
@@ -171,6 +202,9 @@ fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
         password: text(row, "password_kind")?,
         has_code: row.get("has_code")?,
         recovery_left: row.get("recovery_left")?,
+        invited_until: time_or_none(row, "invited_until")?,
+        telephone_until: time_or_none(row, "telephone_until")?,
+        ssh_keys: row.get("ssh_keys")?,
         added_at: time(row, "added_at")?,
         last_login_at: time_or_none(row, "last_login_at")?,
         last_login_from: row.get("last_login_from")?,

@@ -56,3 +56,21 @@ INSERT OR IGNORE INTO relations
 ALTER TABLE generations ADD COLUMN together INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE generations ADD COLUMN staged_at INTEGER;
 ALTER TABLE generations ADD COLUMN other_applied_at INTEGER;
+-- What an administrator hands a person to come in with. A row goes when it is used, replaced or void.
+CREATE TABLE handouts (
+    person     TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+    kind       TEXT NOT NULL CHECK (kind IN ('invitation', 'telephone')),
+    hash       BLOB NOT NULL,
+    issued_at  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (person, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE person_keys (
+    person      TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL,
+    public_key  TEXT NOT NULL,
+    comment     TEXT NOT NULL,
+    added_at    INTEGER NOT NULL,
+    PRIMARY KEY (person, fingerprint)
+) STRICT, WITHOUT ROWID;

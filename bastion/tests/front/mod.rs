@@ -85,6 +85,7 @@ impl Front {
             host_keys: vec![SecretText::new(std::fs::read_to_string(&host_key).unwrap())],
             listeners: vec![Admits::Everyone, Admits::Agents],
             limits,
+            keys: false,
         };
         keeper.write_all(&encode(&start)).unwrap();
         let told = Arc::new(Told::default());
@@ -211,6 +212,9 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
             }
             FromFront::HostKey { conversation, public_key, .. } => {
                 replies.push(ToFront::Host { conversation, known: known.contains(&public_key) });
+            }
+            FromFront::PersonKey { conversation, .. } => {
+                replies.push(ToFront::PersonKey { conversation, known: false });
             }
             FromFront::Exec { conversation, channel, command, terminal, .. } => {
                 let output = |stdout: &str, stderr: &str, exit| ToFront::Output {

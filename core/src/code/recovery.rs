@@ -1,4 +1,5 @@
-//! Recovery codes: 80 random bits on paper, each good for one login in place of a one-time code.
+//! Recovery codes: 80 random bits on paper, each good for one login in place of a one-time code. Invitations, and codes
+//! that are read out on the telephone, look the same.
 
 use std::fmt;
 
@@ -85,11 +86,32 @@ pub fn looks_like_recovery(text: &str) -> bool {
     normalise(text).is_some()
 }
 
+/// What such a code is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// One login in place of a one-time code; on paper.
+    Recovery,
+    /// Setting one's own password and code secret, once.
+    Invitation,
+    /// One login in place of a one-time code; read out on the telephone. It is as long as a recovery code so that it is
+    /// let through as one when a hundred failures in a day keep all shorter codes out: that may be why the person rings.
+    Telephone,
+}
+
 /// What the store keeps of a recovery code: SHA-256 over a domain, the user's name and the code. A slow hash would
 /// protect nothing here, 80 random bits cannot be searched.
 pub fn recovery_hash(user: &UserName, code: &RecoveryCode) -> [u8; 32] {
+    hash_for(Purpose::Recovery, user, code)
+}
+
+/// The same for any purpose: a code for one is none for another.
+pub fn hash_for(purpose: Purpose, user: &UserName, code: &RecoveryCode) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(b"wgmfa-recovery-code-v1\0");
+    hash.update(match purpose {
+        Purpose::Recovery => b"wgmfa-recovery-code-v1\0".as_slice(),
+        Purpose::Invitation => b"wgmfa-invitation-v1\0",
+        Purpose::Telephone => b"wgmfa-telephone-code-v1\0",
+    });
     hash.update(user.as_str().as_bytes());
     hash.update(b"\0");
     hash.update(code.0);
@@ -135,5 +157,7 @@ mod tests {
         assert_eq!(recovery_hash(&ada, &code), recovery_hash(&ada, &code.clone()));
         assert_ne!(recovery_hash(&ada, &code), recovery_hash(&bob, &code));
         assert_ne!(recovery_hash(&ada, &code), recovery_hash(&ada, &RecoveryCode::from_random([8; 10])));
+        let hashes = [Purpose::Recovery, Purpose::Invitation, Purpose::Telephone].map(|p| hash_for(p, &ada, &code));
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[2] != hashes[0]);
     }
 }

@@ -1,7 +1,8 @@
 //! Front and keeper, over a socket pair: the short table of what the front may ask, each row only in its state.
 //!
 //! A conversation is one SSH connection. States: *new* → `login` → *asked* → (`accepted` → *in* | `refused` → *new*,
-//! at most [`MAX_ATTEMPTS`] times); *new* → `host-key` → *host*. `exec` and `subsystem` only *in*, `agent` only as
+//! at most [`MAX_ATTEMPTS`] times); *new* → `person-key` → *new*, from then on for that person alone and without a
+//! password; *new* → `host-key` → *host*. `exec` and `subsystem` only *in*, `agent` only as
 //! *host*; anything else ends the conversation.
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,19 @@ pub enum FromFront {
     HostKey {
         /// The SSH connection.
         conversation: u64,
+        /// The key in OpenSSH's one-line form.
+        public_key: String,
+        /// Where the connection comes from.
+        source: std::net::IpAddr,
+        /// The front has verified a signature by this key.
+        verified: bool,
+    },
+    /// May this person use this key as the first factor? (asked before and after its signature was verified)
+    PersonKey {
+        /// The SSH connection.
+        conversation: u64,
+        /// The user name as the client gave it, at most 64 bytes.
+        user: String,
         /// The key in OpenSSH's one-line form.
         public_key: String,
         /// Where the connection comes from.
@@ -93,6 +107,7 @@ impl FromFront {
             Self::Login { conversation, .. }
             | Self::Answers { conversation, .. }
             | Self::HostKey { conversation, .. }
+            | Self::PersonKey { conversation, .. }
             | Self::Exec { conversation, .. }
             | Self::Line { conversation, .. }
             | Self::InputEnded { conversation, .. }
@@ -114,6 +129,9 @@ pub enum ToFront {
         listeners: Vec<Admits>,
         /// Limits on connections and times.
         limits: Limits,
+        /// People may come with SSH keys.
+        #[serde(default)]
+        keys: bool,
     },
     /// Show these, ask those that are questions.
     Prompts {
@@ -141,6 +159,13 @@ pub enum ToFront {
         /// Let this key in as a host.
         known: bool,
     },
+    /// The answer to `person-key`.
+    PersonKey {
+        /// The SSH connection.
+        conversation: u64,
+        /// It is a key of this person.
+        known: bool,
+    },
     /// Bytes for a channel; with `exit`, the last ones.
     Output {
         /// The SSH connection.
@@ -161,6 +186,15 @@ pub enum ToFront {
     Stay {
         /// The SSH connection.
         conversation: u64,
+    },
+    /// Whether what is typed at this channel's terminal is shown from now on; at first it is not.
+    Echo {
+        /// The SSH connection.
+        conversation: u64,
+        /// The channel.
+        channel: u32,
+        /// Show it.
+        shown: bool,
     },
     /// Hang up.
     End {

@@ -6,6 +6,7 @@ mod crash;
 mod evidence;
 mod full;
 mod generations;
+mod handouts;
 mod logins;
 mod machines;
 mod opening;
@@ -108,6 +109,7 @@ fn new_person(name: &UserName) -> NewPerson {
         password: Password::Hashed(PasswordHash("$argon2id$x".to_owned())),
         code: Some((CodeSecret::from_random([9; 20]), Parameters::default())),
         recovery: vec![[1; 32], [2; 32]],
+        invitation: None,
     }
 }
 
