@@ -4,6 +4,7 @@
 //! with a terminal (`ssh -t`), where both are seen, and with its output or its answers in a pipe.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
@@ -12,6 +13,9 @@ use wgmfa_core::message::front::ToFront;
 use super::Keeper;
 use super::conversation::{Conversation, Over};
 use super::person::{Line, line};
+
+/// How long a dialogue may take: time to install an app.
+pub const WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// A running command's channel, seen from the command.
 pub struct Dialogue<'a> {

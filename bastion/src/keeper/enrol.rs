@@ -4,7 +4,6 @@
 //! transaction. Whatever breaks off earlier leaves no trace, and the invitation stays good.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use clap::Parser;
 use tokio::time::timeout;
@@ -17,7 +16,7 @@ use wgmfa_core::words::words;
 use super::Keeper;
 use super::attempt::Invited;
 use super::conversation::{Conversation, Over, out_of_place};
-use super::dialogue::{Dialogue, Typed};
+use super::dialogue::{Dialogue, Typed, WITHIN};
 use super::own_secrets::new_password;
 use super::person::Said;
 use crate::admin::credentials::Credentials;
@@ -26,9 +25,6 @@ use crate::store::{Acceptance, Enrolment};
 
 /// The name of the command.
 pub const ENROL: &str = "wgmfa-enrol";
-
-/// How long an enrolment may take: time to install an app.
-const ENROL_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// How many codes may be wrong. Nothing can be guessed here: the secret stands on the same screen.
 const TRIES: usize = 3;
@@ -55,7 +51,7 @@ struct EnrolWords {
 pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, invited: Invited) -> Result<(), Over> {
     let id = conversation.id;
     keeper.people.borrow_mut().insert(id, invited.login.user.clone());
-    let over = timeout(ENROL_WITHIN, answer_all(keeper, conversation, &invited)).await;
+    let over = timeout(WITHIN, answer_all(keeper, conversation, &invited)).await;
     keeper.people.borrow_mut().remove(&id);
     over.unwrap_or_else(|_| Err(Over::HangUp("its time is over".to_owned())))
 }

@@ -14,7 +14,7 @@ use wgmfa_core::words::words;
 
 use super::attempt::Passed;
 use super::conversation::{Conversation, Over, out_of_place};
-use super::dialogue::Dialogue;
+use super::dialogue::{Dialogue, WITHIN};
 use super::own_secrets::{CodesWords, PasswdWords};
 use super::release::Wish;
 use super::{Keeper, administration, answer, enrol, own_secrets};
@@ -194,8 +194,8 @@ async fn run(
         Some(own_secrets::PASSWD) => match PasswdWords::try_parse_from(&words) {
             Ok(asked) => {
                 let mut dialogue = Dialogue::begin(keeper, own_secrets::PASSWD, conversation, (channel, terminal));
-                let done = own_secrets::passwd(&mut dialogue, passed, asked.json).await?;
-                dialogue.end(done);
+                let done = timeout(WITHIN, own_secrets::passwd(&mut dialogue, passed, asked.json)).await;
+                dialogue.end(done.map_err(|_| Over::HangUp("its time is over".to_owned()))??);
                 return Ok(());
             }
             Err(error) => Said::usage(&error, own_secrets::PASSWD),

@@ -66,10 +66,7 @@ impl Writing<'_> {
         self.execute("UPDATE people SET last_step = ?1", [Step::last_before(self.now.into()).number()])?;
         self.execute("UPDATE recovery_codes SET used_at = ?1 WHERE used_at IS NULL", [self.now])?;
         // invitations and codes for the telephone
-        let handouts = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'handouts'";
-        if self.tx.prepare(handouts)?.exists([])? {
-            self.execute("DELETE FROM handouts", [])?;
-        }
+        self.execute("DELETE FROM handouts", [])?;
         self.execute("UPDATE hosts SET report_digest = NULL", []).map(drop)
     }
 

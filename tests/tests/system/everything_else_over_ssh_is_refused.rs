@@ -7,7 +7,8 @@ use wgmfa_tests::program::{Ended, run};
 
 use super::site::{Person, Site};
 
-const ONLY: &str = "wgmfa: error: only wgmfa-sync and wgmfa-status can be asked for here";
+const ONLY: &str = "wgmfa: error: only these can be asked for here: wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, \
+                    wgmfa-enrol";
 
 /// The command has failed, by itself, and said this.
 #[track_caller]
