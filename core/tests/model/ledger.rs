@@ -306,7 +306,7 @@ impl Ledger {
         let fresh = match used {
             CodeUse::Step(step) => last.replace(step.number()) < Some(step.number()),
             CodeUse::Recovery([number, ..]) => recovery.insert(number),
-            CodeUse::Nothing => false,
+            CodeUse::Telephone(_) | CodeUse::Nothing => false,
         };
         if fresh && self.logins.insert(login, (user, at)).is_none() {
             return Ok(());

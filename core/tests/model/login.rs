@@ -208,7 +208,8 @@ impl Login {
             }
         };
         let password = if self.attempted.password_right { Answer::Right } else { Answer::Wrong };
-        let evidence = Evidence { known: true, disabled: person.disabled, barred: None, password, code };
+        let evidence =
+            Evidence { known: true, disabled: person.disabled, barred: None, invited: false, password, code };
         if let Judgement::Accept(used) = judge(&evidence) {
             self.stage = Stage::Judged(used);
         }
@@ -238,7 +239,7 @@ impl Login {
                         true
                     }
                 }
-                CodeUse::Nothing => false,
+                CodeUse::Telephone(_) | CodeUse::Nothing => false, // none is handed out here
             };
         if accepted {
             let (pair, guesses) = guessing::success(&person.pairs[&source], &person.guesses, time);
