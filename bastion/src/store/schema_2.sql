@@ -56,6 +56,7 @@ INSERT OR IGNORE INTO relations
 ALTER TABLE generations ADD COLUMN together INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE generations ADD COLUMN staged_at INTEGER;
 ALTER TABLE generations ADD COLUMN other_applied_at INTEGER;
+
 -- What an administrator hands a person to come in with. A row goes when it is used, replaced or void.
 CREATE TABLE handouts (
     person     TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
