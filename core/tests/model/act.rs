@@ -36,7 +36,7 @@ pub enum Act {
     /// A login goes on.
     Proceed(usize),
     /// An administrator's act is asked for by one of them.
-    Act(usize),
+    Spend(usize),
     /// Logins go on until they are done.
     Finish,
     AgentDies {
@@ -130,7 +130,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         6 => Just(Act::Settle),
         12 => attempted().prop_map(Act::LogIn),
         10 => (0..4_usize).prop_map(Act::Proceed),
-        1 => (0..4_usize).prop_map(Act::Act),
+        1 => (0..4_usize).prop_map(Act::Spend),
         10 => Just(Act::Finish),
         4 => (host(), 0..6_u32).prop_map(|(host, effects)| Act::AgentDies { host, effects }),
         2 => (host(), away()).prop_map(|(host, away)| Act::AgentStops { host, away }),
@@ -184,7 +184,7 @@ impl World {
             Act::Settle => self.settle(),
             Act::LogIn(attempted) => self.log_in(attempted),
             Act::Proceed(which) => self.proceed(which),
-            Act::Act(which) => self.act(which),
+            Act::Spend(which) => self.spend(which),
             Act::Finish => self.finish_logins()?,
             Act::AgentDies { host, effects } => self.hosts[host].fuse = Some(effects),
             Act::AgentStops { host, away } => {

@@ -2,7 +2,7 @@
 //! (`bastion/src/store/`, `bastion/src/keeper/`). A store's change happens whole or not at all; between two changes the
 //! keeper may be killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use wgmfa_core::code::Step;
@@ -78,6 +78,8 @@ impl LoginRow {
 pub struct Store {
     last_time: Timestamp,
     pub records: BTreeMap<Place, Record>,
+    /// Deadlines of sessions, also of some that are over.
+    deadlines: BTreeSet<(Timestamp, Place)>,
     pub people: Vec<Person>,
     pub disabled_devices: Vec<bool>,
     pub disabled_hosts: Vec<bool>,
@@ -116,6 +118,7 @@ impl Bastion {
         let store = Store {
             last_time: Timestamp::from_second(BEGINNING).unwrap(),
             records: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             people: vec![Person::default(); site.owners.iter().max().map_or(0, |highest| highest + 1)],
             disabled_devices: vec![false; site.owners.len()],
             disabled_hosts: vec![false; site.peers.len()],
@@ -204,11 +207,15 @@ impl Bastion {
     /// Ends what is past its deadline; answers with the hosts that are to be told.
     pub fn expire(&mut self, now: u64, happened: &mut Vec<Happened>) -> Result<Vec<usize>, Died> {
         let time = self.time(now);
-        let over = |record: &Record| matches!(record.current, Some(Generation { phase: Phase::Released { deadline }, .. }) if deadline <= time);
-        let due: Vec<_> =
-            self.store.records.iter().filter(|(_, record)| over(record)).map(|(place, _)| *place).collect();
+        let over = |place: &Place| match self.store.records[place].current {
+            Some(Generation { phase: Phase::Released { deadline }, .. }) => deadline <= time,
+            _ => false,
+        };
+        let passed = self.store.deadlines.iter().take_while(|(deadline, _)| *deadline <= time);
+        let due: BTreeSet<_> = passed.map(|(_, place)| *place).filter(over).collect();
         if !due.is_empty() || time.duration_since(self.store.last_time) >= SignedDuration::from_mins(1) {
             self.write(now)?;
+            self.store.deadlines.retain(|(deadline, _)| *deadline > time);
         }
         for place in &due {
             let current = self.store.records.get_mut(place).and_then(|record| record.current.as_mut());
@@ -391,6 +398,28 @@ impl Bastion {
             *seen = (deadline, time, now);
         }
         time.max(seen.1 + SignedDuration::from_millis(i64::try_from(now - seen.2).unwrap()))
+    }
+
+    /// The session that runs at a place: its generation, and until when, in true time.
+    pub fn session(&self, place: Place, now: u64) -> Option<(u64, u64)> {
+        let Generation { generation, phase, .. } = self.store.records.get(&place)?.current.as_ref()?;
+        let Phase::Released { deadline } = phase else { return None };
+        let left = u64::try_from(deadline.duration_since(self.time(now)).as_millis()).ok()?;
+        Some((*generation, now + left))
+    }
+
+    /// A generation is released, until this moment.
+    pub fn release(&mut self, place: Place, deadline: Timestamp) {
+        self.store.deadlines.insert((deadline, place));
+        if let Some(current) = self.store.records.get_mut(&place).and_then(|record| record.current.as_mut()) {
+            current.phase = Phase::Released { deadline };
+        }
+    }
+
+    /// Whether a session is over and its place has no key to release yet.
+    pub fn is_between_keys(&self, place: Place) -> bool {
+        let current = self.store.records.get(&place).and_then(|record| record.current.as_ref());
+        current.is_none_or(|current| current.phase == Phase::Expired)
     }
 
     /// What stands for the key that the server side has confirmed.

@@ -178,8 +178,16 @@ impl Host {
 
     /// Looks at the interface and locks what must be locked.
     pub fn enforce(&mut self, around: &mut Around<'_>) -> Living<()> {
+        let peers = self.memory().peers.keys().copied().collect();
+        self.enforce_on(peers, around)?;
+        let (slots, at) = (self.slots.clone(), around.now);
+        around.happened.push(Happened::Looked { host: self.number, slots, at });
+        Ok(())
+    }
+
+    /// The same for some peers.
+    pub fn enforce_on(&mut self, peers: Vec<usize>, around: &mut Around<'_>) -> Living<()> {
         let contact = Contact::Lost(self.memory().last_contact);
-        let peers: Vec<_> = self.memory().peers.keys().copied().collect();
         let due: Vec<_> = peers
             .into_iter()
             .flat_map(|peer| self.plans(contact, peer, around.now).into_iter().map(move |action| (peer, action)))
@@ -192,8 +200,6 @@ impl Host {
             self.lock(due, around)?;
             self.want_round(around.now);
         }
-        let (slots, at) = (self.slots.clone(), around.now);
-        around.happened.push(Happened::Looked { host: self.number, slots, at });
         Ok(())
     }
 

@@ -161,7 +161,7 @@ impl Login {
     }
 
     /// An administrator who has logged in pays for an act with the code.
-    pub fn act(&self, bastion: &mut Bastion, now: u64, happened: &mut Vec<Happened>) -> Result<(), Died> {
+    pub fn spend(&self, bastion: &mut Bastion, now: u64, happened: &mut Vec<Happened>) -> Result<(), Died> {
         if matches!(self.stage, Stage::Passed { .. } | Stage::Opening { .. }) {
             let time = bastion.write(now)?;
             let row = bastion.store.logins.get_mut(&self.id).expect("it has passed");
@@ -271,7 +271,7 @@ impl Login {
         bastion.expire(now, happened)?;
         let (time, policies) = (bastion.time(now), bastion.keeper().policies);
         let (mut offers, mut told) = (Vec::new(), Told::new());
-        for place in site.places_of_device(self.attempted.device) {
+        for place in site.places_of_device(self.attempted.device).iter().copied() {
             let facts = Facts {
                 cover: site.served[policies][place.0][place.1].cover.clone(),
                 cut_off: bastion.cut_off(site, place),
@@ -323,14 +323,14 @@ impl Login {
         for offer in offers {
             let Offer { place, generation, seconds_left, renewal, .. } = offer;
             let cut_off = bastion.cut_off(site, place).is_some();
-            let Some(record) = bastion.store.records.get_mut(&place).filter(|_| !cut_off) else { continue };
+            let Some(record) = bastion.store.records.get(&place).filter(|_| !cut_off) else { continue };
             let highest = record.highest;
             let fits = |phase: Standing| match phase {
                 Standing::Applied => generation == highest,
                 Standing::Released { deadline } => deadline > time,
                 Standing::Deposited | Standing::Expired => false,
             };
-            let current = record.current.as_mut();
+            let current = record.current.as_ref();
             let current = current.filter(|current| current.generation == generation && fits(current.phase));
             let Some(current) = current else {
                 let reason = "the server does not accept it yet, or not any more".to_owned();
@@ -342,7 +342,7 @@ impl Login {
                 Standing::Released { deadline } => deadline.max(asked_for),
                 _ => asked_for,
             };
-            current.phase = Standing::Released { deadline };
+            bastion.release(place, deadline);
             items.push(Item { place, generation, seconds: seconds_left });
             if renewal {
                 let keeper = bastion.keeper();

@@ -5,6 +5,7 @@
 
 mod act;
 mod bastion;
+mod day;
 mod host;
 mod key;
 mod ledger;
@@ -21,7 +22,7 @@ use act::{act, run, site};
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2000,
+        cases: 5000,
         max_shrink_iters: 20_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         ..ProptestConfig::default()

@@ -31,6 +31,8 @@ pub struct Site {
     pub peers: Vec<Vec<usize>>,
     /// For each device: its owner.
     pub owners: Vec<usize>,
+    /// For each device: where it is a peer.
+    places: Vec<Vec<Place>>,
     /// For each place: how an agent names it.
     pub names: Vec<Vec<PeerRef>>,
     /// For each set of policies, host and peer: what holds there.
@@ -69,15 +71,19 @@ impl Site {
         let name = |number: &usize| PeerRef { interface: "devices".parse().unwrap(), public_key: device(*number) };
         let names = peers.iter().map(|peers| peers.iter().map(name).collect()).collect();
         let served = policies.iter().map(|files| served(&inventory, files)).collect();
-        Self { peers, owners, names, served }
+        let mut places = vec![Vec::new(); owners.len()];
+        for (host, peers) in peers.iter().enumerate() {
+            peers.iter().enumerate().for_each(|(peer, device)| places[*device].push((host, peer)));
+        }
+        Self { peers, owners, places, names, served }
     }
 
     pub fn device(&self, (host, peer): Place) -> usize {
         self.peers[host][peer]
     }
 
-    pub fn places_of_device(&self, device: usize) -> Vec<Place> {
-        self.places().filter(|place| self.device(*place) == device).collect()
+    pub fn places_of_device(&self, device: usize) -> &[Place] {
+        &self.places[device]
     }
 
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {

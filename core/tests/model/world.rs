@@ -80,11 +80,22 @@ impl World {
         self.still
     }
 
+    /// What has happened since the rules were last held.
+    pub fn since_judged(&self) -> &[Happened] {
+        &self.happened
+    }
+
     /// Holds all rules.
     pub fn judge(&mut self) -> Broken {
+        self.judge_what_happened()?;
+        self.ledger.look(self)
+    }
+
+    /// Holds the rules over what has happened.
+    pub fn judge_what_happened(&mut self) -> Broken {
         let happened = std::mem::take(&mut self.happened);
         let mut ledger = std::mem::take(&mut self.ledger);
-        let judged = ledger.take(happened, self).and_then(|()| ledger.look(self));
+        let judged = ledger.take(happened, self);
         self.ledger = ledger;
         judged
     }
@@ -200,11 +211,11 @@ impl World {
     }
 
     /// One of the logins in progress is to pay for an administrator's act.
-    pub fn act(&mut self, which: usize) {
+    pub fn spend(&mut self, which: usize) {
         let Some(keeper) = &mut self.bastion.keeper else { return };
         if let Some(count) = std::num::NonZero::new(keeper.logins.len()) {
             let login = keeper.logins.remove(which % count);
-            let acted = self.bastion(|bastion, _, now, happened| login.act(bastion, now, happened));
+            let acted = self.bastion(|bastion, _, now, happened| login.spend(bastion, now, happened));
             if let (Some(keeper), Some(())) = (&mut self.bastion.keeper, acted) {
                 keeper.logins.push(login);
             }
@@ -295,6 +306,19 @@ impl World {
             }
         }
         panic!("the hosts and the bastion do not stop talking");
+    }
+
+    /// The same between the bastion and one host.
+    pub fn settle_with(&mut self, number: usize) {
+        for _ in 0..1000 {
+            self.begin(number);
+            if self.links[number].as_ref().is_none_or(Link::is_quiet) {
+                return;
+            }
+            self.deliver_up(number, false);
+            self.deliver_down(number, false);
+        }
+        panic!("host {number} and the bastion do not stop talking");
     }
 
     /// Starts, connects and begins whatever is due at a host.

@@ -1,5 +1,7 @@
 //! The agent's round (`agent/src/agent/round.rs`): report, lock, deposit, apply, confirm.
 
+use std::collections::BTreeSet;
+
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::rotation::{Action, Assignment, Contact, Held, Hold, Standing};
 
@@ -44,8 +46,8 @@ impl Host {
             let actions = self.plans(Contact::Assigned(assignment), *peer, around.now);
             planned.extend(actions.into_iter().map(|action| (*peer, action)));
         }
-        let unnamed = |peer: &usize| assignments.iter().all(|(named, _)| named != peer);
-        let unnamed: Vec<_> = self.memory().peers.keys().copied().filter(unnamed).collect();
+        let named: BTreeSet<_> = assignments.iter().map(|(peer, _)| *peer).collect();
+        let unnamed: Vec<_> = self.memory().peers.keys().copied().filter(|peer| !named.contains(peer)).collect();
         for peer in unnamed {
             let actions = self.plans(Contact::Unassigned, peer, around.now);
             planned.extend(actions.into_iter().map(|action| (peer, action)));
