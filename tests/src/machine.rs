@@ -32,6 +32,8 @@ pub struct Machine {
     folder: tempfile::TempDir,
     /// Overlays of `/etc/NAME` for programs in this machine, to be removed.
     own_etc: bool,
+    /// Where userspace WireGuard keeps its sockets, if other machines may have interfaces of the same names.
+    own_sockets: Option<PathBuf>,
 }
 
 impl Machine {
@@ -43,8 +45,22 @@ impl Machine {
         assert!(nix::unistd::geteuid().is_root(), "root is needed: the tests make network namespaces");
         ip(&["netns", "add", name]);
         let folder = tempfile::Builder::new().prefix(name).tempdir().expect("a temporary folder");
-        let machine = Self { namespace: name.to_owned(), folder, own_etc: false };
+        let machine = Self { namespace: name.to_owned(), folder, own_etc: false, own_sockets: None };
         machine.ip(&["link", "set", "lo", "up"]);
+        machine
+    }
+
+    /// A machine whose interfaces may be called like those of other machines, also where WireGuard is userspace.
+    ///
+    /// # Panics
+    /// There are no rights to make one.
+    pub fn with_own_interface_names(name: &str) -> Self {
+        let mut machine = Self::new(name);
+        let sockets = machine.path("sockets");
+        for folder in [&sockets, Path::new("/var/run/wireguard")] {
+            std::fs::create_dir_all(folder).expect("a folder for sockets");
+        }
+        machine.own_sockets = Some(sockets);
         machine
     }
 
@@ -87,7 +103,13 @@ impl Machine {
     /// A command in this machine.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).arg(program).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command.args(["netns", "exec", &self.namespace]);
+        if let Some(sockets) = &self.own_sockets {
+            // `ip netns exec` gives each program a mount namespace of its own
+            let mount = "mount --bind \"$0\" /var/run/wireguard && exec \"$@\"";
+            command.args(["sh", "-c", mount]).arg(sockets);
+        }
+        command.arg(program).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         command
     }
 

@@ -47,5 +47,6 @@ mod the_processes_of_the_bastion_have_no_right_they_do_not_need;
 mod the_readme_can_be_followed;
 mod the_readme_names_what_exists;
 mod the_sealing_key_is_changed_whole;
+mod the_worked_example_plays_as_written;
 mod two_servers_rotate_together;
 mod who_has_not_confirmed_a_cut_is_named;

@@ -1,0 +1,194 @@
+//! The worked example: `policy.d/` as it stands, four gateways and two people, with the names of
+//! `tests/vectors/article/`, and what `key list` shows at each step.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use wgmfa_tests::bastion::Bastion;
+use wgmfa_tests::gateway::Gateway;
+use wgmfa_tests::laptop::Laptop;
+use wgmfa_tests::machine::{Machine, Wire, unique};
+use wgmfa_tests::ping::is_answered;
+use wgmfa_tests::tunnel::{Keys, PeerConfig, Tunnel, genkey};
+use wgmfa_tests::wait::{LONG, until};
+
+const PORT: u16 = 51820;
+const GATEWAYS: [&str; 4] = ["app-gw", "db-gw", "log-gw", "mail-gw"];
+const PEOPLE: [(&str, &str); 2] = [("justin", "justins-laptop"), ("alice", "alice-laptop")];
+
+/// The four gateways, the two laptops with a tunnel to each, and the bastion.
+struct Example {
+    bastion: Bastion,
+    gateways: Vec<Gateway>,
+    laptops: Vec<Laptop>,
+    _wire: Wire,
+}
+
+/// The address of a gateway in its tunnels.
+fn inside(gateway: usize) -> String {
+    format!("10.70.{gateway}.1")
+}
+
+impl Example {
+    fn new() -> Self {
+        let name = unique();
+        let mut wire = Wire::new(&format!("{name}n"));
+        let machine = |role: &str| Arc::new(Machine::with_own_interface_names(&format!("{name}{role}")));
+        let (bastion_machine, laptop_machines) = (machine("b"), ["j", "a"].map(machine));
+        let gateway_machines = ["1", "2", "3", "4"].map(machine);
+        let bastion_address = wire.plug(&bastion_machine);
+        let gateway_addresses = gateway_machines.each_ref().map(|machine| wire.plug(machine));
+        for machine in &laptop_machines {
+            wire.plug(machine);
+        }
+        let gateway_keys = [(); 4].map(|()| Keys::generate());
+        let laptop_keys = [(); 2].map(|()| Keys::generate());
+
+        let mut bastion = Bastion::init(&bastion_machine, &bastion_address);
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../policy.d")).unwrap().flatten() {
+            bastion.policy(file.file_name().to_str().unwrap(), &std::fs::read_to_string(file.path()).unwrap());
+        }
+        bastion.start();
+        let towards = |keys: &Keys, endpoint: Option<String>, allowed_ips: String| PeerConfig {
+            public_key: keys.public.clone(),
+            preshared_key: Some(genkey()),
+            endpoint,
+            allowed_ips,
+        };
+        let laptops = (0..2).map(|person| {
+            let peers: Vec<_> = (0..4)
+                .map(|gateway| {
+                    let endpoint = format!("{}:{PORT}", gateway_addresses[gateway]);
+                    towards(&gateway_keys[gateway], Some(endpoint), format!("10.70.{gateway}.0/24"))
+                })
+                .collect();
+            let (machine, keys) = (&laptop_machines[person], laptop_keys[person].clone());
+            let tunnel = Tunnel::up(machine, "wg0", keys, &format!("10.71.{person}.2/24"), 0, &peers);
+            for gateway in 0..4 {
+                machine.ip(&["route", "add", &format!("10.70.{gateway}.0/24"), "dev", "wg0"]);
+            }
+            let (user, device) = PEOPLE[person];
+            let authenticator = bastion.add_user(user);
+            bastion.add_device(device, user, &tunnel.keys.public);
+            Laptop::of(machine, tunnel, user, authenticator, &bastion)
+        });
+        let laptops = laptops.collect();
+        let gateways = (0..4).map(|gateway| {
+            let peers: Vec<_> =
+                (0..2).map(|person| towards(&laptop_keys[person], None, format!("10.71.{person}.2/32"))).collect();
+            let (machine, keys) = (&gateway_machines[gateway], gateway_keys[gateway].clone());
+            let address = format!("{}/24", inside(gateway));
+            let tunnel = Tunnel::up(machine, "devices", keys, &address, PORT, &peers);
+            (0..2).for_each(|person| machine.ip(&["route", "add", &format!("10.71.{person}.2/32"), "dev", "devices"]));
+            Gateway::enrol(machine, tunnel, GATEWAYS[gateway], &bastion)
+        });
+        let gateways = gateways.collect();
+        Self { bastion, gateways, laptops, _wire: wire }
+    }
+
+    /// What `key list` shows of a connection of a person.
+    fn row(&self, gateway: &str, device: &str) -> Value {
+        self.bastion.key(&format!("{gateway}/devices:{device}"))
+    }
+
+    #[track_caller]
+    fn await_state(&self, gateway: &str, device: &str, state: &str) -> Value {
+        self.bastion.await_state(&format!("{gateway}/devices:{device}"), state)
+    }
+
+    fn can_ping(&self, person: usize, gateway: usize) -> bool {
+        is_answered(&self.laptops[person].machine, &inside(gateway))
+    }
+
+    #[track_caller]
+    fn await_ping(&self, person: usize, gateway: usize) {
+        until(&format!("a ping of {} to {}", PEOPLE[person].0, GATEWAYS[gateway]), LONG, || {
+            self.can_ping(person, gateway).then_some(())
+        });
+    }
+}
+
+/// For how many minutes a row says that its session lasts.
+fn minutes(row: &Value) -> i64 {
+    let time = |key: &str| row[key].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let (released, deadline) = (time("released_at"), time("deadline"));
+    let (released, deadline) = (released.expect("released_at"), deadline.expect("deadline"));
+    (deadline.duration_since(released).as_secs() + 30) / 60
+}
+
+#[test]
+fn every_step_of_the_worked_example_shows_in_the_list() {
+    let mut example = Example::new();
+    let (justin, alice) = (PEOPLE[0].1, PEOPLE[1].1);
+
+    // nobody has logged in: each gateway has made its first key, and nobody comes in
+    example.gateways.iter_mut().for_each(Gateway::start);
+    until("reports of all gateways", LONG, || (example.bastion.keys().len() == 8).then_some(()));
+    for gateway in GATEWAYS {
+        for (_, device) in PEOPLE {
+            let row = example.await_state(gateway, device, "Expired");
+            let expected = match (gateway, device) {
+                (_, device) if device == justin => 99,
+                ("mail-gw", _) => 102,
+                _ => 101,
+            };
+            assert_eq!(row["policy"]["ordinal"], expected, "{row:#}");
+            assert_eq!(row["server_side"], format!("{gateway}/devices"), "{row:#}");
+            assert_eq!(row["generation"], 1, "{row:#}");
+        }
+    }
+    assert!(!example.can_ping(0, 0) && !example.can_ping(1, 3));
+
+    // stock ssh: alice has her keys, and has not put them anywhere: released, not yet seen to match
+    let tsv = example.laptops[1].ssh(&["wgmfa-sync"]).ok().stdout;
+    assert_eq!(tsv.lines().count(), 4, "four keys");
+    for gateway in GATEWAYS {
+        assert_eq!(example.row(gateway, alice)["state"], "Match Pending");
+    }
+    assert_eq!(example.row("app-gw", justin)["state"], "Expired", "one login opens one device");
+    // with stock wg they are put in: OK until …, an hour on three of them, a day for her mail
+    let laptop = &example.laptops[1];
+    for line in tsv.lines() {
+        let (peer, key) = line.split_once('\t').unwrap();
+        laptop.tunnel.readd(&laptop.machine, peer, key);
+    }
+    for (gateway, name) in GATEWAYS.iter().enumerate() {
+        example.await_ping(1, gateway);
+        let row = example.await_state(name, alice, "OK");
+        assert_eq!(minutes(&row), if *name == "mail-gw" { 24 * 60 } else { 60 }, "{row:#}");
+    }
+
+    // the client: justin's laptop travels, and its policy wins on every gateway, with ten minutes
+    example.laptops[0].sync(&[]).ok();
+    for (gateway, name) in GATEWAYS.iter().enumerate() {
+        example.await_ping(0, gateway);
+        let row = example.await_state(name, justin, "OK");
+        assert_eq!((minutes(&row), &row["policy"]["ordinal"]), (10, &Value::from(99)), "{row:#}");
+    }
+    let table = example.bastion.admin(&["key", "list"]).ok().stdout;
+    for (connection, left) in
+        [("app-gw/devices:justins-laptop", "min left"), ("mail-gw/devices:alice-laptop", "min left")]
+    {
+        let line = table
+            .lines()
+            .find(|line| line.contains(connection) || line.contains(connection.split(':').next_back().unwrap()));
+        assert!(line.is_some_and(|line| line.contains("OK") && line.contains(left)), "{connection}:\n{table}");
+    }
+
+    // a rotation is ordered: that session is over at once, and only that one
+    example.bastion.admin(&["key", "rotate", "app-gw/devices:alice-laptop", "--reason", "the example"]).ok();
+    let row = example.await_state("app-gw", alice, "Expired");
+    assert_eq!(row["generation"], 2, "{row:#}");
+    assert!(!example.can_ping(1, 0) && example.can_ping(1, 1) && example.can_ping(0, 0));
+    example.laptops[1].sync(&[]).ok();
+    example.await_ping(1, 0);
+    example.await_state("app-gw", alice, "OK");
+
+    // the laptop is lost: all four connections are locked at once, whatever policy covers them
+    example.bastion.admin(&["device", "disable", justin]).ok();
+    assert!((0..4).all(|gateway| !example.can_ping(0, gateway)));
+    assert!((0..4).all(|gateway| example.can_ping(1, gateway)));
+    for gateway in GATEWAYS {
+        assert_ne!(example.row(gateway, justin)["state"], "OK");
+    }
+}
