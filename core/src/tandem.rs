@@ -64,6 +64,14 @@ pub struct PairAssignment {
     pub key: Option<GivenKey>,
 }
 
+impl PairAssignment {
+    /// No generation of this connection was ever in use: what stands on the interface was configured.
+    pub fn is_untouched(&self) -> bool {
+        let first = matches!(self.standing, PairStanding::Deposited { .. } | PairStanding::Staged { .. });
+        self.highest_generation == 0 || (first && self.highest_generation == 1)
+    }
+}
+
 /// A generation that the bastion hands to an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenKey {

@@ -18,13 +18,15 @@ impl Agent {
     /// Locks peers that stand on `seen`. What could not be done comes back, and is a fault of the round.
     pub(super) fn lock(&mut self, due: Vec<(PeerRef, String)>, seen: &Seen) -> NotDone {
         let now = clock::now();
-        let mut changes = Changes::new();
+        // of two servers each must know where the other one is, or they never meet again
+        let (mut changes, mut of_pairs) = (Changes::new(), Changes::new());
         for (peer, reason) in &due {
             let Some(own) = seen.public_key(&peer.interface) else { continue };
             self.note_foreign_key(peer, seen, now);
             self.note_idle(peer, reason, seen, now);
             let key = random_key();
             let name = self.leave_pair(peer);
+            let changes = if name.is_some() { &mut of_pairs } else { &mut changes };
             let kept = self.hold_locked(peer, reason);
             kept.connection = name.unwrap_or_else(|| std::mem::take(&mut kept.connection));
             kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
@@ -35,7 +37,8 @@ impl Agent {
         if let Err(failure) = self.save() {
             self.faults.insert(failure.error);
         }
-        let not_done = readd(&changes, EndpointRule::Drop);
+        let mut not_done = readd(&changes, EndpointRule::Drop);
+        not_done.extend(readd(&of_pairs, EndpointRule::Keep));
         crash_point("locked");
         self.faults.extend(not_done.values().cloned());
         let done: Vec<_> = due.into_iter().filter(|(peer, _)| !not_done.contains_key(peer)).collect();

@@ -126,7 +126,7 @@ impl Agent {
     /// A peer of which nothing is known yet. What stands there is remembered as generation 0 if it can only be a
     /// configured key: a generation of another policy is never written down.
     fn new_pair(&self, one: &PairAssignment, seen: &Seen) -> Pair {
-        let configured = one.highest_generation == 0 && !self.state.peers.contains_key(&one.peer);
+        let configured = one.is_untouched() && !self.state.peers.contains_key(&one.peer);
         let key = || Key {
             generation: 0,
             fingerprint: seen.fingerprint(&one.peer),

@@ -63,8 +63,8 @@ impl Agent {
         // What happened while the report was on its way is news for the next one.
         self.state.events.drain(..told);
         self.state.uncovered = uncovered;
-        let new = assignments.iter().map(|one| (&one.peer, one.highest_generation));
-        self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.highest_generation))), &seen);
+        let new = assignments.iter().map(|one| (&one.peer, one.highest_generation == 0));
+        self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.is_untouched()))), &seen);
         assignments.iter().for_each(|one| _ = self.leave_pair(&one.peer));
         let together = self.follow_pairs(pairs, &seen);
         self.learn(&assignments);
@@ -101,7 +101,7 @@ impl Agent {
     }
 
     /// Keeps the key of a peer that wgmfa takes over now, for `stand-down`.
-    fn remember_configured<'a>(&mut self, named: impl Iterator<Item = (&'a PeerRef, u64)>, seen: &Seen) {
+    fn remember_configured<'a>(&mut self, named: impl Iterator<Item = (&'a PeerRef, bool)>, seen: &Seen) {
         let known = |peer| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer);
         let new: Vec<_> = named.filter(|(peer, _)| !known(*peer) && seen.peer(peer).is_some()).collect();
         if new.is_empty() {
@@ -109,14 +109,14 @@ impl Agent {
         }
         let mut from_files = files::configured(&self.config, new.iter().map(|(peer, _)| *peer));
         let stored = self.store.configured_keys().and_then(|mut keys| {
-            for (peer, highest_generation) in new {
+            for (peer, is_untouched) in new {
                 if keys.contains_key(peer) {
                     continue;
                 }
                 match from_files.remove(peer) {
                     Some(key) => _ = keys.insert(peer.clone(), key),
                     // Once there were generations, the key on the interface may be one of them: never to be written down.
-                    None if highest_generation > 0 => {}
+                    None if !is_untouched => {}
                     None => {
                         let key = seen.peer(peer).and_then(|peer| peer.preshared_key.clone());
                         keys.insert(peer.clone(), key);

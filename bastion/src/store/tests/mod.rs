@@ -10,6 +10,7 @@ mod handouts;
 mod logins;
 mod machines;
 mod opening;
+mod pairs;
 mod people;
 mod properties;
 mod release;
