@@ -30,6 +30,13 @@ pub fn memory(pids: &[Pid]) -> f64 {
     pids.iter().map(size).sum()
 }
 
+/// The most memory that a process ever had, in KiB: its peak resident set size (`VmHWM` of `proc(5)`).
+pub fn peak_memory(pid: Pid) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+    line.unwrap_or(0.0)
+}
+
 /// The words with which a process was started; empty when it has ended.
 pub fn words(pid: Pid) -> Vec<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -1,8 +1,10 @@
 //! A site with many people: a bastion, and a gateway with a peer for each person's device.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use nix::unistd::Pid;
+use wgmfa_core::key::PublicKey;
 use wgmfa_tests::bastion::{Bastion, PASSWORD, PORT};
 use wgmfa_tests::code::Authenticator;
 use wgmfa_tests::gateway::Gateway;
@@ -149,6 +151,20 @@ impl Person {
         let code = self.authenticator.next_code();
         act(&Account { server: SERVER, user: &self.name, password: PASSWORD, code: &code })
     }
+}
+
+/// Peers that nobody has to speak for: random bytes as public keys.
+///
+/// # Panics
+/// The system has no random bytes.
+pub fn strangers(count: usize) -> Vec<Keys> {
+    let mut random = std::fs::File::open("/dev/urandom").expect("Linux has it");
+    let key = |_| {
+        let mut bytes = [0; 32];
+        random.read_exact(&mut bytes).expect("it never ends");
+        Keys { private: String::new(), public: PublicKey::from_bytes(bytes).to_string() }
+    };
+    (0..count).map(key).collect()
 }
 
 /// The address of a device in the tunnel.
