@@ -29,7 +29,12 @@ pub fn readd(changes: &Changes, endpoint: EndpointRule) -> NotDone {
     each(changes, |interface, wanted| readd_peers(interface, wanted, endpoint))
 }
 
-/// Changes the keys of peers in place, and reads back: sessions that run go on. No key: it is taken out.
+/// Changes the keys of peers in place, and reads back: sessions that run go on, the next handshake needs the new key.
+pub fn change_in_place(changes: &Changes) -> NotDone {
+    each(changes, set_preshared_key)
+}
+
+/// The same; no key: it is taken out.
 pub fn set_in_place(changes: &BTreeMap<InterfaceName, Vec<(PublicKey, Option<PresharedKey>)>>) -> NotDone {
     let (mut set, mut not_done) = (Changes::new(), NotDone::new());
     for (interface, wanted) in changes {
@@ -44,7 +49,7 @@ pub fn set_in_place(changes: &BTreeMap<InterfaceName, Vec<(PublicKey, Option<Pre
             }
         }
     }
-    not_done.extend(each(&set, set_preshared_key));
+    not_done.extend(change_in_place(&set));
     not_done
 }
 

@@ -32,6 +32,9 @@ pub struct State {
     /// Every peer that a policy has ever covered here.
     #[serde(with = "as_list")]
     pub peers: BTreeMap<PeerRef, Kept>,
+    /// Peers whose keys the bastion has delivered: here this host is the client side.
+    #[serde(default, with = "as_list")]
+    pub delivered: BTreeMap<PeerRef, Delivered>,
     /// What happened here and the bastion has not been told.
     #[serde(default)]
     pub events: Vec<Event>,
@@ -91,6 +94,19 @@ pub struct Alive {
     pub handshake: Option<SystemTime>,
 }
 
+/// What is remembered of a key that the bastion has delivered; never the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// The connection's name, for people.
+    pub connection: String,
+    /// The key's generation.
+    pub generation: u64,
+    /// What stands for it.
+    pub fingerprint: Fingerprint,
+    /// Until when the other side accepts it; none: that is not known since this machine's boot.
+    pub deadline: Option<Boottime>,
+}
+
 /// Something that happened here and that the bastion did not order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -127,6 +143,7 @@ impl State {
             last_contact: None,
             stood_down: false,
             peers: BTreeMap::new(),
+            delivered: BTreeMap::new(),
             events: Vec::new(),
             last_round: None,
             period: None,
@@ -147,6 +164,7 @@ impl State {
         self.last_contact = None;
         self.last_round = None;
         self.peers.values_mut().for_each(|kept| kept.same_boot = false);
+        self.delivered.values_mut().for_each(|delivered| delivered.deadline = None);
         // It was at least as long ago as this boot is.
         self.events.iter_mut().for_each(|event| event.at = Boottime::from_millis(0));
         self
@@ -243,31 +261,34 @@ mod as_list {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use wgmfa_core::message::agent::PeerRef;
 
-    use super::Kept;
-
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct Row<'a, T> {
         #[serde(flatten)]
         peer: &'a PeerRef,
         #[serde(flatten)]
-        kept: &'a Kept,
+        value: &'a T,
     }
 
     #[derive(Deserialize)]
-    struct OwnedRow {
+    struct OwnedRow<T> {
         #[serde(flatten)]
         peer: PeerRef,
         #[serde(flatten)]
-        kept: Kept,
+        value: T,
     }
 
-    pub fn serialize<S: Serializer>(peers: &BTreeMap<PeerRef, Kept>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(peers.iter().map(|(peer, kept)| Row { peer, kept }))
+    pub fn serialize<S: Serializer, T: Serialize>(
+        peers: &BTreeMap<PeerRef, T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(peers.iter().map(|(peer, value)| Row { peer, value }))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<PeerRef, Kept>, D::Error> {
-        let rows = Vec::<OwnedRow>::deserialize(deserializer)?;
-        Ok(rows.into_iter().map(|row| (row.peer, row.kept)).collect())
+    pub fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<PeerRef, T>, D::Error> {
+        let rows = Vec::<OwnedRow<T>>::deserialize(deserializer)?;
+        Ok(rows.into_iter().map(|row| (row.peer, row.value)).collect())
     }
 }
 

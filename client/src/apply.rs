@@ -7,7 +7,7 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::name::InterfaceName;
 use wgmfa_wireguard::conf::{self, StoredFile};
-use wgmfa_wireguard::{EndpointRule, Error, Interface, readd};
+use wgmfa_wireguard::{EndpointRule, Error, Interface, readd, set_preshared_key};
 
 use crate::commands::Apply;
 use crate::handshake::Waiting;
@@ -110,22 +110,31 @@ fn on_interface(
         keys.iter().partition(|key| sessions.of(&key.peer).is_some_and(|known| known.received > received));
     outcome.faults.extend(outrun.iter().map(|key| format!("{}: a later login was faster; its key stays", key.name())));
 
-    let differs = |key: &&&Key| {
-        interface.peer(&key.peer).and_then(|peer| peer.preshared_key.as_ref()) != Some(&key.preshared_key)
-    };
-    let changes: Vec<(PublicKey, PresharedKey)> =
-        keys.iter().filter(differs).map(|key| (key.peer, key.preshared_key.clone())).collect();
+    let stands = |key: &Key| interface.peer(&key.peer).and_then(|peer| peer.preshared_key.as_ref());
+    let (in_place, anew): (Vec<&Key>, Vec<&Key>) = keys
+        .iter()
+        .filter(|key| stands(key) != Some(&key.preshared_key))
+        .partition(|key| key.follows.is_some() && stands(key) == key.follows.as_ref());
+    let changes = |keys: &[&Key]| keys.iter().map(|key| (key.peer, key.preshared_key.clone())).collect::<Vec<_>>();
     let mut failed = Vec::new();
-    if !changes.is_empty() {
-        // the endpoint is kept, so that the handshake starts with the first packet
-        if let Err(error) = readd(name, &changes, EndpointRule::Keep) {
-            failed = match &error {
-                Error::NotTaken(_, peers) => peers.clone(),
-                _ => changes.iter().map(|(peer, _)| *peer).collect(),
-            };
-            outcome.faults.push(error.to_string());
+    let mut note = |result: Result<(), Error>, changes: &[(PublicKey, PresharedKey)], faults: &mut Vec<String>| {
+        let Err(error) = result else { return };
+        match &error {
+            Error::NotTaken(_, peers) => failed.extend(peers),
+            _ => failed.extend(changes.iter().map(|(peer, _)| *peer)),
         }
+        faults.push(error.to_string());
+    };
+    if !in_place.is_empty() {
+        let changes = changes(&in_place);
+        note(set_preshared_key(name, &changes), &changes, &mut outcome.faults);
     }
+    if !anew.is_empty() {
+        let changes = changes(&anew);
+        // the endpoint is kept, so that the handshake starts with the first packet
+        note(readd(name, &changes, EndpointRule::Keep), &changes, &mut outcome.faults);
+    }
+    let changed: Vec<PublicKey> = in_place.iter().chain(&anew).map(|key| key.peer).collect();
     let keys: Vec<&Key> = keys.into_iter().filter(|key| !failed.contains(&key.peer)).collect();
     let saved = order.manner.save && save(name, &keys, &mut outcome.faults);
     for key in keys {
@@ -135,8 +144,9 @@ fn on_interface(
             peer: key.peer,
             session: key.session.clone(),
             received,
-            changed: changes.iter().any(|(peer, _)| *peer == key.peer),
+            changed: changed.contains(&key.peer),
             saved,
+            fingerprint: key.follows.as_ref().map(|_| key.preshared_key.fingerprint(&interface.public_key, &key.peer)),
         });
     }
     if let Err(error) = locked.save(&sessions) {
@@ -208,6 +218,7 @@ mod tests {
             peer: public_key(peer),
             public_key: public.map(public_key),
             preshared_key: PresharedKey::from_bytes([9; 32]).unwrap(),
+            follows: None,
             session,
         }
     }

@@ -88,9 +88,8 @@ pub struct Apply {
 
 /// `wgmfa status`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example, for a warning from cron:\n  wgmfa status --warn-before 10m || notify-send 'wgmfa sync'"
-)]
+#[command(after_help = "Example, for a warning from a timer, once in a session (wgmfa-warn.timer does that):\n  \
+                  text=$(wgmfa status --once --warn-before 10m) || notify-send wgmfa \"$text\"")]
 pub struct Status {
     /// For programs
     #[arg(long)]
@@ -98,4 +97,7 @@ pub struct Status {
     /// Status 4 as early as this before a session ends
     #[arg(long, value_name = "TIME")]
     pub warn_before: Option<Interval>,
+    /// Only what ends soon and was not shown before in its session; status 4 when there is such
+    #[arg(long, conflicts_with = "json")]
+    pub once: bool,
 }

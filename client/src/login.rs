@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::message::sync::{ClientAnswer, ClientHello, Release};
+use wgmfa_core::message::sync::{Changed, ClientAnswer, ClientHello, Release};
 use wgmfa_core::message::{Lines, decode, encode};
 use zeroize::Zeroizing;
 
@@ -28,6 +28,9 @@ const ALWAYS: [&str; 8] =
 
 /// How long `ssh` may take to leave once everything is said.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long the servers may take to change to the next generation: the bastion waits for two seconds.
+const CHANGE: Duration = Duration::from_secs(10);
 
 /// Longest line of `ssh` that is shown at once, in bytes.
 const LONGEST_NOTICE: usize = 4096;
@@ -54,6 +57,7 @@ pub struct Accepted {
     pub release: Release,
     /// When they came in.
     pub received: Boottime,
+    lines: Lines,
     talk: Talk,
 }
 
@@ -63,6 +67,25 @@ impl Accepted {
         if let Some(stdin) = &mut self.talk.stdin {
             let _ = stdin.write_all(&encode(answer));
         }
+    }
+
+    /// Waits until the bastion has said which servers have changed to their next generation; none: it did not say, or not
+    /// in time. Until then nobody may use these generations.
+    pub fn changed(&mut self) -> Option<Changed> {
+        let limit = self.talk.deadline.replace(Instant::now() + CHANGE);
+        let changed = loop {
+            match self.lines.next_line() {
+                Ok(Some(line)) => break decode(&line).ok(),
+                Ok(None) => {}
+                Err(_) => break None,
+            }
+            match self.talk.more() {
+                Ok(Some(bytes)) => self.lines.push(&bytes),
+                Ok(None) | Err(TimeIsOver) => break None,
+            }
+        };
+        self.talk.deadline = limit;
+        changed
     }
 
     /// Hangs up, and shows what was still said.
@@ -101,7 +124,7 @@ impl Login<'_> {
         let received = clock::boottime();
         let release: Release = decode(&line).map_err(|error| self.no_release(&error.to_string()))?;
         check_version(&release)?;
-        Ok(Accepted { release, received, talk })
+        Ok(Accepted { release, received, lines, talk })
     }
 
     /// `-s` asks for the subsystem, which speaks JSON lines.

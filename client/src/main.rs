@@ -18,6 +18,7 @@ mod sessions;
 mod status;
 mod sync;
 mod voice;
+mod warned;
 
 use std::process::ExitCode;
 

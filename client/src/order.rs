@@ -8,8 +8,8 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::message::sync::{AppliedKey, PolicyRef, Release};
+use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
+use wgmfa_core::message::sync::{AppliedKey, ChangedKey, PolicyRef, Release, ReleasedKey};
 use wgmfa_core::message::{VERSION, decode};
 use wgmfa_core::name::InterfaceName;
 use zeroize::Zeroizing;
@@ -38,6 +38,9 @@ pub struct Manner {
     /// Answer in [`Answer`]s, not for people.
     #[serde(default)]
     pub answer: bool,
+    /// Connections whose server side has changed to the next generation.
+    #[serde(default)]
+    pub changed: Vec<ChangedKey>,
 }
 
 /// A release with its manner, as `wgmfa sync` hands it over.
@@ -60,6 +63,8 @@ pub struct Key {
     pub public_key: Option<PublicKey>,
     /// The key.
     pub preshared_key: PresharedKey,
+    /// The key that it follows in the session that runs: in its place it is set without a new handshake.
+    pub follows: Option<PresharedKey>,
     /// What the bastion says about it; none when it came as a bare line.
     pub session: Option<Session>,
 }
@@ -101,18 +106,8 @@ pub struct Order {
 impl Order {
     /// An order from a release.
     pub fn new(release: &Release, manner: Manner) -> Self {
-        let keys = release.keys.iter().map(|key| Key {
-            peer: key.peer_public_key,
-            public_key: Some(key.public_key),
-            preshared_key: key.preshared_key.clone(),
-            session: Some(Session {
-                connection: foreign(&key.connection),
-                generation: key.generation,
-                policy: PolicyRef { description: foreign(&key.policy.description), ..key.policy.clone() },
-                seconds_left: key.seconds_left,
-            }),
-        });
-        Self { keys: keys.collect(), faults: Vec::new(), manner }
+        let keys = release.keys.iter().map(|key| key_of(key, &manner.changed)).collect();
+        Self { keys, faults: Vec::new(), manner }
     }
 
     /// Reads an order, in either format.
@@ -157,6 +152,25 @@ impl Order {
     }
 }
 
+/// The key that is in force: the next generation only where the server side has changed to it.
+fn key_of(key: &ReleasedKey, changed: &[ChangedKey]) -> Key {
+    let next = key.next.as_ref().filter(|next| {
+        changed.iter().any(|one| one.peer_public_key == key.peer_public_key && one.generation == next.generation)
+    });
+    Key {
+        peer: key.peer_public_key,
+        public_key: Some(key.public_key),
+        preshared_key: next.map_or(&key.preshared_key, |next| &next.preshared_key).clone(),
+        follows: next.map(|_| key.preshared_key.clone()),
+        session: Some(Session {
+            connection: foreign(&key.connection),
+            generation: next.map_or(key.generation, |next| next.generation),
+            policy: PolicyRef { description: foreign(&key.policy.description), ..key.policy.clone() },
+            seconds_left: key.seconds_left,
+        }),
+    }
+}
+
 /// Whether this program understands what the bastion sent.
 pub fn check_version(release: &Release) -> Result<(), Failure> {
     if release.version == VERSION {
@@ -176,7 +190,9 @@ fn one_line(line: &[u8]) -> Result<Key, &'static str> {
     match (peer, key) {
         (None, _) => Err("the first word is not a public key"),
         (_, None) => Err("the second word is not a preshared key"),
-        (Some(peer), Some(preshared_key)) => Ok(Key { peer, public_key: None, preshared_key, session: None }),
+        (Some(peer), Some(preshared_key)) => {
+            Ok(Key { peer, public_key: None, preshared_key, follows: None, session: None })
+        }
     }
 }
 
@@ -225,6 +241,8 @@ pub struct Done {
     pub changed: bool,
     /// It was written into the configuration file.
     pub saved: bool,
+    /// What stands for the key that was read back, where no new handshake will soon show that it is the right one.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl Done {
@@ -255,7 +273,7 @@ impl Done {
     /// The same for the bastion, which knows generations only.
     pub fn report(&self) -> Option<AppliedKey> {
         let Session { generation, .. } = self.session.as_ref()?;
-        Some(AppliedKey { peer_public_key: self.peer, generation: *generation })
+        Some(AppliedKey { peer_public_key: self.peer, generation: *generation, fingerprint: self.fingerprint })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::order::short;
 use crate::person::Person;
 use crate::sessions::{FOLDER, Sessions, all};
 use crate::voice::foreign;
+use crate::warned::Warned;
 use crate::{clock, voice};
 
 /// `--json`
@@ -42,6 +43,9 @@ struct Row {
     deadline: Option<Timestamp>,
     /// None: there was none, or the caller may not look.
     latest_handshake: Option<Timestamp>,
+    /// Tells this session from the others of its connection.
+    #[serde(skip)]
+    session: String,
 }
 
 /// The command.
@@ -57,6 +61,9 @@ pub fn status(options: &Status, config: Option<&Path>) -> Result<Exit, Failure> 
         .iter()
         .flat_map(|sessions| rows(sessions, read(&sessions.interface).ok().as_ref(), &boot_id, now))
         .collect();
+    if options.once {
+        return once(&rows, if warn_before == 0 { WARN_BEFORE } else { warn_before });
+    }
     let late = rows.iter().any(|row| row.seconds_left <= warn_before);
     if options.json {
         voice::json(&Table { version: VERSION, connections: rows });
@@ -66,6 +73,29 @@ pub fn status(options: &Status, config: Option<&Path>) -> Result<Exit, Failure> 
         table(&rows).iter().for_each(|line| voice::line(line));
     }
     Ok(if late { Exit::LoginNeeded } else { Exit::Done })
+}
+
+/// How long before the end of a session `--once` warns when nobody says so, in seconds.
+const WARN_BEFORE: u64 = 600;
+
+/// Only what ends soon, or has ended, and was not shown before.
+fn once(rows: &[Row], warn_before: u64) -> Result<Exit, Failure> {
+    let warned = Warned::read()?;
+    let late: Vec<_> = rows.iter().filter(|row| row.seconds_left <= warn_before).collect();
+    let fresh: Vec<_> = late.iter().filter(|row| !warned.has(&row.session)).collect();
+    if fresh.is_empty() {
+        return Ok(Exit::Done);
+    }
+    for row in &fresh {
+        let what = match row.seconds_left {
+            0 => "login needed: wgmfa sync".to_owned(),
+            seconds => format!("{}, then: wgmfa sync", clock::left_until(seconds)),
+        };
+        voice::line(&format!("{}: {what}", short(&row.connection)));
+    }
+    let shown: Vec<String> = late.iter().map(|row| row.session.clone()).collect();
+    warned.remember(&shown)?;
+    Ok(Exit::LoginNeeded)
 }
 
 fn exists(interface: &InterfaceName) -> bool {
@@ -90,6 +120,7 @@ fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, no
             state: if seconds_left > 0 { "OK" } else { "Expired" },
             seconds_left,
             deadline: (seconds_left > 0).then(|| clock::timestamp_in(seconds_left)),
+            session: format!("{} {} {}", known.session.connection, sessions.boot_id.0, known.received.as_millis()),
             latest_handshake: peer
                 .and_then(|peer| peer.latest_handshake)
                 .and_then(|latest| Timestamp::try_from(latest).ok())

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::message::sync::{AppliedKey, ClientAnswer, ClientHello};
+use wgmfa_core::message::sync::{AppliedKey, Changed, ClientAnswer, ClientHello};
 use wgmfa_core::message::{LINE_FROM_PERSON, VERSION, encode};
 
 use crate::commands::Sync;
 use crate::config::Config;
 use crate::interfaces::Listing;
-use crate::login::Login;
+use crate::login::{Accepted, Login};
 use crate::order::{Handshake, Manner, Outcome, short};
 use crate::person::{Person, has_terminal};
 use crate::rights::Hands;
@@ -21,7 +21,7 @@ use crate::voice::{self, foreign};
 const POST_UP: Duration = Duration::from_secs(60);
 
 /// How many keys are told in one line, so that it is shorter than [`LINE_FROM_PERSON`].
-const KEYS_IN_A_LINE: usize = 500;
+const KEYS_IN_A_LINE: usize = 400;
 
 /// The command. As `PostUp` it ends well whatever happens, because wg-quick takes the interface down otherwise.
 pub fn sync(options: &Sync, config: Option<&Path>) -> Result<Exit, Failure> {
@@ -64,6 +64,7 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
     let mut accepted = login.log_in()?;
     accepted.answer(&ClientAnswer::Received { received: true });
+    let changed = changed(&mut accepted);
 
     let manner = Manner {
         interface,
@@ -71,6 +72,7 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         wait: options.wait,
         received: Some(accepted.received),
         answer: false,
+        changed: changed.changed,
     };
     let applying = hands.apply(&accepted.release, manner)?;
     let applied: Vec<AppliedKey> = applying.outcome.done.iter().filter_map(|done| done.report()).collect();
@@ -93,6 +95,17 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
     Ok(if handshakes.iter().any(|handshake| handshake.millis.is_none()) { Exit::Partly } else { exit })
 }
 
+/// Which of the connections go on with their next generation.
+fn changed(accepted: &mut Accepted) -> Changed {
+    if accepted.release.keys.iter().all(|key| key.next.is_none()) {
+        return Changed::default();
+    }
+    accepted.changed().unwrap_or_else(|| {
+        voice::remark("the bastion did not say whether the keys have changed; if the tunnel stops: wgmfa sync");
+        Changed::default()
+    })
+}
+
 /// What the bastion must know of this machine to choose the device and its connections.
 ///
 /// # Errors
@@ -107,7 +120,7 @@ fn hello(listing: &Listing, only: Option<&str>) -> Result<ClientHello, Failure> 
     }
     let public_keys = chosen.iter().map(|interface| interface.public_key).collect();
     let peers = chosen.iter().flat_map(|interface| interface.peers.iter().map(|peer| peer.public_key)).collect();
-    let mut hello = ClientHello { version: VERSION, public_keys, peers, device: None };
+    let mut hello = ClientHello { version: VERSION, public_keys, peers, device: None, renews: true };
     if encode(&hello).len() > LINE_FROM_PERSON / 2 {
         hello.peers.clear(); // too many to name: all of the device
     }

@@ -8,6 +8,8 @@ mod evidence;
 mod lock;
 mod open;
 mod pair;
+mod put;
+mod renew;
 mod report;
 mod round;
 
@@ -54,6 +56,8 @@ pub struct Agent {
     pub pairs: Pairs,
     /// Those whose two keys are tried in turn.
     trying: BTreeSet<PeerRef>,
+    /// Generations that renew a session, until the bastion says to change to them.
+    next: BTreeMap<PeerRef, renew::Next>,
     next_round: Boottime,
     /// When the connection that stands was made.
     connected: Boottime,
@@ -116,6 +120,7 @@ impl Agent {
             unproved: BTreeMap::new(),
             pairs,
             trying: BTreeSet::new(),
+            next: BTreeMap::new(),
             next_round: clock::now(),
             connected: clock::now(),
         })
@@ -181,8 +186,9 @@ impl Agent {
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
         match message {
-            ToAgent::Assignments { assignments, uncovered, log_head, pairs } => {
+            ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs } => {
                 self.hear_head(log_head);
+                self.take_deliveries(deliveries);
                 self.assigned(assignments, uncovered, &pairs)
             }
             ToAgent::Stored { deposits } => self.stored(&deposits),
@@ -193,6 +199,18 @@ impl Agent {
             ToAgent::Lock { id, peer, reason } => {
                 vec![FromAgent::Locked { id, failed: self.lock_ordered(&peer, &reason).err() }]
             }
+            ToAgent::MakeNext { id, peer, above } => {
+                let (deposit, refused) = match self.make_next(&peer, above) {
+                    Ok(deposit) => (Some(deposit), None),
+                    Err(reason) => (None, Some(reason)),
+                };
+                vec![FromAgent::Next { id, deposit, refused }]
+            }
+            ToAgent::ChangeTo { id, which, seconds_left } => {
+                let refused = self.change_to(&which, seconds_left).err();
+                vec![FromAgent::Changed { id, which, refused }]
+            }
+            ToAgent::Put { id, delivery } => vec![FromAgent::Put { id, refused: self.take_delivery(delivery).err() }],
             ToAgent::Round { reason: _ } => {
                 self.want_round();
                 Vec::new()
@@ -216,6 +234,7 @@ impl Agent {
     /// The connection is gone: what it left half done, the next round finishes.
     pub fn disconnected(&mut self) {
         self.step = Step::Idle;
+        self.next.clear();
         self.next_round = clock::now();
     }
 

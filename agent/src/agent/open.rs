@@ -80,7 +80,7 @@ impl Agent {
 
 /// When an order that comes now was sent at worst, so that a line that stood still or a machine that was suspended
 /// prolongs no session. If that was too early, the next report's answer says so.
-fn sent_at_worst(now: Boottime, connected: Boottime, last_contact: Option<Boottime>) -> Boottime {
+pub(super) fn sent_at_worst(now: Boottime, connected: Boottime, last_contact: Option<Boottime>) -> Boottime {
     let heard = last_contact.map_or(connected, |contact| contact.max(connected));
     if now.since(heard).as_secs() < LATE { now } else { heard }
 }

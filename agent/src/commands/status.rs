@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::pairs::Pair;
 use crate::seen::Seen;
-use crate::state::{Kept, State};
+use crate::state::{Delivered, Kept, State};
 use crate::store::Store;
 use crate::voice;
 
@@ -65,6 +65,7 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
     let (now, seen) = (clock::now(), Seen::now(&config));
     let own = state.peers.iter().map(|(peer, kept)| describe(peer, kept, &state, &seen, now));
     let together = pairs.iter().map(|(peer, pair)| describe_pair(peer, pair, &seen));
+    let delivered = state.delivered.iter().map(|(peer, delivered)| describe_delivered(peer, delivered, &seen, now));
     let status = Status {
         version: 1,
         stood_down: state.stood_down,
@@ -73,7 +74,7 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
             exit: round.exit,
             faults: round.faults.clone(),
         }),
-        peers: own.chain(together).collect(),
+        peers: own.chain(together).chain(delivered).collect(),
         without_second_factor: state.uncovered.clone(),
         log_head: state.log_head.clone(),
         lost_log_head: state.lost_log_head.clone(),
@@ -139,6 +140,28 @@ fn describe_pair(peer: &PeerRef, pair: &Pair, seen: &Seen) -> Peer {
     }
 }
 
+fn is_client(peer: &Peer) -> bool {
+    matches!(peer.hold, "delivered" | "expired")
+}
+
+/// A peer of which this host is the client side.
+fn describe_delivered(peer: &PeerRef, delivered: &Delivered, seen: &Seen, now: Boottime) -> Peer {
+    let seconds_left = delivered.deadline.map_or(0, |deadline| deadline.since(now).as_secs());
+    let stands = seen.fingerprint(peer) == Some(delivered.fingerprint);
+    let fault = (seconds_left > 0 && !stands).then(|| "the key on the interface is not the delivered one".to_owned());
+    Peer {
+        interface: peer.interface.clone(),
+        public_key: peer.public_key,
+        connection: delivered.connection.clone(),
+        policy: None,
+        generation: delivered.generation,
+        hold: if seconds_left > 0 { "delivered" } else { "expired" },
+        reason: (seconds_left == 0).then(|| "a login is needed".to_owned()),
+        seconds_left: Some(seconds_left).filter(|seconds| *seconds > 0),
+        fault,
+    }
+}
+
 fn print(status: &Status) {
     match &status.last_round {
         _ if status.stood_down => voice::say("stood down: nothing is enforced here"),
@@ -156,7 +179,8 @@ fn print(status: &Status) {
         let policy = peer
             .policy
             .as_ref()
-            .map_or("no policy".to_owned(), |policy| format!("policy {} {}", policy.ordinal, policy.description));
+            .map(|policy| format!("policy {} {}", policy.ordinal, policy.description))
+            .unwrap_or_else(|| if is_client(peer) { "client side" } else { "no policy" }.to_owned());
         let detail = match (peer.seconds_left, &peer.reason) {
             (Some(seconds), _) => format!("  {}", interval::left(seconds)),
             (None, Some(reason)) => format!(": {reason}"),

@@ -342,6 +342,7 @@ impl Model {
                 Some(ToAgent::Assignments {
                     assignments,
                     uncovered: self.uncovered.clone(),
+                    deliveries: Vec::new(),
                     log_head: None,
                     pairs: Vec::new(),
                 })

@@ -138,6 +138,7 @@ fn what_root_does_while_a_report_is_on_its_way_is_told_by_the_next_one() {
     bed.bastion.send(ToAgent::Assignments {
         assignments: Vec::new(),
         uncovered: Vec::new(),
+        deliveries: Vec::new(),
         log_head: None,
         pairs: Vec::new(),
     });

@@ -12,7 +12,7 @@ use super::key_row::{self, KeyRow, server_place};
 use super::site::{Site, places, serves, touches_host};
 use super::table::{Cell, Table, or_dash};
 use super::watch::Watched;
-use super::{Asked, Context, Order, show, watch};
+use super::{Asked, Context, Order, by_hand, show, watch};
 use crate::cli::words::KeyCommand;
 use crate::store::{Place, StoreError};
 use crate::voice;
@@ -40,6 +40,7 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
             })
         }
         KeyCommand::Show { connections, reason } => show::run(connections, reason, &site, asked),
+        KeyCommand::Set { connection, reason } => by_hand::set(connection, reason, &site, asked),
         KeyCommand::Rotate { connections, user, host, all, reason } => {
             if let Some(user) = user
                 && context.store.person(user)?.is_none()

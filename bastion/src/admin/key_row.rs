@@ -70,6 +70,8 @@ impl<'a> KeyRow<'a> {
             (None, Selection::Applies { .. }) => site.record(&places(connection)[0]),
             (None, _) => places(connection).iter().find_map(|place| site.record(place)),
         };
+        // what was set there by an administrator is known by what the ends report
+        let record = record.filter(|record| !record.set_free);
         let mut ends = places(connection);
         // the server side first
         ends.sort_by_key(|end| Some(end) != place.as_ref());
@@ -92,16 +94,27 @@ impl<'a> KeyRow<'a> {
                 Some(current) if current.phase != Phase::Expired => Reported::Key(current.fingerprint),
                 _ => reported(server),
             },
-            other: reported(other),
-            // the store forgets a peer's handshakes when a key is applied
-            handshake_since_apply: applied_at.is_some() && latest_handshake.is_some(),
+            other: match reported(other) {
+                Reported::Nothing => read_back(current),
+                reported => reported,
+            },
+            handshake_since_apply: match (current, applied_at, latest_handshake) {
+                // a change in place leaves the latest handshake as it was
+                (Some(current), Some(applied), Some(latest)) if current.in_place => latest > applied + ROUNDING,
+                // with a peer that was added again the store forgets its handshakes
+                (_, applied, latest) => applied.is_some() && latest.is_some(),
+            },
         };
         put_right(&mut facts, site, connection, record);
-        let (deadline, (state, reason)) = (facts.deadline, state(&facts));
-        let reason = match record.and_then(idled).filter(|_| state == KeyState::Expired) {
-            Some(idled) => Some(idled.to_owned()),
-            None => reason,
-        };
+        let (deadline, (state, mut reason)) = (facts.deadline, state(&facts));
+        if let Some(idled) = record.and_then(idled).filter(|_| state == KeyState::Expired) {
+            reason = Some(idled.to_owned());
+        }
+        if let Some(by) = current.and_then(|current| current.overridden.as_ref())
+            && matches!(state, KeyState::Ok | KeyState::MatchPending)
+        {
+            reason = Some(format!("override by {by}"));
+        }
         Self { connection, selection, record, state, reason, deadline, latest_handshake }
     }
 
@@ -127,6 +140,9 @@ impl<'a> KeyRow<'a> {
     pub fn detail(&self, when: &When) -> String {
         let open = matches!(self.state, KeyState::Ok | KeyState::MatchPending);
         match (self.deadline.filter(|_| open), &self.reason) {
+            (Some(deadline), Some(reason)) if reason.starts_with("override by ") => {
+                format!("{}, {reason}", when.left(deadline))
+            }
             (Some(deadline), _) => when.left(deadline),
             (None, Some(reason)) => reason.clone(),
             (None, None) => String::new(),
@@ -233,6 +249,15 @@ fn locked(record: &Record, server: Option<&Peer>) -> bool {
             reported.is_some_and(|reported| known.map(|known| known.fingerprint).all(|known| known != reported))
         }
     }
+}
+
+/// Ages of handshakes are whole seconds, and take time to arrive.
+const ROUNDING: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+
+/// What the client of a device says about the key that it has put into its interface.
+fn read_back(current: Option<&Generation>) -> Reported {
+    let fingerprint = current.and_then(|current| current.client_fingerprint.filter(|it| *it == current.fingerprint));
+    fingerprint.map_or(Reported::Nothing, Reported::Key)
 }
 
 /// What an end says of its key, as its host last reported it.

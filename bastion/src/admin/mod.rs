@@ -3,6 +3,7 @@
 
 mod answer;
 mod backup;
+mod by_hand;
 mod clock;
 pub mod credentials;
 mod device;
@@ -47,6 +48,7 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::{check, host_key, voice};
 
+pub use self::by_hand::{ByHand, What};
 pub use self::evidence::told as tell_verified;
 pub use self::sealing_key::done as tell_resealed;
 pub use self::show::Show;
@@ -123,6 +125,8 @@ pub struct Outcome {
     pub policies: Option<PolicySet>,
     /// Keys to be released; the answer to that takes the place of the reply.
     pub show: Option<Show>,
+    /// Keys to be put on hosts; the answer to that takes the place of the reply.
+    pub by_hand: Option<ByHand>,
     /// What comes after the reply, until the caller is gone.
     pub stream: Option<Box<dyn Stream>>,
 }
@@ -192,6 +196,7 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
         Command::Backup { .. } => backup::run(asked, context),
         Command::SealingKey(SealingKeyCommand::Rotate) => Ok(sealing_key::run(asked)),
         Command::Clock(ClockCommand::Reset { reason }) => clock::reset(reason, asked, context),
+        Command::Override(words) => by_hand::release(words, asked, context),
         Command::Log { filter, act } => log::run(filter, act.as_ref(), asked, context),
     }
 }

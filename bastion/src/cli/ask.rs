@@ -12,7 +12,7 @@ use wgmfa_core::message::{self, Lines};
 use zeroize::Zeroizing;
 
 use super::password;
-use super::words::{Command, CommandLine, HostCommand, PasswordSource, UserCommand, UserKeyCommand};
+use super::words::{Command, CommandLine, HostCommand, KeyCommand, PasswordSource, UserCommand, UserKeyCommand};
 use crate::config::Config;
 use crate::trusted::io_words;
 use crate::voice;
@@ -141,6 +141,7 @@ fn input(command: &Command, words: &mut Vec<String>) -> Result<Option<SecretText
         },
         Command::Host(HostCommand::Add { key, .. })
         | Command::User(UserCommand::Key(UserKeyCommand::Add { key, .. })) => read_all(key).map(Some),
+        Command::Key(KeyCommand::Set { .. }) => read_all(Path::new("-")).map(Some),
         _ => Ok(None),
     }
 }

@@ -65,8 +65,9 @@ pub fn cost(command: &Command) -> Cost {
         Command::Key(command) => match command {
             // a new generation that nobody has ends sessions and opens none
             KeyCommand::List { .. } | KeyCommand::Rotate { .. } => Cost::Free,
-            KeyCommand::Show { .. } => Cost::FreshCode,
+            KeyCommand::Show { .. } | KeyCommand::Set { .. } => Cost::FreshCode,
         },
+        Command::Override(_) => Cost::FreshCode,
         // refused over SSH
         Command::Init { .. } | Command::Serve | Command::Front | Command::PamWorker => Cost::FreshCode,
         Command::Restore { .. } | Command::Clock(_) => Cost::FreshCode,
@@ -81,7 +82,8 @@ pub fn reads_input(command: &Command) -> bool {
         }
         Command::Log { act: Some(LogCommand::Verify { file }), .. } => file.is_some(),
         Command::Host(HostCommand::Add { .. }) | Command::User(UserCommand::Key(UserKeyCommand::Add { .. })) => true,
-        Command::User(_) | Command::Host(_) | Command::Device(_) | Command::Key(_) => false,
+        Command::Key(KeyCommand::Set { .. }) => true,
+        Command::User(_) | Command::Host(_) | Command::Device(_) | Command::Key(_) | Command::Override(_) => false,
         Command::Policy(_) | Command::Inventory { .. } | Command::Log { .. } | Command::Reload { .. } => false,
         Command::Check | Command::Status | Command::Why { .. } | Command::HostKey { .. } => false,
         Command::Backup { .. } | Command::Restore { .. } | Command::SealingKey(_) | Command::Clock(_) => false,
@@ -156,6 +158,8 @@ mod tests {
             "log accept --reason restored",
             "backup -",
             "sealing-key rotate",
+            "key set laptop --reason lost",
+            "override laptop --reason lost",
         ] {
             assert_eq!(cost(&command(line)), Cost::FreshCode, "{line}");
         }

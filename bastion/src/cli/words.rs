@@ -1,5 +1,6 @@
 //! The words that an administrator may write, on the bastion itself and (without `init`, `serve` and files) over SSH.
 
+mod by_hand;
 mod life_cycle;
 mod log;
 
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use wgmfa_core::interval::Interval;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
+pub use self::by_hand::Override;
 pub use self::life_cycle::{ClockCommand, SealingKeyCommand};
 pub use self::log::{LogCommand, LogFilter};
 
@@ -106,6 +108,12 @@ pub enum Command {
     /// Connections and their preshared keys
     #[command(subcommand, after_help = "Example:\n    wgmfa-bastion key list")]
     Key(KeyCommand),
+    /// Let an owned host in without a login: its agent gets the keys
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion override app-gw/infra:justins-workstation --for 1h --reason 'phone \
+                      lost'"
+    )]
+    Override(Override),
     /// The audit log
     #[command(
         args_conflicts_with_subcommands = true,
@@ -434,6 +442,15 @@ pub enum KeyCommand {
         /// Connections, or unique parts of their names
         #[arg(required = true, value_name = "CONNECTION")]
         connections: Vec<String>,
+        /// Why, for the audit log
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+    /// Put a preshared key, read from standard input, on a connection's hosts now
+    #[command(after_help = "Example:\n    wgmfa-bastion key set app-gw/infra:db-gw/infra --reason moved < key")]
+    Set {
+        /// The connection, or a unique part of its name
+        connection: String,
         /// Why, for the audit log
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,

@@ -9,7 +9,9 @@ use russh::keys::ssh_key;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wgmfa_core::key::SecretText;
-use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text};
+use wgmfa_core::message::agent::{
+    Delivery, Deposit, FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+};
 use wgmfa_core::message::front::FromFront;
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
 use wgmfa_core::name::HostName;
@@ -36,6 +38,12 @@ pub enum Ask {
     Open(PeerGeneration, u64, Answer),
     /// Lock a peer.
     Lock(PeerRef, String, Answer),
+    /// Make the generation that follows in a session, above this one.
+    MakeNext(PeerRef, u64, Answer<Deposit>),
+    /// Change to the generation that follows.
+    ChangeTo(PeerGeneration, u64, Answer),
+    /// Put a key on a peer.
+    Put(Delivery, Answer),
     /// Do a round.
     Round(String),
     /// Hang up.
@@ -43,7 +51,7 @@ pub enum Ask {
 }
 
 /// `Ok`: done; `Err`: why not.
-pub type Answer = oneshot::Sender<Result<(), String>>;
+pub type Answer<T = ()> = oneshot::Sender<Result<T, String>>;
 
 /// A connected agent.
 pub struct Link {
@@ -85,6 +93,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         pairs: Pairs::new(),
         next_id: 0,
         pending: BTreeMap::new(),
+        pending_next: BTreeMap::new(),
     };
     let result = agent.run(conversation, &mut orders).await;
     keeper.disconnect(&host, conversation.id);
@@ -165,6 +174,7 @@ struct Agent<'a> {
     pairs: Pairs,
     next_id: u64,
     pending: BTreeMap<u64, Answer>,
+    pending_next: BTreeMap<u64, Answer<Deposit>>,
 }
 
 impl Agent<'_> {
@@ -206,6 +216,7 @@ impl Agent<'_> {
         self.next_id += 1;
         let id = self.next_id;
         self.pending.retain(|_, answer| !answer.is_closed()); // those who do not wait any more
+        self.pending_next.retain(|_, answer| !answer.is_closed());
         match order {
             Ask::Open(which, seconds_left, answer) => {
                 self.pending.insert(id, answer);
@@ -214,6 +225,18 @@ impl Agent<'_> {
             Ask::Lock(peer, reason, answer) => {
                 self.pending.insert(id, answer);
                 self.tell(&ToAgent::Lock { id, peer, reason });
+            }
+            Ask::MakeNext(peer, above, answer) => {
+                self.pending_next.insert(id, answer);
+                self.tell(&ToAgent::MakeNext { id, peer, above });
+            }
+            Ask::ChangeTo(which, seconds_left, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::ChangeTo { id, which, seconds_left });
+            }
+            Ask::Put(delivery, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Put { id, delivery });
             }
             Ask::Round(reason) => self.tell(&ToAgent::Round { reason }),
             Ask::HangUp(reason) => return self.refuse(&reason),
@@ -241,8 +264,8 @@ impl Agent<'_> {
                             |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
-                        let log_head = self.keeper.log_head();
-                        self.tell(&ToAgent::Assignments { assignments, uncovered, log_head, pairs });
+                        let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
+                        self.tell(&ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs });
                     }
                     Err(reason) => return self.refuse(&reason),
                 }
@@ -269,6 +292,25 @@ impl Agent<'_> {
             }
             FromAgent::Opened { id, refused } => self.answer(id, refused),
             FromAgent::Locked { id, failed } => self.answer(id, failed),
+            FromAgent::Put { id, refused } => self.answer(id, refused),
+            FromAgent::Next { id, deposit, refused } => {
+                if let Some(answer) = self.pending_next.remove(&id) {
+                    let _ = answer.send(deposit.ok_or_else(|| refused.unwrap_or_default()));
+                }
+            }
+            FromAgent::Changed { id, which, refused } => {
+                super::crash_point("change-confirmed");
+                // recorded also when nobody waits any more: it stands on the server
+                let noted = match refused {
+                    Some(reason) => Some(reason),
+                    None => match self.keeper.take_change(&self.host, &which) {
+                        Ok(true) => None,
+                        Ok(false) => Some("the session was over".to_owned()),
+                        Err(reason) => return self.refuse(&reason),
+                    },
+                };
+                self.answer(id, noted);
+            }
         }
         Ok(())
     }
@@ -325,12 +367,12 @@ impl Keeper {
     }
 
     /// Asks a connected resident agent, and waits for its answer. `None`: there is none, or it did not answer in time.
-    pub async fn ask(
+    pub async fn ask<T>(
         &self,
         host: &HostName,
         within: Duration,
-        order: impl FnOnce(Answer) -> Ask,
-    ) -> Option<Result<(), String>> {
+        order: impl FnOnce(Answer<T>) -> Ask,
+    ) -> Option<Result<T, String>> {
         let asks = self.links.borrow().get(host).filter(|link| link.resident).map(|link| link.asks.clone())?;
         let (answer, answered) = oneshot::channel();
         asks.send(order(answer)).ok()?;

@@ -17,14 +17,16 @@ use super::person::Said;
 /// `--format json`: the object on standard output; what was refused also on standard error.
 pub fn json(release: &Release) -> Said {
     let object = String::from_utf8(encode(release)).expect("JSON is UTF-8");
-    let stderr = release.refused.iter().map(refused).collect();
+    let stderr = release.refused.iter().map(|one| refused(one, &release.device)).collect();
     Said { stdout: SecretText::new(object), stderr, exit: exit(release) }
 }
 
 /// The keys on standard output, a line each; what a person wants to read on standard error.
 pub fn tsv(keeper: &Rc<Keeper>, release: &Release) -> Said {
-    let mut stderr: String = release.keys.iter().map(|key| opened(keeper, server_side(&key.connection), key)).collect();
-    stderr.extend(release.refused.iter().map(refused));
+    let device = &release.device;
+    let open = |key: &ReleasedKey| opened(keeper, server_side(&key.connection, device), key);
+    let mut stderr: String = release.keys.iter().map(open).collect();
+    stderr.extend(release.refused.iter().map(|one| refused(one, device)));
     if release.keys.is_empty() && release.refused.is_empty() {
         stderr = format!("{}: no connection of this device needs a login\n", release.device);
     }
@@ -49,13 +51,18 @@ pub fn opened(keeper: &Keeper, name: &str, key: &ReleasedKey) -> String {
     format!("{name}: OK, {left} (until {until}), {policy}\n")
 }
 
-fn refused(refused: &RefusedKey) -> String {
-    format!("{}: refused: {}\n", server_side(&refused.connection), refused.reason)
+/// `db-gw/devices: refused: next round of db-gw expected by 14:56`
+pub fn refused(refused: &RefusedKey, device: &str) -> String {
+    format!("{}: refused: {}\n", server_side(&refused.connection, device), refused.reason)
 }
 
-/// A person's own connections are told apart by their server side.
-fn server_side(connection: &str) -> &str {
-    connection.split_once(':').map_or(connection, |(one, _)| one)
+/// A person's own connections are told apart by their other end, which is the server side.
+pub fn server_side<'a>(connection: &'a str, device: &str) -> &'a str {
+    match connection.split_once(':') {
+        Some((one, other)) if one.split('/').next() == Some(device) => other,
+        Some((one, _)) => one,
+        None => connection,
+    }
 }
 
 fn exit(release: &Release) -> Exit {

@@ -31,6 +31,9 @@ pub async fn carry_out(
     if let Some(show) = outcome.show.take() {
         outcome.reply = keeper.show(&show, by).await;
     }
+    if let Some(act) = outcome.by_hand.take() {
+        outcome.reply = keeper.put_by_hand(&act, by).await;
+    }
     if let Some(set) = outcome.policies.take() {
         keeper.put_in_force(set);
     }

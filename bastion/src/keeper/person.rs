@@ -39,7 +39,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 #[command(
     name = "wgmfa-sync",
     about = "Releases the current preshared keys of your connections",
-    after_help = "Example:\n  ssh bastion wgmfa-sync --device justins-laptop",
+    after_help = "Examples:\n  ssh bastion wgmfa-sync --device justins-laptop\n  ssh bastion wgmfa-sync --push \
+                  justins-workstation",
     disable_version_flag = true
 )]
 struct SyncWords {
@@ -49,6 +50,9 @@ struct SyncWords {
     /// The device whose keys are wanted, if you have several
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
+    /// Has the agent of an owned host put the keys into its interface; prints no key
+    #[arg(long, value_name = "HOST", conflicts_with = "device")]
+    push: Option<String>,
     /// Only these connections: any unique part of their names
     #[arg(value_name = "CONNECTION")]
     connections: Vec<String>,
@@ -215,9 +219,17 @@ async fn run(
 }
 
 async fn sync(keeper: &Rc<Keeper>, passed: &Passed, asked: SyncWords) -> Said {
-    let wish = Wish { device: asked.device, connections: asked.connections, hello: ClientHello::default() };
+    let (hello, json) = (ClientHello::default(), asked.format == Format::Json);
+    if let Some(host) = asked.push {
+        let wish = Wish { device: Some(host), connections: asked.connections, hello, push: true };
+        return match keeper.push(passed, wish).await {
+            Ok(pushed) => pushed.said(keeper, json),
+            Err(failure) => Said::failure(&failure, "wgmfa-sync"),
+        };
+    }
+    let wish = Wish { device: asked.device, connections: asked.connections, hello, push: false };
     match keeper.release(passed, &wish).await {
-        Ok(release) if asked.format == Format::Json => answer::json(&release),
+        Ok(release) if json => answer::json(&release),
         Ok(release) => answer::tsv(keeper, &release),
         Err(failure) => Said::failure(&failure, "wgmfa-sync"),
     }
@@ -248,7 +260,7 @@ async fn subsystem(
         },
         Ok(Err(over)) => return Err(over),
     };
-    let wish = Wish { device: hello.device.clone(), connections: Vec::new(), hello };
+    let wish = Wish { device: hello.device.clone(), connections: Vec::new(), hello, push: false };
     let release: Release = match keeper.release(passed, &wish).await {
         Ok(release) => release,
         Err(failure) => {
@@ -259,9 +271,15 @@ async fn subsystem(
     let keys = String::from_utf8(encode(&release)).expect("JSON is UTF-8");
     keeper.output(id, channel, SecretText::new(keys), "", None);
     let exit = if release.refused.is_empty() { Exit::Done } else { Exit::Partly };
+    let mut changes = release.keys.iter().any(|key| key.next.is_some());
     loop {
         match timeout(ANSWER_WITHIN, line(conversation, channel)).await {
             Ok(Ok(Line::Text(text))) => match decode::<ClientAnswer>(text.expose().as_bytes()) {
+                Ok(ClientAnswer::Received { received: true }) if std::mem::take(&mut changes) => {
+                    let changed = encode(&keeper.change(&release).await);
+                    let changed = String::from_utf8(changed).expect("JSON is UTF-8");
+                    keeper.output(id, channel, SecretText::new(changed), "", None);
+                }
                 Ok(ClientAnswer::Received { .. }) => {}
                 Ok(ClientAnswer::Applied { applied }) => {
                     keeper.note_client_applied(&passed.login, &release, &applied);

@@ -4,21 +4,21 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
-use wgmfa_core::connection::{Connection, Other};
+use wgmfa_core::connection::Connection;
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::inventory::{Device, Inventory};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
-use wgmfa_core::name::{HostName, UserName};
+use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selection, Selector};
 use wgmfa_core::release::{Decision, Facts, RELEASE_WINDOW_SECONDS, decide};
 use wgmfa_core::state::KeyState;
 
-use super::Keeper;
 use super::agent::{Ask, CONFIRM_WITHIN};
 use super::attempt::Passed;
 use super::coverage::{newest, serves};
+use super::target::{self, Target};
+use super::{Keeper, renewal};
 use crate::admin::site::Site;
 use crate::store::{Event, Granted, Login, Note, Place, Wanted};
 
@@ -30,6 +30,8 @@ pub struct Wish {
     pub connections: Vec<String>,
     /// What the client said about its machine.
     pub hello: ClientHello,
+    /// The keys go to the agent of the host that `device` names.
+    pub push: bool,
 }
 
 /// A connection whose key may be released.
@@ -46,6 +48,10 @@ pub struct Offer {
     pub renewal: bool,
     /// The server has confirmed that it accepts the key from now on.
     told: bool,
+    /// For how many seconds the server side was not heard, if nobody knows when it comes.
+    unheard: u64,
+    /// Above which generation the next one is, if the session is to change to another.
+    next_above: Option<u64>,
 }
 
 impl Keeper {
@@ -62,12 +68,12 @@ impl Keeper {
         self.expire();
         let now = self.now();
         let mut site = Site::read(&self.store)?;
-        let device = choose(&site.inventory, &login.user, wish)?.clone();
-        site.connections.retain(|connection| connection.name.other == Other::Device(device.name.clone()));
+        let device = target::choose(&site, &self.policies.borrow().set, &login.user, wish)?;
+        site.connections.retain(|connection| device.is_end_of(connection));
         let (offers, mut refused) = self.offers(&site, &device, wish, now)?;
         if !offers.is_empty() {
             // a login that may not release must not reach a server either: opening prolongs a running session
-            let _nothing = self.store.release(now, login, device.name.as_str(), &[])?;
+            self.store.may_release(now, login, &device.name)?;
         }
         // a peer is opened before its key is recorded as released; a running session is recorded first, so that no
         // server ever counts on a longer time than stands on disk
@@ -78,7 +84,7 @@ impl Keeper {
         let mut release = Release {
             version: wgmfa_core::message::VERSION,
             user: login.user.to_string(),
-            device: device.name.to_string(),
+            device: device.name.clone(),
             keys: Vec::new(),
             refused,
         };
@@ -86,9 +92,10 @@ impl Keeper {
             return Ok(release);
         }
         let wanted: Vec<Wanted> = offers.iter().map(|offer| offer.wanted(now)).collect();
-        let outcome = self.store.release(self.now(), login, device.name.as_str(), &wanted)?;
+        let outcome = self.store.release(self.now(), login, &device.name, &wanted)?;
         super::crash_point("released");
         self.tell(&offers).await;
+        let (mut due, mut places) = (Vec::new(), Vec::new());
         let named = |place: &Place| offers.iter().find(|offer| offer.place == *place);
         for (place, reason) in outcome.refused {
             let connection = named(&place).map(|offer| offer.connection.name.to_string()).unwrap_or_default();
@@ -96,7 +103,15 @@ impl Keeper {
         }
         for granted in outcome.granted {
             if let Some(offer) = named(&granted.place) {
+                due.extend(offer.next_above.filter(|_| granted.renewal).map(|above| (offer.place.clone(), above)));
+                places.push(granted.place.clone());
                 release.keys.push(offer.released(granted, self.now()));
+            }
+        }
+        if wish.hello.renews && !due.is_empty() {
+            let mut made = self.make_next(due).await;
+            for (key, place) in release.keys.iter_mut().zip(&places) {
+                key.next = made.remove(place);
             }
         }
         Ok(release)
@@ -106,7 +121,7 @@ impl Keeper {
     fn offers(
         &self,
         site: &Site,
-        device: &Device,
+        device: &Target,
         wish: &Wish,
         now: Timestamp,
     ) -> Result<(Vec<Offer>, Vec<RefusedKey>), Failure> {
@@ -118,8 +133,9 @@ impl Keeper {
         };
         let (mut offers, mut refused) = (Vec::new(), Vec::new());
         for connection in chosen {
-            let place = Place { server_side: connection.name.one.clone(), public_key: device.public_key };
-            match self.offer(site, &selector.select(connection), connection, place, now)? {
+            let selection = selector.select(connection);
+            let Some(place) = device.place(connection, &selection) else { continue };
+            match self.offer(site, &selection, connection, place, now)? {
                 Some(Ok(offer)) => offers.push(offer),
                 Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
                 None => {}
@@ -138,7 +154,7 @@ impl Keeper {
         now: Timestamp,
     ) -> Result<Option<Result<Offer, String>>, Failure> {
         let served = serves(selection, connection, &place);
-        let record = site.record(&place);
+        let record = site.record(&place).filter(|record| !record.set_free);
         let facts = Facts {
             cover: served.cover,
             cut_off: site.cut_off(connection).or_else(|| record.and_then(|record| record.kept_locked.clone())),
@@ -149,7 +165,19 @@ impl Keeper {
         Ok(match decide(&facts, now) {
             Decision::Grant { generation, seconds_left, policy, renewal } => {
                 let connection = connection.clone();
-                Some(Ok(Offer { connection, place, generation, seconds_left, policy, renewal, told: false }))
+                let unheard = self.uncounted(&place.server_side.host, facts.unheard, now)?;
+                let next_above = record.filter(|_| renewal::is_due(record, now)).map(|record| record.highest);
+                Some(Ok(Offer {
+                    connection,
+                    place,
+                    generation,
+                    seconds_left,
+                    policy,
+                    renewal,
+                    told: false,
+                    unheard,
+                    next_above,
+                }))
             }
             Decision::Refuse(reason) => Some(Err(reason)),
             Decision::Pass => None,
@@ -178,7 +206,8 @@ impl Keeper {
                     refused.push(RefusedKey { connection: offer.connection.name.to_string(), reason });
                 }
                 Some(Ok(())) => open.push(Offer { told: true, ..offer }),
-                None => open.push(offer),
+                // it counts a key that waits as released at its last contact
+                None => open.push(Offer { seconds_left: offer.seconds_left.saturating_sub(offer.unheard), ..offer }),
             }
         }
         super::crash_point("opened");
@@ -215,6 +244,13 @@ impl Keeper {
         Ok(heard.map(|heard| u64::try_from(now.duration_since(heard).as_secs()).unwrap_or(0)))
     }
 
+    /// How much of a session a server that does not hear of it will cut off: all the time since its last contact. One
+    /// that comes by as expected does hear of it.
+    fn uncounted(&self, host: &HostName, unheard: Option<u64>, now: Timestamp) -> Result<u64, Failure> {
+        let on_time = self.store.host(host)?.and_then(|record| record.next_round).is_some_and(|next| next > now);
+        Ok(unheard.filter(|_| !on_time).unwrap_or(0))
+    }
+
     /// When a server without a key to release is expected to have one, in words.
     fn next_round(&self, host: &HostName, now: Timestamp) -> Result<String, Failure> {
         if self.links.borrow().get(host).is_some_and(|link| link.resident) {
@@ -232,16 +268,17 @@ impl Keeper {
 
     /// The client says that the keys stand in its interface.
     pub fn note_client_applied(&self, login: &Login, release: &Release, applied: &[AppliedKey]) {
-        for key in release.keys.iter().filter(|key| {
-            applied.iter().any(|a| a.peer_public_key == key.peer_public_key && a.generation == key.generation)
-        }) {
-            let note = Note::new(Event::Noted)
-                .user(&login.user)
-                .from(Some(&login.from))
-                .device(&release.device)
-                .generation(key.generation)
-                .reason(format!("{}: the client has put the key into its interface", key.connection));
-            if let Err(error) = self.store.note(self.now(), note) {
+        for key in &release.keys {
+            let is_it = |applied: &&AppliedKey| {
+                let generations = [Some(key.generation), key.next.as_ref().map(|next| next.generation)];
+                applied.peer_public_key == key.peer_public_key && generations.contains(&Some(applied.generation))
+            };
+            let Some(applied) = applied.iter().find(is_it) else { continue };
+            let note = Note::new(Event::Noted).user(&login.user).from(Some(&login.from)).device(&release.device);
+            let note = note.reason(format!("{}: the client has put the key into its interface", key.connection));
+            let which = (applied.generation, applied.fingerprint);
+            let noted = self.store.client_applied(self.now(), note, &key.public_key, &key.peer_public_key, which);
+            if let Err(error) = noted {
                 super::say(&error.to_string());
             }
         }
@@ -256,6 +293,12 @@ impl Offer {
         Wanted { place: self.place.clone(), generation: self.generation, deadline }
     }
 
+    /// The same for another time, in seconds.
+    #[must_use]
+    pub fn lasting(self, seconds_left: u64) -> Self {
+        Self { seconds_left, ..self }
+    }
+
     /// What is handed out.
     pub fn released(&self, granted: Granted, now: Timestamp) -> ReleasedKey {
         ReleasedKey {
@@ -268,6 +311,8 @@ impl Offer {
             policy: self.policy.clone(),
             seconds_left: super::seconds_until(granted.deadline, now),
             deadline: granted.deadline,
+            renewal: granted.renewal,
+            next: None,
         }
     }
 
@@ -275,31 +320,5 @@ impl Offer {
     fn server_public_key(&self) -> PublicKey {
         let Connection { public_key, other_public_key, .. } = &self.connection;
         if self.place.public_key == *other_public_key { *public_key } else { *other_public_key }
-    }
-}
-
-/// The device that a login means.
-fn choose<'a>(inventory: &'a Inventory, user: &UserName, wish: &Wish) -> Result<&'a Device, Failure> {
-    let mine: Vec<&Device> = inventory.devices.iter().filter(|device| device.owner.as_ref() == Some(user)).collect();
-    let names = || mine.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
-    if let Some(name) = &wish.device {
-        return mine.iter().find(|device| device.name.as_str() == name).copied().ok_or_else(|| {
-            let hint = if mine.is_empty() { "you have none".to_owned() } else { format!("yours: {}", names()) };
-            Failure::new(Exit::Failed, "--device: you have no device of that name").hint(hint)
-        });
-    }
-    let here: Vec<&Device> =
-        mine.iter().filter(|device| wish.hello.public_keys.contains(&device.public_key)).copied().collect();
-    match (&here[..], &mine[..]) {
-        ([device], _) => Ok(device),
-        ([], []) => Err(Failure::new(Exit::Failed, format!("{user} has no device"))
-            .hint("an administrator adds it: wgmfa-bastion device add NAME --owner USER --public-key KEY")),
-        ([], [_]) if !wish.hello.public_keys.is_empty() => {
-            Err(Failure::new(Exit::Failed, "no WireGuard interface here has the public key of a device of yours")
-                .hint(format!("your device: {}; look at wg show, or ask an administrator", names())))
-        }
-        ([], [device]) => Ok(device),
-        _ => Err(Failure::new(Exit::Usage, format!("{user} has several devices: {}", names()))
-            .hint("name one of them: --device NAME")),
     }
 }

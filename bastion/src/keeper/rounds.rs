@@ -223,9 +223,10 @@ fn session_runs(record: &Record, now: jiff::Timestamp) -> bool {
 }
 
 /// Whether a place that no policy with a second factor covers stays locked: one was covered once, or it is cut off. What
-/// two servers use together stays as it is.
+/// two servers use together, or an administrator has set, stays as it is.
 fn is_kept(record: Option<&Record>, cut_off: Option<&String>) -> bool {
-    record.is_some_and(|record| !record.is_of_pair() || record.kept_locked.is_some() || cut_off.is_some())
+    let is_left_alone = |record: &Record| record.is_of_pair() || record.set_free;
+    record.is_some_and(|record| !is_left_alone(record) || record.kept_locked.is_some() || cut_off.is_some())
 }
 
 fn is_applied(record: Option<&Record>) -> bool {

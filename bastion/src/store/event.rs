@@ -120,6 +120,10 @@ events! {
     Ended = "ended",
     /// A new generation was ordered.
     RotationOrdered = "rotation-ordered",
+    /// An administrator has set a preshared key.
+    KeySet = "key-set",
+    /// An administrator released a generation to an owned host.
+    Overridden = "overridden",
     /// Root on a host opened a peer without the bastion.
     Override = "override",
     /// Root on a host stopped its agent from enforcing.

@@ -247,7 +247,7 @@ pub(super) fn row_name(place: &Place) -> String {
 
 impl Writing<'_> {
     /// Stores a deposit, or answers why not.
-    fn deposit_one(
+    pub(super) fn deposit_one(
         &self,
         place: &Place,
         own_key: Option<&PublicKey>,
@@ -309,36 +309,45 @@ impl Writing<'_> {
     /// Notes that the server side accepts a generation; answers whether it can be so.
     fn applied_one(&self, place: &Place, generation: u64) -> Result<bool, StoreError> {
         let Some(row) = places::find(self.tx, place)? else { return Ok(false) };
-        let sql = "SELECT phase FROM generations WHERE place = ?1 AND generation = ?2";
-        let phase =
-            self.tx.prepare_cached(sql)?.query_row((row.id, generation), |row| row.get::<_, String>(0)).optional()?;
-        match phase.as_deref() {
-            Some("applied" | "released") => return Ok(true),
-            Some("deposited") => {}
+        let sql = "SELECT phase, on_applied FROM generations WHERE place = ?1 AND generation = ?2";
+        let found = self
+            .tx
+            .prepare_cached(sql)?
+            .query_row((row.id, generation), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)));
+        let Some((phase, on_applied)) = found.optional()? else { return Ok(false) };
+        match (phase.as_str(), on_applied.as_deref()) {
+            ("applied" | "released", _) => return Ok(true),
+            ("deposited", Some("renew")) if !self.take_over(&row, generation)? => return Ok(false),
+            ("deposited", Some("release")) if !self.release_set(&row, generation)? => return Ok(false),
+            ("deposited", Some(_)) => {}
+            ("deposited", None) => {
+                self.end_accepted(&row, Event::Ended, &format!("generation {generation} has taken its place"))?;
+                self.execute(
+                    "UPDATE generations SET phase = 'applied', applied_at = ?3 WHERE place = ?1 AND generation = ?2",
+                    (row.id, generation, self.now),
+                )?;
+            }
             _ => return Ok(false),
         }
-        self.end_accepted(&row, Event::Ended, &format!("generation {generation} has taken its place"))?;
-        self.execute(
-            "UPDATE generations SET phase = 'applied', applied_at = ?3 WHERE place = ?1 AND generation = ?2",
-            (row.id, generation, self.now),
-        )?;
         // the one before stays, so that people see how the last session ended
         self.execute(
             "DELETE FROM generations WHERE place = ?1 AND generation < (
                  SELECT max(generation) FROM generations WHERE place = ?1 AND generation < ?2)",
             (row.id, generation),
         )?;
-        self.execute("UPDATE places SET ordered = NULL WHERE id = ?1", [row.id])?;
-        // the peer was removed and added again: only a handshake from now on proves that the ends match
-        let InterfaceRef { host, interface } = &place.server_side;
-        let sql = "DELETE FROM handshakes WHERE host = ?1 AND interface = ?2 AND peer = ?3";
-        self.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key)))?;
+        self.execute("UPDATE places SET ordered = NULL, set_free = 0 WHERE id = ?1", [row.id])?;
+        if on_applied.as_deref() != Some("renew") {
+            // the peer was removed and added again: only a handshake from now on proves that the ends match
+            let InterfaceRef { host, interface } = &place.server_side;
+            let sql = "DELETE FROM handshakes WHERE host = ?1 AND interface = ?2 AND peer = ?3";
+            self.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key)))?;
+        }
         self.audit(Note::new(Event::Applied).place(place).generation(generation))?;
         Ok(true)
     }
 
     /// Ends the generation that the server side accepts, if there is one.
-    fn end_accepted(&self, row: &PlaceRow, event: Event, reason: &str) -> Result<(), StoreError> {
+    pub(super) fn end_accepted(&self, row: &PlaceRow, event: Event, reason: &str) -> Result<(), StoreError> {
         let sql = "SELECT generation FROM generations WHERE place = ?1 AND phase IN ('applied', 'released')";
         match self.tx.prepare_cached(sql)?.query_row([row.id], |row| row.get(0)).optional()? {
             Some(generation) => self.end(row, generation, event, reason),

@@ -11,6 +11,7 @@ mod backup;
 mod column;
 mod connections;
 mod credentials;
+mod deliveries;
 mod devices;
 mod error;
 mod event;
@@ -32,6 +33,7 @@ mod policies;
 mod quota;
 mod record;
 mod release;
+mod renewal;
 mod report;
 mod reseal;
 mod restore;
@@ -47,6 +49,7 @@ pub use self::{
     audit::{Filter, Head, Line},
     backup::{Backup, BackupHead, Copying},
     credentials::{Credentials, Password, PasswordKind},
+    deliveries::ToDeliver,
     devices::DeviceRecord,
     error::StoreError,
     event::{Event, Note},
@@ -61,7 +64,8 @@ pub use self::{
     people::{NewPerson, Person},
     person_keys::PersonKey,
     record::{Generation, Place, Record},
-    release::{Granted, ReleaseOutcome, Wanted},
+    release::{Granted, Receiver, ReleaseOutcome, Wanted},
+    renewal::Setting,
     report::{Report, ReportRefusal, Reported},
     reseal::new_key_path,
     restore::{RESTORING, Restored, restore},

@@ -16,6 +16,7 @@ pub(super) struct PlaceRow {
     pub highest: u64,
     pub ordered: Option<String>,
     pub kept_locked: Option<String>,
+    pub set_free: bool,
 }
 
 /// The places that fulfil a condition, sorted.
@@ -45,6 +46,7 @@ fn place_row(row: &Row<'_>) -> rusqlite::Result<PlaceRow> {
         highest: row.get("highest")?,
         ordered: row.get("ordered")?,
         kept_locked: row.get("kept_locked")?,
+        set_free: row.get("set_free")?,
     })
 }
 

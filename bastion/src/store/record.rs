@@ -71,6 +71,12 @@ pub struct Generation {
     pub staged_at: Option<Timestamp>,
     /// When the second of them used it; `applied_at` is when the first one did.
     pub other_applied_at: Option<Timestamp>,
+    /// What a client read back from its interface after it had got the key.
+    pub client_fingerprint: Option<Fingerprint>,
+    /// By whom and why it was released without a login.
+    pub overridden: Option<String>,
+    /// The server side changed to it in place: the latest handshake may be older than the key.
+    pub in_place: bool,
 }
 
 /// Everything about the generations of one place. It exists as soon as there was ever a deposit, at the second end of two
@@ -93,6 +99,8 @@ pub struct Record {
     pub rotation_ordered: Option<String>,
     /// Why nobody may come in here until what was removed is registered again.
     pub kept_locked: Option<String>,
+    /// An administrator has set a key where no policy applies: nothing here is wgmfa's affair.
+    pub set_free: bool,
 }
 
 impl Record {
@@ -166,6 +174,7 @@ impl Store {
                 deposited: deposited.into_iter().next(),
                 rotation_ordered: row.ordered,
                 kept_locked: row.kept_locked,
+                set_free: row.set_free,
             }
         };
         Ok(rows.into_iter().map(complete).collect())
@@ -198,5 +207,8 @@ pub(super) fn generation(row: &Row<'_>) -> rusqlite::Result<Generation> {
         together: row.get("together")?,
         staged_at: time_or_none(row, "staged_at")?,
         other_applied_at: time_or_none(row, "other_applied_at")?,
+        client_fingerprint: text_or_none(row, "client_fingerprint")?,
+        overridden: row.get("overridden")?,
+        in_place: row.get::<_, Option<String>>("on_applied")?.as_deref() == Some("renew"),
     })
 }

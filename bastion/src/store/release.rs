@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::name::UserName;
+use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::release::{Admission, LoginFacts, may_spend};
 
 use super::column::{Time, text};
-use super::{Actor, Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places};
+use super::{Actor, Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places, renewal};
 
 /// A generation that is to be released, as `wgmfa_core::release` decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +54,46 @@ pub struct Receiver<'a> {
     pub device: Option<&'a str>,
     /// To where, for people.
     pub from: Option<&'a str>,
+    /// By whom and why it is released to an owned host without a login.
+    pub overridden: Option<&'a str>,
 }
 
 impl Store {
+    /// Whether a login may release for this device now; as [`Store::release`] decides, and nothing is recorded.
+    ///
+    /// # Errors
+    /// It may not, and why.
+    pub fn may_release(&self, now: Timestamp, login: &Login, device: &str) -> Result<(), StoreError> {
+        let sealing = self.sealing.borrow();
+        let w = Writing { tx: &self.connection, sealing: &sealing, now: self.now(now).into() };
+        w.may_spend(login)?;
+        w.keys_of(login, device).map(drop)
+    }
+
+    /// Releases a generation to an owned host without a login, in one transaction with its audit line.
+    ///
+    /// # Errors
+    /// It may not be released, or nothing could be recorded.
+    pub fn release_by_override(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        host: &HostName,
+        wanted: &Wanted,
+        reason: &str,
+    ) -> Result<Granted, StoreError> {
+        self.write(now, |w| {
+            let by = renewal::by(actor, reason);
+            let device = Some(host.as_str());
+            let receiver = Receiver { user: None, device, from: actor.from, overridden: Some(&by) };
+            let granted = w.hand_over(wanted, receiver)?.map_err(StoreError::refused)?;
+            let note = Note::new(Event::Overridden).place(&wanted.place).generation(wanted.generation);
+            let reason = format!("{reason} (until {:.0})", granted.deadline);
+            w.audit(note.actor(actor).device(host).reason(reason))?;
+            Ok(granted)
+        })
+    }
+
     /// Releases a generation to an administrator, in one transaction with its audit line.
     ///
     /// # Errors
@@ -69,7 +106,7 @@ impl Store {
         reason: &str,
     ) -> Result<Granted, StoreError> {
         self.write(now, |w| {
-            let receiver = Receiver { user: None, device: None, from: actor.from };
+            let receiver = Receiver { user: None, device: None, from: actor.from, overridden: None };
             let granted = w.hand_over(wanted, receiver)?.map_err(StoreError::refused)?;
             let event = if granted.renewal { Event::Renewed } else { Event::Released };
             let note = Note::new(event).place(&wanted.place).generation(wanted.generation).actor(actor);
@@ -160,10 +197,12 @@ impl Writing<'_> {
         keys: &[PublicKey],
         wanted: &Wanted,
     ) -> Result<Result<Granted, String>, StoreError> {
+        // the key that is handed out is the one of the device's end of the connection
         if !keys.contains(&wanted.place.public_key) {
             return Ok(Err("it belongs to another device".to_owned()));
         }
-        self.hand_over(wanted, Receiver { user: Some(&login.user), device: Some(device), from: Some(&login.from) })
+        let (user, from) = (Some(&login.user), Some(login.from.as_str()));
+        self.hand_over(wanted, Receiver { user, device: Some(device), from, overridden: None })
     }
 
     /// Records that somebody gets a generation, or answers why not.
@@ -193,7 +232,7 @@ impl Writing<'_> {
             return refuse("its deadline has passed");
         }
         let sql = "UPDATE generations SET phase = 'released', released_at = coalesce(released_at, ?3), renewed_at = ?3,
-                       released_to = ?4, released_for = ?5, released_from = ?6,
+                       released_to = ?4, released_for = ?5, released_from = ?6, overridden = ?8,
                        deadline = max(coalesce(deadline, ?7), ?7)
                    WHERE place = ?1 AND generation = ?2 RETURNING deadline";
         let deadline: Time = self.tx.prepare_cached(sql)?.query_row(
@@ -205,6 +244,7 @@ impl Writing<'_> {
                 receiver.device,
                 receiver.from,
                 Time::from(*deadline),
+                receiver.overridden,
             ),
             |row| row.get(0),
         )?;

@@ -75,3 +75,13 @@ CREATE TABLE person_keys (
     added_at    INTEGER NOT NULL,
     PRIMARY KEY (person, fingerprint)
 ) STRICT, WITHOUT ROWID;
+
+-- What a deposited generation becomes when the server side confirms it: NULL: it waits for a person; 'renew': it takes
+-- over the session that runs; 'release': it is released as its own row says.
+ALTER TABLE generations ADD COLUMN on_applied TEXT CHECK (on_applied IN ('renew', 'release'));
+-- What a client read back from its interface after it had got the key.
+ALTER TABLE generations ADD COLUMN client_fingerprint TEXT;
+-- By whom and why it was released without a login.
+ALTER TABLE generations ADD COLUMN overridden TEXT;
+-- An administrator has set a key where no policy applies: none of wgmfa's affair until a generation is applied again.
+ALTER TABLE places ADD COLUMN set_free INTEGER NOT NULL DEFAULT 0;

@@ -2,6 +2,7 @@
 
 mod scene;
 
+mod a_desktop_is_warned_once;
 mod a_hostile_bastion_gets_nowhere;
 mod a_login_may_fail;
 mod keys_are_applied_from_a_pipe;

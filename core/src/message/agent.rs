@@ -2,7 +2,7 @@
 //!
 //! The bastion begins with [`ToAgent::Challenge`]; the agent answers [`FromAgent::Hello`]; then the agent reports, gets
 //! its assignments, deposits and confirms. Everything the bastion can make an agent do stands in [`ToAgent`]: lock or
-//! open an existing peer, or do a round.
+//! open an existing peer, change its preshared key, or do a round.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,42 @@ pub struct Deposit {
     /// The preshared key.
     #[serde(with = "exposed")]
     pub preshared_key: PresharedKey,
+}
+
+/// A preshared key for an existing peer that the receiving host did not make itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Which generation of which peer.
+    #[serde(flatten)]
+    pub which: PeerGeneration,
+    /// The connection's name, for people.
+    pub connection: String,
+    /// The key.
+    #[serde(with = "exposed")]
+    pub preshared_key: PresharedKey,
+    /// What the key is to this host.
+    #[serde(flatten)]
+    pub role: Role,
+}
+
+/// What a key that is delivered is to the host that gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub enum Role {
+    /// This host is the client side: it uses the key, and the other side counts the time.
+    Client {
+        /// How long the other side accepts it from now.
+        seconds_left: u64,
+        /// The session that runs goes on: change the key in place.
+        in_place: bool,
+    },
+    /// This host is the server side: it accepts the key until then.
+    Server {
+        /// How long it may be accepted from now.
+        seconds_left: u64,
+    },
+    /// No policy covers the peer: the key stays, and the peer is none of wgmfa's affair any more.
+    Free,
 }
 
 /// An act of root on the host, or a finding of the agent, for the bastion's audit log.
@@ -112,6 +148,9 @@ pub enum ToAgent {
         /// The peers whose key both ends change together.
         #[serde(default)]
         pairs: Vec<PairAssignment>,
+        /// Keys of sessions in which this host is the client side, and that it was seen not to use.
+        #[serde(default)]
+        deliveries: Vec<Delivery>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {
@@ -145,6 +184,34 @@ pub enum ToAgent {
         peer: PeerRef,
         /// Why, in words.
         reason: String,
+    },
+    /// A session is renewed: make the next generation of this peer, keep it in memory only, and hand it over.
+    MakeNext {
+        /// To be repeated in the answer.
+        id: u64,
+        /// The peer.
+        #[serde(flatten)]
+        peer: PeerRef,
+        /// The highest generation that the bastion has ever seen here.
+        above: u64,
+    },
+    /// The next generation is on disk and with the client: change to it in place, arm the timer, confirm.
+    ChangeTo {
+        /// To be repeated in the answer.
+        id: u64,
+        /// Which generation of which peer.
+        #[serde(flatten)]
+        which: PeerGeneration,
+        /// How long it may be accepted from now.
+        seconds_left: u64,
+    },
+    /// Put this key on an existing peer, and confirm.
+    Put {
+        /// To be repeated in the answer.
+        id: u64,
+        /// The key, and what it is to this host.
+        #[serde(flatten)]
+        delivery: Delivery,
     },
     /// Report, and do what the answer says.
     Round {
@@ -224,6 +291,32 @@ pub enum FromAgent {
         id: u64,
         /// `None`: done. Else why it could not be done.
         failed: Option<String>,
+    },
+    /// The answer to `make-next`.
+    Next {
+        /// From the order.
+        id: u64,
+        /// The next generation; none: it cannot be made.
+        deposit: Option<Deposit>,
+        /// Why not.
+        refused: Option<String>,
+    },
+    /// The answer to `change-to`.
+    Changed {
+        /// From the order.
+        id: u64,
+        /// Which generation of which peer.
+        #[serde(flatten)]
+        which: PeerGeneration,
+        /// `None`: the peer accepts this generation and no other, the timer is armed. Else why it does not.
+        refused: Option<String>,
+    },
+    /// The answer to `put`.
+    Put {
+        /// From the order.
+        id: u64,
+        /// `None`: the key stands on the peer. Else why it does not.
+        refused: Option<String>,
     },
     /// Are you there?
     Ping,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::key::{PresharedKey, PublicKey, exposed};
+use crate::key::{Fingerprint, PresharedKey, PublicKey, exposed};
 
 /// The subsystem's client may begin with this: the public keys of its interfaces choose the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct ClientHello {
     /// The device's name, when the person names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Whether the client waits for [`Changed`] before it uses the next generation of a session that is renewed; else it
+    /// gets none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renews: bool,
 }
 
 /// What the client says after it has got the keys.
@@ -44,6 +48,37 @@ pub struct AppliedKey {
     pub peer_public_key: PublicKey,
     /// The generation.
     pub generation: u64,
+    /// What stands for the key that was read back from the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What the bastion says after the client has received the keys of sessions that are renewed: which of them the server
+/// side has changed to their next generation. The others go on with the generation that they have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Each that has changed.
+    pub changed: Vec<ChangedKey>,
+}
+
+/// A connection whose server side accepts its next generation, and only that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedKey {
+    /// The peer on the client's interface.
+    pub peer_public_key: PublicKey,
+    /// The generation.
+    pub generation: u64,
+}
+
+/// The generation that follows in a session that is renewed. Nobody may use it before the bastion has said [`Changed`]:
+/// only a generation that the server side has confirmed is released.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NextKey {
+    /// Its number.
+    pub generation: u64,
+    /// The key.
+    #[serde(with = "exposed")]
+    pub preshared_key: PresharedKey,
 }
 
 /// The keys that one login releases.
@@ -84,6 +119,12 @@ pub struct ReleasedKey {
     pub seconds_left: u64,
     /// The same as a time of day by the bastion's clock, for people.
     pub deadline: Timestamp,
+    /// Whether a session was running, and is renewed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renewal: bool,
+    /// What both ends change to in place, if the client can and the server side is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextKey>,
 }
 
 /// A connection that cannot be released now.

@@ -1,0 +1,289 @@
+//! `override` and `key set`: an administrator lets somebody in without a login, where hosts with agents take the keys.
+
+use std::rc::Rc;
+
+use jiff::SignedDuration;
+use wgmfa_core::connection::Connection;
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::key::{PresharedKey, SecretText};
+use wgmfa_core::message::admin::AdminReply;
+use wgmfa_core::message::agent::{Delivery, Deposit, PeerGeneration, PeerRef, Role};
+use wgmfa_core::name::HostName;
+use wgmfa_core::policy::{Selection, Selector};
+
+use super::Keeper;
+use super::caller::By;
+use super::release::Offer;
+use crate::admin::key_row::server_place;
+use crate::admin::site::{Site, places};
+use crate::admin::{ByHand, What};
+use crate::store::{Actor, Event, Note, Place, Setting};
+use crate::voice::PROGRAM;
+
+/// What became of the connections.
+#[derive(Default)]
+struct Done {
+    /// Where something was recorded: the connection, and what a person reads.
+    done: Vec<(String, String)>,
+    /// What was not done, or not confirmed.
+    failed: Vec<(String, Failure)>,
+}
+
+impl Keeper {
+    /// Does it, and answers.
+    pub(super) async fn put_by_hand(self: &Rc<Self>, act: &ByHand, by: &By) -> AdminReply {
+        self.expire();
+        let mut done = Done::default();
+        let whole = match &act.what {
+            What::Release { connections, seconds } => {
+                self.override_all(connections, *seconds, &act.reason, by, &mut done).await
+            }
+            What::Set { connection, key } => self.set(connection, key, &act.reason, by, &mut done).await,
+        };
+        match whole {
+            Ok(()) => done.reply(act.json),
+            Err(failure) => {
+                let exit = Some(failure.exit.code());
+                AdminReply { stderr: failure.lines(PROGRAM), exit, ..AdminReply::default() }
+            }
+        }
+    }
+
+    async fn override_all(
+        self: &Rc<Self>,
+        connections: &[Connection],
+        seconds: Option<u64>,
+        reason: &str,
+        by: &By,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let site = Site::read(&self.store)?;
+        for connection in connections {
+            let name = connection.name.to_string();
+            let offered = match self.override_offer(&site, connection) {
+                Ok((offer, host)) => Ok((seconds.map_or(offer.clone(), |seconds| offer.lasting(seconds)), host)),
+                Err(failure) => Err(failure),
+            };
+            let outcome = match offered {
+                Ok((offer, host)) => self.override_one(offer, &host, reason, by, done).await,
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = outcome {
+                let note = Note::new(Event::ReleaseRefused).actor(actor(by, from(by).as_deref()));
+                self.store.note(self.now(), note.reason(format!("override of {name}: {}", failure.error)))?;
+                done.failed.push((name, failure));
+            }
+        }
+        Ok(())
+    }
+
+    /// What may be released, and the host that takes it.
+    fn override_offer(&self, site: &Site, connection: &Connection) -> Result<(Offer, HostName), Failure> {
+        let refuse = |why: String| Failure::new(Exit::Failed, why);
+        let policies = self.policies.borrow();
+        let selection = Selector::new(&policies.set).select(connection);
+        let Some(place) = server_place(connection, &selection) else {
+            return Err(refuse("no policy with a second factor covers it".to_owned())
+                .hint(format!("wgmfa-bastion key set {} puts a key there", connection.name)));
+        };
+        let Some((client, _)) = self.store.client_peer(&place)? else {
+            return Err(refuse("its client side is no host with an agent".to_owned())
+                .hint(format!("carry the key yourself: wgmfa-bastion key show {} --reason TEXT", connection.name)));
+        };
+        match self.offer(site, &selection, connection, place, self.now())? {
+            Some(Ok(offer)) => Ok((offer, client.host)),
+            Some(Err(reason)) => Err(refuse(reason)),
+            None => Err(refuse("there is no key to release".to_owned())),
+        }
+    }
+
+    /// As a login's release: opened, then recorded; but a running session is recorded first. Then the host gets it.
+    async fn override_one(
+        self: &Rc<Self>,
+        offer: Offer,
+        host: &HostName,
+        reason: &str,
+        by: &By,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let (now, from) = (self.now(), from(by));
+        let mut refused = Vec::new();
+        let mut offers = vec![offer];
+        if !offers[0].renewal {
+            offers = self.open(offers, &mut refused).await;
+        }
+        let Some(offer) = offers.first() else {
+            let why = refused.pop().map(|refused| refused.reason).unwrap_or_default();
+            return Err(Failure::new(Exit::Failed, why));
+        };
+        let actor = actor(by, from.as_deref());
+        let granted = self.store.release_by_override(self.now(), actor, host, &offer.wanted(now), reason)?;
+        self.tell(&offers).await;
+        let (name, key) = (offer.connection.name.to_string(), offer.released(granted, self.now()));
+        let seconds_left = key.seconds_left;
+        done.done.push((name.clone(), format!("open on {host} until {}, by override", self.clock(key.deadline))));
+        let Some((client, _)) = self.store.client_peer(&offer.place)? else { return Ok(()) };
+        let peer = PeerRef { interface: client.interface, public_key: key.peer_public_key };
+        let delivery = Delivery {
+            which: PeerGeneration { peer, generation: key.generation },
+            connection: name.clone(),
+            preshared_key: key.preshared_key,
+            role: Role::Client { seconds_left, in_place: false },
+        };
+        if let Err(why) = self.put(host, delivery).await {
+            done.failed.push((name, Failure::new(Exit::Partly, why)));
+        }
+        Ok(())
+    }
+
+    async fn set(
+        self: &Rc<Self>,
+        connection: &Connection,
+        key: &PresharedKey,
+        reason: &str,
+        by: &By,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let site = Site::read(&self.store)?;
+        if let Some(why) = site.cut_off(connection) {
+            return Err(Failure::new(Exit::Failed, format!("{}: {why}", connection.name)));
+        }
+        let policies = self.policies.borrow().clone();
+        let selection = Selector::new(&policies.set).select(connection);
+        match &selection {
+            Selection::Conflict { reason, .. } => {
+                let error = format!("{}: the policies contradict each other: {reason}", connection.name);
+                Err(Failure::new(Exit::Failed, error).hint("wgmfa-bastion policy explain shows where"))
+            }
+            Selection::Applies { policy, .. } if policy.enforce.rotates() => {
+                let Some(place) = server_place(connection, &selection) else {
+                    let error = format!("{}: policy {} rotates both ends together", connection.name, policy.ordinal);
+                    return Err(Failure::new(Exit::Failed, error)
+                        .hint(format!("wgmfa-bastion key rotate {} --reason TEXT", connection.name)));
+                };
+                let seconds = policy.rotation_interval.as_seconds();
+                let above = site.record(&place).map_or(0, |record| record.highest);
+                self.set_session(connection, &place, (above + 1, key), seconds, (reason, by), done).await
+            }
+            Selection::Applies { .. } | Selection::None => self.set_free(connection, key, reason, by, done).await,
+        }
+    }
+
+    /// Under a policy with a second factor: a session that begins now.
+    async fn set_session(
+        self: &Rc<Self>,
+        connection: &Connection,
+        place: &Place,
+        (generation, key): (u64, &PresharedKey),
+        seconds: u64,
+        (reason, by): (&str, &By),
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let (name, host, from) = (connection.name.to_string(), &place.server_side.host, from(by));
+        let client = self.store.client_peer(place)?;
+        let device = client.as_ref().map_or(connection.name.other.to_string(), |(client, _)| client.host.to_string());
+        let length = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        let deadline = self.now().saturating_add(length).unwrap_or(jiff::Timestamp::MAX);
+        let which = PeerGeneration { peer: place.peer(), generation };
+        let deposit = Deposit { which: which.clone(), preshared_key: key.clone() };
+        let setting = Setting { device: &device, deadline, reason };
+        self.store.deposit_set(self.now(), actor(by, from.as_deref()), host, &deposit, setting)?;
+        let delivery = |peer: PeerRef, role: Role| Delivery {
+            which: PeerGeneration { peer, generation },
+            connection: name.clone(),
+            preshared_key: key.clone(),
+            role,
+        };
+        if let Err(why) = self.put_now(host, delivery(place.peer(), Role::Server { seconds_left: seconds })).await {
+            done.failed.push((name, Failure::new(Exit::Partly, why)));
+            return Ok(());
+        }
+        self.store.applied(self.now(), host, &[which])?;
+        done.done.push((name.clone(), format!("set, until {}", self.clock(deadline))));
+        if let Some((client, server_key)) = client {
+            let peer = PeerRef { interface: client.interface, public_key: server_key };
+            let role = Role::Client { seconds_left: seconds, in_place: false };
+            if let Err(why) = self.put(&client.host, delivery(peer, role)).await {
+                done.failed.push((name, Failure::new(Exit::Partly, why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where no policy applies: on every end that is a host's interface, for as long as nobody changes it.
+    async fn set_free(
+        self: &Rc<Self>,
+        connection: &Connection,
+        key: &PresharedKey,
+        reason: &str,
+        by: &By,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let (name, from) = (connection.name.to_string(), from(by));
+        for place in places(connection) {
+            let delivery = Delivery {
+                which: PeerGeneration { peer: place.peer(), generation: 0 },
+                connection: name.clone(),
+                preshared_key: key.clone(),
+                role: Role::Free,
+            };
+            // first recorded, or the next round would lock it again; unconfirmed, it is as locked as before
+            self.store.set_free(self.now(), actor(by, from.as_deref()), &place, reason)?;
+            match self.put_now(&place.server_side.host, delivery).await {
+                Ok(()) => done.done.push((name.clone(), format!("set on {}", place.server_side))),
+                Err(why) => done.failed.push((name.clone(), Failure::new(Exit::Partly, why))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a host put a key that it gets now or never.
+    async fn put_now(&self, host: &HostName, delivery: Delivery) -> Result<(), String> {
+        let answer = self.ask(host, super::agent::CONFIRM_WITHIN, |answer| super::agent::Ask::Put(delivery, answer));
+        match answer.await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(why)) => Err(format!("{host} refuses: {why}")),
+            None => Err(format!("{host} has not confirmed; is its agent connected?")),
+        }
+    }
+}
+
+fn from(by: &By) -> Option<String> {
+    by.from.map(|from| from.to_string())
+}
+
+fn actor<'a>(by: &'a By, from: Option<&'a str>) -> Actor<'a> {
+    Actor { name: Some(&by.name), from }
+}
+
+impl Done {
+    fn reply(&self, json: bool) -> AdminReply {
+        let sure = self.failed.iter().all(|(_, failure)| failure.exit == Exit::Failed);
+        let exit = match (self.done.is_empty(), self.failed.is_empty()) {
+            (_, true) => Exit::Done,
+            (true, false) if sure => Exit::Failed,
+            (_, false) => Exit::Partly,
+        };
+        let mut stderr = String::new();
+        for (name, failure) in &self.failed {
+            let named = Failure { error: format!("{name}: {}", failure.error), ..failure.clone() };
+            stderr.push_str(&named.lines(PROGRAM));
+        }
+        let stdout = if json {
+            let mut names: Vec<_> = self.done.iter().map(|(name, _)| name).collect();
+            names.dedup();
+            let failed = self
+                .failed
+                .iter()
+                .map(|(name, failure)| serde_json::json!({ "connection": name, "reason": failure.error }));
+            let failed: Vec<_> = failed.collect();
+            let object = serde_json::json!({
+                "version": 1, "changed": !names.is_empty(), "connections": names, "failed": failed,
+            });
+            format!("{object}\n")
+        } else {
+            self.done.iter().map(|(name, what)| format!("{name}: {what}\n")).collect()
+        };
+        AdminReply { stdout: SecretText::new(stdout), stderr, exit: Some(exit.code()) }
+    }
+}
