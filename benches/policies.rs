@@ -117,7 +117,14 @@ fn inventory(connections: usize) -> Inventory {
 }
 
 fn host(name: &str, interfaces: Vec<Interface>) -> Host {
-    Host { name: name.parse().expect("a name"), owner: None, disabled: false, agent: None, interfaces }
+    Host {
+        name: name.parse().expect("a name"),
+        owner: None,
+        disabled: false,
+        agent: None,
+        stood_down: false,
+        interfaces,
+    }
 }
 
 fn interface(name: &str, public_key: PublicKey) -> Interface {
@@ -132,6 +139,9 @@ fn peer(public_key: PublicKey, now: Timestamp, at: usize) -> Peer {
         has_preshared_key: true,
         fingerprint: None,
         latest_handshake: None,
+        handshake_with_this_key: false,
+        opened_by_root_for: None,
+        opened_by_root_until: None,
         generation: Some(7),
         rotated_at: Some(now),
         released_at: released.then_some(now),

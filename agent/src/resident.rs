@@ -91,6 +91,7 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
     }
     resident.say_changes();
     resident.agent.save()?;
+    resident.say_stood_down().await;
     // Whoever waits for an answer that was given gets it: each of them holds a way in until then.
     drop(listener);
     while let Ok(Some(_)) = timeout(LOOK_EVERY, orders.recv()).await {}
@@ -225,6 +226,16 @@ impl Resident {
             && let Err(failure) = self.agent.save()
         {
             voice::fail(&failure);
+        }
+    }
+
+    /// The bastion shows that nothing is enforced here. Without a connection it learns so when enforcing begins again.
+    async fn say_stood_down(&mut self) {
+        if let Link::Up { conversation, .. } = &mut self.link
+            && self.agent.state.stood_down
+        {
+            conversation.send(self.agent.begin_round(true));
+            let _ = timeout(LOOK_EVERY, conversation.next()).await;
         }
     }
 

@@ -74,6 +74,10 @@ pub struct Kept {
     /// What stood on the peer before `held`, as long as the change may have been cut short.
     #[serde(default)]
     pub before: Option<Fingerprint>,
+    /// The latest handshake that stood there when the key was last changed in place; none after a re-add, which leaves
+    /// none. As long as it is the latest, nothing proves the new key.
+    #[serde(default)]
+    pub handshake_before: Option<SystemTime>,
     /// What stands for the lock key in the interface's configuration file.
     #[serde(default)]
     pub file_key: Option<Fingerprint>,
@@ -224,6 +228,7 @@ impl Kept {
             connection: String::new(),
             policy: None,
             before: None,
+            handshake_before: None,
             file_key: None,
             idle_timeout: None,
             alive: None,

@@ -44,6 +44,17 @@ pub struct Config {
     pub contact: String,
     /// The user as whom the front runs when the bastion is started by root.
     pub front_user: String,
+    /// Where Prometheus reads; none: nowhere.
+    pub metrics: Option<MetricsAt>,
+}
+
+/// Where metrics can be read: by nobody from outside this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// A Unix socket, for root and its group.
+    Unix(PathBuf),
+    /// A loopback address, for everybody on this machine.
+    Loopback(SocketAddr),
 }
 
 /// What a person proves before the one-time code.
@@ -95,6 +106,7 @@ impl Config {
             first_factor: first_factor(keys),
             contact: keys.string("contact").map(|contact| contact.value).unwrap_or_default(),
             front_user: file_name(keys, "front-user"),
+            metrics: keys.parsed("metrics").map(|at| at.value),
         };
         document.finish()?;
         Ok(config)
@@ -113,6 +125,18 @@ impl Config {
     /// The socket on which administrators' commands ask.
     pub fn admin_socket(&self) -> PathBuf {
         self.run_dir.join("admin.sock")
+    }
+}
+
+impl FromStr for MetricsAt {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let at = match text.strip_prefix("unix:") {
+            Some(path) => Some(Self::Unix(path.into())).filter(|_| Path::new(path).is_absolute()),
+            None => text.parse().ok().filter(|at: &SocketAddr| at.ip().is_loopback()).map(Self::Loopback),
+        };
+        at.ok_or("write \"unix:/run/wgmfa/metrics.sock\", or a loopback address and a port: \"127.0.0.1:9586\"")
     }
 }
 
@@ -206,6 +230,23 @@ mod tests {
         assert_eq!(config.first_factor, FirstFactor::Password);
         assert!(config.require_code);
         assert_eq!((config.contact.as_str(), config.front_user.as_str()), ("", "wgmfa"));
+        assert_eq!(config.metrics, None);
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_alone() {
+        let metrics = |value: &str| parse(&format!("metrics = \"{value}\"\n")).map(|config| config.metrics);
+        assert_eq!(metrics("unix:/run/m.sock").unwrap(), Some(MetricsAt::Unix("/run/m.sock".into())));
+        for loopback in ["127.0.0.1:9586", "[::1]:9586", "127.1.2.3:1"] {
+            assert_eq!(metrics(loopback).unwrap(), Some(MetricsAt::Loopback(loopback.parse().unwrap())));
+        }
+        for refused in ["0.0.0.0:9586", "[::]:9586", "192.0.2.1:9586", "9586", "localhost:9586", "unix:m.sock", ""] {
+            let shown = metrics(refused).unwrap_err().to_string();
+            assert!(
+                shown.starts_with("/e/bastion.toml:1:11: metrics: write \"unix:/run/wgmfa/metrics.sock\""),
+                "{shown}"
+            );
+        }
     }
 
     #[test]

@@ -138,7 +138,12 @@ fn on_interface(
     let keys: Vec<&Key> = keys.into_iter().filter(|key| !failed.contains(&key.peer)).collect();
     let saved = order.manner.save && save(name, &keys, &mut outcome.faults);
     for key in keys {
-        sessions.remember(key.peer, key.session.as_ref(), received);
+        let before = match (in_place.iter().any(|one| one.peer == key.peer), changed.contains(&key.peer)) {
+            (true, _) => latest_handshake(interface, &key.peer),
+            (false, true) => None,
+            (false, false) => sessions.of(&key.peer).and_then(|known| known.handshake_before),
+        };
+        sessions.remember(key.peer, key.session.as_ref(), received, before);
         outcome.done.push(Done {
             interface: name.clone(),
             peer: key.peer,
@@ -177,6 +182,12 @@ fn save(name: &InterfaceName, keys: &[&Key], faults: &mut Vec<String>) -> bool {
         faults.push(format!("{name}: not saved: {failure}"));
     }
     faults.len() == before
+}
+
+/// When a peer's latest handshake was, in seconds since 1970.
+fn latest_handshake(interface: &Interface, peer: &PublicKey) -> Option<i64> {
+    let latest = interface.peer(peer)?.latest_handshake?;
+    jiff::Timestamp::try_from(latest).ok().map(jiff::Timestamp::as_second)
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ pub struct Remembered {
     pub session: Session,
     /// When it came in.
     pub received: Boottime,
+    /// The latest handshake that stood there when this key was put in place of another one, in seconds since 1970; none
+    /// after a re-add, which leaves none. As long as it is the latest, nothing proves this key.
+    #[serde(default)]
+    pub handshake_before: Option<i64>,
 }
 
 impl Remembered {
@@ -67,10 +71,16 @@ impl Sessions {
     }
 
     /// Remembers a key, in place of what was known about its peer. A bare key says nothing about how long it is good.
-    pub fn remember(&mut self, peer: PublicKey, session: Option<&Session>, received: Boottime) {
+    pub fn remember(
+        &mut self,
+        peer: PublicKey,
+        session: Option<&Session>,
+        received: Boottime,
+        handshake_before: Option<i64>,
+    ) {
         self.connections.retain(|known| known.peer_public_key != peer);
         if let Some(session) = session.cloned() {
-            self.connections.push(Remembered { peer_public_key: peer, session, received });
+            self.connections.push(Remembered { peer_public_key: peer, session, received, handshake_before });
             self.connections.sort_by(|a, b| a.session.connection.cmp(&b.session.connection));
         }
     }
@@ -167,8 +177,8 @@ mod tests {
         let (boot, wg0, key) = (BootId("b".into()), "wg0".parse().unwrap(), PublicKey::from_bytes([1; 32]));
         let peer = PublicKey::from_bytes([2; 32]);
         let mut sessions = locked.load(&wg0, &key, &boot);
-        sessions.remember(peer, Some(&session("a/x:d", 6)), Boottime::from_millis(0));
-        sessions.remember(peer, Some(&session("a/x:d", 7)), Boottime::from_millis(5_000));
+        sessions.remember(peer, Some(&session("a/x:d", 6)), Boottime::from_millis(0), None);
+        sessions.remember(peer, Some(&session("a/x:d", 7)), Boottime::from_millis(5_000), None);
         locked.save(&sessions).unwrap();
         locked.save(&sessions).unwrap();
         assert_eq!(locked.load(&wg0, &key, &boot), sessions);
@@ -181,7 +191,7 @@ mod tests {
         let mode = |path: &str| folder.join(path).metadata().unwrap().mode() & 0o777;
         assert_eq!((mode("."), mode("wg0.json"), mode("lock")), (0o755, 0o644, 0o600));
 
-        sessions.remember(peer, None, Boottime::from_millis(0));
+        sessions.remember(peer, None, Boottime::from_millis(0), None);
         assert_eq!(sessions.of(&peer), None);
     }
 

@@ -12,6 +12,7 @@ use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::VERSION;
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::InterfaceName;
+use wgmfa_core::state::{Colour, KeyState, received};
 use wgmfa_wireguard::{Interface, read};
 
 use crate::commands::Status;
@@ -38,7 +39,9 @@ struct Row {
     peer_public_key: PublicKey,
     policy: PolicyRef,
     generation: u64,
-    state: &'static str,
+    state: KeyState,
+    /// Why, where a person would ask.
+    reason: Option<&'static str>,
     seconds_left: u64,
     deadline: Option<Timestamp>,
     /// None: there was none, or the caller may not look.
@@ -107,6 +110,12 @@ fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, no
     let row = |known: &crate::sessions::Remembered| {
         let seconds_left = if this_boot { known.seconds_left(now) } else { 0 };
         let peer = interface.and_then(|interface| interface.peer(&known.peer_public_key));
+        let latest_handshake = peer
+            .and_then(|peer| peer.latest_handshake)
+            .and_then(|latest| Timestamp::try_from(latest).ok())
+            .and_then(|latest| Timestamp::from_second(latest.as_second()).ok());
+        let proved = latest_handshake.is_some_and(|latest| known.handshake_before != Some(latest.as_second()));
+        let state = received(seconds_left, proved);
         Row {
             connection: foreign(&known.session.connection),
             interface: sessions.interface.clone(),
@@ -117,14 +126,17 @@ fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, no
                 ..known.session.policy.clone()
             },
             generation: known.session.generation,
-            state: if seconds_left > 0 { "OK" } else { "Expired" },
+            state,
+            reason: match state {
+                KeyState::Expired => Some("a login is needed"),
+                KeyState::MatchPending if interface.is_none() => Some("only root can see handshakes"),
+                KeyState::MatchPending => Some("not yet seen to match"),
+                _ => None,
+            },
             seconds_left,
             deadline: (seconds_left > 0).then(|| clock::timestamp_in(seconds_left)),
             session: format!("{} {} {}", known.session.connection, sessions.boot_id.0, known.received.as_millis()),
-            latest_handshake: peer
-                .and_then(|peer| peer.latest_handshake)
-                .and_then(|latest| Timestamp::try_from(latest).ok())
-                .and_then(|latest| Timestamp::from_second(latest.as_second()).ok()),
+            latest_handshake,
         }
     };
     sessions.connections.iter().map(row).collect()
@@ -143,7 +155,7 @@ fn table(rows: &[Row]) -> Vec<String> {
             format!("{} s ago", now.duration_since(latest).as_secs().max(0))
         });
         let policy = format!("{} {}", row.policy.ordinal, row.policy.description);
-        [short(&row.connection).to_owned(), row.interface.to_string(), row.state.to_owned(), left, handshake, policy]
+        [short(&row.connection).to_owned(), row.interface.to_string(), row.state.to_string(), left, handshake, policy]
     };
     let heading = ["CONNECTION", "INTERFACE", "STATE", "LEFT", "HANDSHAKE", "POLICY"].map(str::to_owned);
     let lines: Vec<[String; 6]> = std::iter::once(heading).chain(rows.iter().map(cells)).collect();
@@ -153,12 +165,22 @@ fn table(rows: &[Row]) -> Vec<String> {
         let cell = |column: usize| format!("{:width$}", cells[column], width = widths[column]);
         let mut columns: Vec<String> = (0..6).map(cell).collect();
         if colour && number > 0 {
-            let code = if cells[2] == "OK" { 32 } else { 31 };
-            columns[2] = format!("\u{1b}[{code}m{}\u{1b}[0m", columns[2]);
+            columns[2] = paint(&columns[2], rows[number - 1].state.colour());
         }
         columns.join("  ").trim_end().to_owned()
     };
     lines.iter().enumerate().map(line).collect()
+}
+
+/// Text in a colour of the terminal (ECMA-48 SGR).
+fn paint(text: &str, colour: Colour) -> String {
+    let code = match colour {
+        Colour::Red => 31,
+        Colour::Yellow => 33,
+        Colour::Green => 32,
+        Colour::Black => return text.to_owned(),
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
 #[cfg(test)]
@@ -172,7 +194,7 @@ mod tests {
         for (number, seconds_left) in [(2, 3600), (3, 10)] {
             let policy = PolicyRef { ordinal: 101, description: "Prod User Devices".into(), mfa: true };
             let session = Session { connection: format!("gw{number}/wg:me"), generation: 7, policy, seconds_left };
-            sessions.remember(PublicKey::from_bytes([number; 32]), Some(&session), Boottime::from_millis(0));
+            sessions.remember(PublicKey::from_bytes([number; 32]), Some(&session), Boottime::from_millis(0), None);
         }
         sessions
     }
@@ -182,23 +204,23 @@ mod tests {
         let boot = BootId("this".into());
         let rows = rows(&sessions(), None, &boot, Boottime::from_millis(60_000));
         let left: Vec<_> = rows.iter().map(|row| (row.state, row.seconds_left)).collect();
-        assert_eq!(left, [("OK", 3540), ("Expired", 0)]);
+        assert_eq!(left, [(KeyState::MatchPending, 3540), (KeyState::Expired, 0)]);
         assert!(rows[0].deadline.is_some() && rows[1].deadline.is_none());
     }
 
     #[test]
     fn after_a_reboot_everything_has_expired() {
         let rows = rows(&sessions(), None, &BootId("next".into()), Boottime::from_millis(0));
-        assert!(rows.iter().all(|row| row.state == "Expired"));
+        assert!(rows.iter().all(|row| row.state == KeyState::Expired));
     }
 
     #[test]
     fn the_table_has_a_heading_and_a_line_for_each_connection() {
         let rows = rows(&sessions(), None, &BootId("this".into()), Boottime::from_millis(60_000));
         let table = table(&rows);
-        assert!(table[0].starts_with("CONNECTION  INTERFACE  STATE    LEFT"), "{table:?}");
-        assert!(table[1].starts_with("gw2/wg      wg0        OK       59 min left (until "), "{table:?}");
-        assert!(table[2].starts_with("gw3/wg      wg0        Expired  login needed: wgmfa sync"), "{table:?}");
+        assert!(table[0].starts_with("CONNECTION  INTERFACE  STATE          LEFT"), "{table:?}");
+        assert!(table[1].starts_with("gw2/wg      wg0        Match Pending  59 min left (until "), "{table:?}");
+        assert!(table[2].starts_with("gw3/wg      wg0        Expired        login needed: wgmfa sync"), "{table:?}");
         assert!(table[2].ends_with("-          101 Prod User Devices"), "{table:?}");
     }
 }

@@ -33,6 +33,9 @@ pub struct Host {
     /// How its agent comes; none: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Rhythm>,
+    /// Root on it has had its agent stand down: no policy is enforced there until the agent begins again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stood_down: bool,
     /// Its WireGuard interfaces.
     #[serde(default)]
     pub interfaces: Vec<Interface>,
@@ -80,6 +83,15 @@ pub struct Peer {
     /// When the latest handshake was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_handshake: Option<Timestamp>,
+    /// That handshake is another one than stood there when the peer's key became the one that it has now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub handshake_with_this_key: bool,
+    /// Root on the host has opened this peer; in a report: for so many seconds more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by_root_for: Option<u64>,
+    /// The same, in what the bastion says: until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by_root_until: Option<Timestamp>,
     /// The newest generation that the server side accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,

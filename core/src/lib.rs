@@ -24,4 +24,5 @@ pub mod rotation;
 pub mod standing;
 pub mod state;
 pub mod tandem;
+pub mod turns;
 pub mod words;

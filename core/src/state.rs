@@ -51,6 +51,20 @@ pub enum Colour {
 }
 
 impl KeyState {
+    /// Every state, in the order in which they are looked for.
+    pub const ALL: [Self; 10] = [
+        Self::Conflict,
+        Self::MatchPending,
+        Self::MismatchPending,
+        Self::Pending,
+        Self::Ok,
+        Self::Expired,
+        Self::Mismatch,
+        Self::Match,
+        Self::NoKeyUsed,
+        Self::Unmonitored,
+    ];
+
     /// The name as people and programs read it: `Match Pending`.
     pub fn name(self) -> &'static str {
         match self {
@@ -93,6 +107,34 @@ pub enum Ordered {
     Other(String),
 }
 
+/// The latest handshake of a connection that a gateway has reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handshake {
+    /// When it was, by the bastion's clock: up to a second (and the report's way) later than it really was.
+    pub at: Timestamp,
+    /// It is another one than stood there when the gateway's key became the one that it uses now. After a re-add none
+    /// stood there; after a change in place an old one may be the latest for two minutes more.
+    pub with_this_key: bool,
+}
+
+impl Handshake {
+    /// Whether it proves that both ends hold the key that was applied at this time (none: not by the bastion's order).
+    fn proves(self, applied_at: Option<Timestamp>) -> bool {
+        self.with_this_key && applied_at.is_none_or(|applied| self.at > applied)
+    }
+}
+
+/// The state of a released key as its receiver knows it, who sees one end only.
+///
+/// `proved`: the latest handshake is another one than stood there when the key was put in.
+pub fn received(seconds_left: u64, proved: bool) -> KeyState {
+    match (seconds_left, proved) {
+        (0, _) => KeyState::Expired,
+        (_, true) => KeyState::Ok,
+        (_, false) => KeyState::MatchPending,
+    }
+}
+
 /// What one end says about the preshared key that it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reported {
@@ -128,10 +170,18 @@ pub struct Facts<'a> {
     pub server: Reported,
     /// What the other end reports.
     pub other: Reported,
-    /// A gateway reported a latest handshake that is another one than stood there when it confirmed (or, for a key that
-    /// came from elsewhere, first reported) the key that it uses now. After a re-add none stands there, so any is another
-    /// one. A change within the rounding of reported ages is none.
-    pub handshake_since_apply: bool,
+    /// When the server side confirmed the generation that it uses; none: its key is no generation.
+    pub applied_at: Option<Timestamp>,
+    /// The latest handshake that a gateway reported.
+    pub handshake: Option<Handshake>,
+    /// Root on the server side has opened it (`wgmfa-agent override`) until the deadline.
+    pub opened_by_root: bool,
+    /// Why no policy is enforced on the server side for the time being, in words.
+    pub not_enforced: Option<String>,
+    /// Why the last session was over before its deadline, in words.
+    pub ended: Option<String>,
+    /// Which end should have been heard by now, in words: what is said here of it is old.
+    pub unheard: Option<String>,
 }
 
 /// What is known about the two ends' preshared keys.
@@ -153,7 +203,7 @@ impl Ends {
             (Reported::NoKey, _) => Self::NoKey,
             // an end that says it uses none cannot have proved a key
             (_, Reported::NoKey) => Self::Unknown,
-            _ if facts.handshake_since_apply => Self::Match,
+            _ if facts.handshake.is_some_and(|handshake| handshake.proves(facts.applied_at)) => Self::Match,
             _ => Self::Unknown,
         }
     }
@@ -161,6 +211,15 @@ impl Ends {
 
 /// The state of a connection's key and, where a person would ask, why.
 pub fn state(facts: &Facts<'_>) -> (KeyState, Option<String>) {
+    let (state, reason) = state_as_heard(facts);
+    let rests_on_reports = !matches!(state, KeyState::Conflict | KeyState::NoKeyUsed | KeyState::Unmonitored);
+    match facts.unheard.as_ref().filter(|_| rests_on_reports) {
+        None => (state, reason),
+        Some(unheard) => (state, Some(reason.map_or(String::new(), |reason| reason + "; ") + unheard)),
+    }
+}
+
+fn state_as_heard(facts: &Facts<'_>) -> (KeyState, Option<String>) {
     let because = |state, reason: &str| (state, Some(reason.to_owned()));
     let ends = Ends::of(facts);
     let policy = match facts.selection {
@@ -170,6 +229,9 @@ pub fn state(facts: &Facts<'_>) -> (KeyState, Option<String>) {
         Selection::Applies { policy, .. } => Some(policy),
         Selection::None => None,
     };
+    if let Some(reason) = facts.not_enforced.as_ref().filter(|_| policy.is_some()) {
+        return (KeyState::Pending, Some(reason.clone()));
+    }
     let by_firewall = policy.is_some_and(|policy| !policy.enforce.rotates());
     if let Some((state, reason)) = pending(facts, ends).filter(|_| !by_firewall) {
         return (state, Some(reason));
@@ -186,10 +248,11 @@ pub fn state(facts: &Facts<'_>) -> (KeyState, Option<String>) {
             (_, _, Ends::NoKey) => {
                 because(KeyState::Pending, "the server side uses no preshared key: no second factor")
             }
+            (false, Some(_), Ends::Match) if facts.opened_by_root => because(KeyState::Ok, OPENED_BY_ROOT),
             (false, Some(_), Ends::Match) => (KeyState::Ok, None),
             (false, None, _) => because(KeyState::Pending, "the server side has not applied a generation yet"),
             _ if facts.unmonitored => because(KeyState::Expired, "an administrator has to carry the key (key show)"),
-            _ => because(KeyState::Expired, "a login is needed"),
+            _ => (KeyState::Expired, Some(login_needed(facts))),
         },
         Some(_) if facts.locked => because(KeyState::Mismatch, "one end uses a key that nobody holds"),
         Some(_) => match (facts.deadline, ends) {
@@ -210,17 +273,33 @@ pub fn state(facts: &Facts<'_>) -> (KeyState, Option<String>) {
     }
 }
 
+/// Why a key is good that nobody released.
+const OPENED_BY_ROOT: &str = "opened by root on the server side";
+
+fn login_needed(facts: &Facts<'_>) -> String {
+    match &facts.ended {
+        None => "a login is needed".to_owned(),
+        Some(why) => format!("a login is needed: {why}"),
+    }
+}
+
 /// What was released or ordered and has not shown itself.
 fn pending(facts: &Facts<'_>, ends: Ends) -> Option<(KeyState, String)> {
     let because = |state, reason: &str| Some((state, reason.to_owned()));
     let rotation = matches!(facts.ordered, Some(Ordered::Rotation));
     let together = matches!(facts.selection, Selection::Applies { policy, .. } if !policy.mfa());
     match facts.deadline.filter(|_| !facts.locked) {
+        Some(deadline) if deadline <= facts.now && facts.opened_by_root => {
+            because(KeyState::MismatchPending, "root's override is over, and the server side has not confirmed")
+        }
         Some(deadline) if deadline <= facts.now => {
             because(KeyState::MismatchPending, "the deadline has passed, and the server side has not confirmed")
         }
-        _ if rotation => {
+        _ if rotation && !facts.opened_by_root => {
             because(KeyState::MismatchPending, "a rotation was ordered, and the server side has not confirmed")
+        }
+        Some(_) if facts.opened_by_root && ends != Ends::Match => {
+            Some((KeyState::MatchPending, format!("{OPENED_BY_ROOT}, not yet seen to match")))
         }
         Some(_) if ends == Ends::Unknown => because(KeyState::MatchPending, "not yet seen to match"),
         // one end may have reported before it got the released key; two servers change theirs together

@@ -94,6 +94,7 @@ impl Golden {
             owner: self.owners.get(name).cloned(),
             disabled: self.disabled.iter().any(|disabled| disabled == name),
             agent: None,
+            stood_down: false,
             interfaces: Vec::new(),
         }
     }
@@ -112,6 +113,9 @@ impl GoldenConnection {
             has_preshared_key: self.generation.is_some(),
             fingerprint: None,
             latest_handshake: self.latest_handshake,
+            handshake_with_this_key: false,
+            opened_by_root_for: None,
+            opened_by_root_until: None,
             generation: self.generation,
             rotated_at: self.rotated_at,
             released_at: self.released_at,

@@ -57,7 +57,7 @@ impl Agent {
         let kept = self.state.peers.get_mut(&peer).expect("it was found there");
         kept.held.hold = Hold::Override { deadline: now.plus_seconds(time.as_seconds()) };
         kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
-        kept.same_boot = true;
+        (kept.same_boot, kept.handshake_before) = (true, None);
         self.state.happened("override", Some(peer.clone()), reason, now);
         if let Err(failure) = self.save() {
             self.state.peers = before;

@@ -79,7 +79,7 @@ impl Agent {
             let fingerprint = random_key().fingerprint(&nobodys, &peer.public_key);
             Kept::new(Held { generation: 0, fingerprint, hold: hold.clone(), rotation_interval: 0 })
         });
-        (kept.held.hold, kept.same_boot) = (hold, true);
+        (kept.held.hold, kept.same_boot, kept.handshake_before) = (hold, true, None);
         self.unproved.remove(peer);
         kept
     }

@@ -12,6 +12,7 @@ mod put;
 mod renew;
 mod report;
 mod round;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -52,6 +53,7 @@ pub struct Agent {
     changes: Vec<String>,
     /// Opened peers and the latest handshake that they had then: one that differs proves the key.
     unproved: BTreeMap<PeerRef, Option<SystemTime>>,
+    endpoints: watch::Endpoints,
     /// The peers whose key both ends change together.
     pub pairs: Pairs,
     /// Those whose two keys are tried in turn.
@@ -118,6 +120,7 @@ impl Agent {
             outcome: None,
             changes: Vec::new(),
             unproved: BTreeMap::new(),
+            endpoints: watch::Endpoints::default(),
             pairs,
             trying: BTreeSet::new(),
             next: BTreeMap::new(),
@@ -146,6 +149,7 @@ impl Agent {
             self.lock(due, &seen);
             self.next_round = now;
         }
+        self.watch_endpoints(&seen, now);
         let proved = |peer: &PeerRef, before: &Option<SystemTime>| {
             seen.peer(peer).is_some_and(|peer| peer.latest_handshake.is_some() && peer.latest_handshake != *before)
         };

@@ -55,6 +55,9 @@ impl Agent {
         let before = std::mem::replace(&mut kept.held.hold, Hold::Open { deadline });
         // A login is a sign of life too.
         kept.alive = Some(Alive { since: now, handshake: here.latest_handshake.filter(|_| !fresh) });
+        if fresh {
+            kept.handshake_before = None;
+        }
         if let Err(failure) = self.store.save(&self.state) {
             self.state.peers.entry(peer.clone()).and_modify(|kept| kept.held.hold = before);
             return Err(failure.error);

@@ -63,7 +63,9 @@ impl Agent {
         crash_point("changed");
         let line = format!("generation {}, {}", which.generation, left(deadline, now));
         self.made(&[(peer.clone(), String::new())]);
-        self.unproved.insert(peer.clone(), seen.peer(peer).and_then(|peer| peer.latest_handshake));
+        let handshake_before = seen.peer(peer).and_then(|peer| peer.latest_handshake);
+        self.state.peers.entry(peer.clone()).and_modify(|kept| kept.handshake_before = handshake_before);
+        self.unproved.insert(peer.clone(), handshake_before);
         self.changed("renewed", &[(peer.clone(), line)]);
         self.want_round();
         Ok(())

@@ -25,17 +25,18 @@ impl Agent {
             }
         }
         FromAgent::Report {
-            interfaces: seen.interfaces.values().map(|seen| self.interface(seen)).collect(),
-            handshake_ages: handshake_ages(seen),
+            interfaces: seen.interfaces.values().map(|seen| self.interface(seen, now)).collect(),
+            handshake_ages: self.handshake_ages(seen),
             next_in_seconds: self.state.period.filter(|_| !self.resident),
             events,
             log_head: self.state.log_head.clone(),
             highest: self.highest(),
+            stood_down: self.state.stood_down,
             holds: holds(&self.pairs),
         }
     }
 
-    fn interface(&self, seen: &SeenInterface) -> inventory::Interface {
+    fn interface(&self, seen: &SeenInterface, now: Boottime) -> inventory::Interface {
         let interface = &seen.interface;
         let peer = |peer: &wgmfa_wireguard::Peer| {
             let here = PeerRef { interface: interface.name.clone(), public_key: peer.public_key };
@@ -48,6 +49,9 @@ impl Agent {
                 has_preshared_key: key.is_some(),
                 fingerprint,
                 latest_handshake: None,
+                handshake_with_this_key: false,
+                opened_by_root_for: held.and_then(|held| opened_by_root(held, now)),
+                opened_by_root_until: None,
                 generation: held.filter(|held| accepts(held, fingerprint)).map(|held| held.generation),
                 rotated_at: None,
                 released_at: None,
@@ -61,6 +65,22 @@ impl Agent {
             peers: interface.peers.iter().map(peer).collect(),
         }
     }
+
+    fn handshake_ages(&self, seen: &Seen) -> Vec<HandshakeAge> {
+        // WireGuard tells the time of day of a handshake; a clock that was set back makes it look like now.
+        let wall = SystemTime::now();
+        let mut ages = Vec::new();
+        for (interface, seen) in &seen.interfaces {
+            for peer in &seen.interface.peers {
+                let Some(at) = peer.latest_handshake else { continue };
+                let peer = PeerRef { interface: interface.clone(), public_key: peer.public_key };
+                let before_change = self.state.peers.get(&peer).is_some_and(|kept| kept.handshake_before == Some(at));
+                let seconds = wall.duration_since(at).unwrap_or_default().as_secs();
+                ages.push(HandshakeAge { peer, seconds, before_change });
+            }
+        }
+        ages
+    }
 }
 
 /// Whether the key that was seen is the generation that is remembered.
@@ -68,16 +88,10 @@ fn accepts(held: &Held, seen: Option<Fingerprint>) -> bool {
     matches!(held.hold, Hold::Waiting { .. } | Hold::Open { .. }) && seen == Some(held.fingerprint)
 }
 
-fn handshake_ages(seen: &Seen) -> Vec<HandshakeAge> {
-    // WireGuard tells the time of day of a handshake; a clock that was set back makes it look like now.
-    let wall = SystemTime::now();
-    let mut ages = Vec::new();
-    for (interface, seen) in &seen.interfaces {
-        for peer in &seen.interface.peers {
-            let Some(at) = peer.latest_handshake else { continue };
-            let peer = PeerRef { interface: interface.clone(), public_key: peer.public_key };
-            ages.push(HandshakeAge { peer, seconds: wall.duration_since(at).unwrap_or_default().as_secs() });
-        }
+/// For how many seconds more root has opened a peer.
+fn opened_by_root(held: &Held, now: Boottime) -> Option<u64> {
+    match held.hold {
+        Hold::Override { deadline } => Some(deadline.since(now).as_secs()),
+        _ => None,
     }
-    ages
 }

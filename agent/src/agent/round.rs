@@ -244,6 +244,7 @@ impl Agent {
             let kept = self.state.peers.entry(one.peer.clone());
             let kept = kept.or_insert_with(|| Kept::new(held.clone()));
             (kept.held, kept.same_boot, kept.before) = (held, true, seen.fingerprint(&one.peer));
+            kept.handshake_before = None;
             changes.entry(one.peer.interface.clone()).or_default().push((one.peer.public_key, one.key));
             told.push((one.peer, format!("generation {}: {}", one.generation, one.reason)));
             applied.push(which);

@@ -147,6 +147,17 @@ pub fn last_seen(host: &HostRecord, context: &Context<'_>) -> Option<jiff::Times
     context.agents.last_seen(&host.name).max(host.last_seen)
 }
 
+/// An agent that does not say when it comes again is late after this, in seconds: a resident one pings every 10 s, and
+/// cron comes every minute.
+const LATE: i64 = 180;
+
+/// Whether a host's agent should have come by now.
+pub fn is_overdue(host: &HostRecord, context: &Context<'_>) -> bool {
+    let expected = host.next_round.or(last_seen(host, context));
+    let late = expected.is_some_and(|time| context.now.as_second().saturating_sub(time.as_second()) > LATE);
+    late && !context.agents.connected(&host.name) && !host.disabled && !host.owner_disabled
+}
+
 fn object(host: &HostRecord, context: &Context<'_>) -> HostJson {
     let pending = |pending: &crate::store::PendingKey| PendingJson {
         interface: pending.interface.to_string(),

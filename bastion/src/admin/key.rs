@@ -29,7 +29,7 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
         }
         KeyCommand::List { names, without_mfa, watch: false } => {
             let chosen = site.having(names)?;
-            let mut rows = key_row::rows(&site, context.policies, &chosen, context.now);
+            let mut rows = key_row::rows(&site, &chosen, context)?;
             if *without_mfa {
                 rows.retain(|row| !row.has_second_factor());
             }
@@ -80,7 +80,7 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
 /// A person's own connections, for `wgmfa-status`: as `key list` shows them.
 pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> Result<String, StoreError> {
     let site = Site::read(context.store)?;
-    let rows = key_row::rows(&site, context.policies, &own(&site, user), context.now);
+    let rows = key_row::rows(&site, &own(&site, user), context)?;
     if json {
         return Ok(json_line(&serde_json::json!({ "version": 1, "connections": objects(&rows) })));
     }

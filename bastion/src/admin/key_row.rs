@@ -7,14 +7,17 @@ use serde::Serialize;
 use wgmfa_core::connection::{Connection, ConnectionName, Other};
 use wgmfa_core::inventory::Peer;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::policy::{Policy, PolicySet, Selection, Selector, Sides, Warning, warnings};
+use wgmfa_core::name::HostName;
+use wgmfa_core::policy::{Policy, Selection, Selector, Sides, Warning, warnings};
 use wgmfa_core::release::Phase;
-use wgmfa_core::state::{Facts, KeyState, Ordered, Reported, state};
+use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, state};
 
+use super::Context;
+use super::host::{is_overdue, last_seen};
 use super::pair_row::put_right;
 use super::site::{Site, places};
 use super::when::When;
-use crate::store::{Generation, Place, Record};
+use crate::store::{Generation, Place, Record, StoreError};
 
 /// A connection, its policy, its newest generation and its state.
 #[derive(Debug)]
@@ -31,14 +34,25 @@ pub struct KeyRow<'a> {
     pub reason: Option<String>,
     /// When the key stops being good.
     pub deadline: Option<Timestamp>,
+    /// The server side lets nobody in.
+    pub locked: bool,
     /// As the hosts reported it.
     pub latest_handshake: Option<Timestamp>,
+    /// Which end should have been heard by now, in words.
+    unheard: Option<String>,
 }
 
 /// A row for each of these connections.
-pub fn rows<'a>(site: &'a Site, policies: &'a PolicySet, of: &[&'a Connection], now: Timestamp) -> Vec<KeyRow<'a>> {
+///
+/// # Errors
+/// The store cannot be read.
+pub fn rows<'a>(
+    site: &'a Site,
+    of: &[&'a Connection],
+    context: &'a Context<'_>,
+) -> Result<Vec<KeyRow<'a>>, StoreError> {
     let mut uncovered: BTreeMap<ConnectionName, String> = BTreeMap::new();
-    for warning in warnings(policies, &site.inventory).0 {
+    for warning in warnings(context.policies, &site.inventory).0 {
         match warning {
             Warning::Unmonitored { connection, public_key, allowed_ips, .. } => {
                 let addresses = if allowed_ips.is_empty() { "no addresses".to_owned() } else { allowed_ips.join(", ") };
@@ -50,19 +64,59 @@ pub fn rows<'a>(site: &'a Site, policies: &'a PolicySet, of: &[&'a Connection], 
             _ => {}
         }
     }
-    let mut selector = Selector::new(policies);
-    let row = |connection: &&'a Connection| {
-        let mut row = KeyRow::new(site, selector.select(connection), connection, now);
-        if let Some(text) = site.cut_off(connection).as_ref().or_else(|| uncovered.get(&connection.name)) {
-            row.reason = Some(text.clone());
+    let mut rows = states(site, of, context)?;
+    for row in &mut rows {
+        let text = site.cut_off(row.connection).or_else(|| uncovered.get(&row.connection.name).cloned());
+        row.reason = text.or(row.reason.take());
+    }
+    Ok(rows)
+}
+
+/// The same with the reasons of the states alone, and not what else an administrator should know of a connection.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn states<'a>(
+    site: &'a Site,
+    of: &[&'a Connection],
+    context: &'a Context<'_>,
+) -> Result<Vec<KeyRow<'a>>, StoreError> {
+    let (mut selector, mut heard) = (Selector::new(context.policies), Heard { context, hosts: BTreeMap::new() });
+    of.iter().map(|connection| KeyRow::new(site, selector.select(connection), connection, &mut heard)).collect()
+}
+
+/// What is known of the agents behind the connections.
+struct Heard<'a> {
+    context: &'a Context<'a>,
+    hosts: BTreeMap<HostName, Option<String>>,
+}
+
+impl Heard<'_> {
+    /// Says so if a host should have been heard by now.
+    fn overdue(&mut self, name: &HostName) -> Result<Option<String>, StoreError> {
+        if let Some(known) = self.hosts.get(name) {
+            return Ok(known.clone());
         }
-        row
-    };
-    of.iter().map(row).collect()
+        let context = self.context;
+        let overdue = context.store.host(name)?.filter(|host| is_overdue(host, context)).map(|host| {
+            last_seen(&host, context).map_or_else(
+                || format!("{name} was never heard"),
+                |seen| format!("{name} was last heard at {}", context.when().clock(seen)),
+            )
+        });
+        self.hosts.insert(name.clone(), overdue.clone());
+        Ok(overdue)
+    }
 }
 
 impl<'a> KeyRow<'a> {
-    fn new(site: &'a Site, selection: Selection<'a>, connection: &'a Connection, now: Timestamp) -> Self {
+    fn new(
+        site: &'a Site,
+        selection: Selection<'a>,
+        connection: &'a Connection,
+        heard: &mut Heard<'_>,
+    ) -> Result<Self, StoreError> {
+        let now = heard.context.now;
         let place = server_place(connection, &selection);
         let record = match (&place, &selection) {
             (Some(place), _) => site.record(place),
@@ -79,31 +133,34 @@ impl<'a> KeyRow<'a> {
         let (server, other) = (peers[0], peers.get(1).copied().flatten());
         let latest_handshake = peers.iter().flatten().filter_map(|peer| peer.latest_handshake).max();
         let current = record.and_then(|record| record.current.as_ref());
-        let deadline = deadline(&selection, current);
-        let applied_at = current.and_then(|current| current.applied_at);
+        let opened_by_root = server.and_then(|peer| peer.opened_by_root_until);
+        // confirmed since the last report, perhaps
+        let accepted = current.filter(|current| current.phase != Phase::Expired && opened_by_root.is_none());
+        let deadline = opened_by_root.or_else(|| deadline(&selection, current));
+        let locked = opened_by_root.is_none() && record.is_some_and(|record| locked(record, server));
+        let mut unheard = None;
+        for end in &ends {
+            unheard = unheard.or(heard.overdue(&end.server_side.host)?);
+        }
         let mut facts = Facts {
             now,
             selection: &selection,
             unmonitored: matches!(connection.name.other, Other::Unmonitored(_)),
-            ordered: record.and_then(ordered),
+            ordered: record.and_then(|record| ordered(record, locked)),
             deadline,
-            locked: record.is_some_and(|record| locked(record, server)),
+            locked,
             grant: None,
-            server: match current {
-                // confirmed since the last report, perhaps
-                Some(current) if current.phase != Phase::Expired => Reported::Key(current.fingerprint),
-                _ => reported(server),
-            },
+            server: accepted.map_or_else(|| reported(server), |current| Reported::Key(current.fingerprint)),
             other: match reported(other) {
-                Reported::Nothing => read_back(current),
+                Reported::Nothing => read_back(accepted),
                 reported => reported,
             },
-            handshake_since_apply: match (current, applied_at, latest_handshake) {
-                // a change in place leaves the latest handshake as it was
-                (Some(current), Some(applied), Some(latest)) if current.in_place => latest > applied + ROUNDING,
-                // with a peer that was added again the store forgets its handshakes
-                (_, applied, latest) => applied.is_some() && latest.is_some(),
-            },
+            applied_at: accepted.and_then(proved_after),
+            handshake: peers.iter().flatten().find_map(|peer| handshake(peer)),
+            opened_by_root: opened_by_root.is_some(),
+            not_enforced: ends.iter().find_map(|end| stands_down(site, &end.server_side.host)),
+            ended: record.and_then(ended).map(str::to_owned),
+            unheard: unheard.clone(),
         };
         put_right(&mut facts, site, connection, record);
         let (deadline, (state, mut reason)) = (facts.deadline, state(&facts));
@@ -115,7 +172,7 @@ impl<'a> KeyRow<'a> {
         {
             reason = Some(format!("override by {by}"));
         }
-        Self { connection, selection, record, state, reason, deadline, latest_handshake }
+        Ok(Self { connection, selection, record, state, reason, deadline, locked, latest_handshake, unheard })
     }
 
     /// The generation that the server side accepts, or accepted last.
@@ -136,16 +193,23 @@ impl<'a> KeyRow<'a> {
         self.selection.policy().is_some_and(Policy::mfa)
     }
 
+    fn is_overridden(&self) -> bool {
+        self.current().is_some_and(|current| current.overridden.is_some())
+    }
+
     /// What stands behind the state: what is left, or why it is so.
     pub fn detail(&self, when: &When) -> String {
-        let open = matches!(self.state, KeyState::Ok | KeyState::MatchPending);
-        match (self.deadline.filter(|_| open), &self.reason) {
-            (Some(deadline), Some(reason)) if reason.starts_with("override by ") => {
-                format!("{}, {reason}", when.left(deadline))
-            }
-            (Some(deadline), _) => when.left(deadline),
-            (None, Some(reason)) => reason.clone(),
-            (None, None) => String::new(),
+        let beside = match self.state {
+            KeyState::Ok => &self.reason,
+            KeyState::MatchPending if !self.is_overridden() => &self.unheard,
+            KeyState::MatchPending => &self.reason,
+            _ => return self.reason.clone().unwrap_or_default(),
+        };
+        match (self.deadline, beside) {
+            (Some(deadline), Some(by)) if by.starts_with("override by ") => format!("{}, {by}", when.left(deadline)),
+            (Some(deadline), Some(beside)) => format!("{}; {beside}", when.left(deadline)),
+            (Some(deadline), None) => when.left(deadline),
+            (None, _) => self.reason.clone().unwrap_or_default(),
         }
     }
 
@@ -223,11 +287,12 @@ fn deadline(selection: &Selection<'_>, current: Option<&Generation>) -> Option<T
     }
 }
 
-fn ordered(record: &Record) -> Option<Ordered> {
+/// What the server side has not confirmed; a lock that is to stay is confirmed by being one.
+fn ordered(record: &Record, locked: bool) -> Option<Ordered> {
     match (&record.kept_locked, &record.rotation_ordered) {
-        (Some(reason), _) => Some(Ordered::Other(reason.clone())),
+        (Some(reason), _) if !locked => Some(Ordered::Other(reason.clone())),
         (None, Some(_)) => Some(Ordered::Rotation),
-        (None, None) => None,
+        (Some(_) | None, _) => None,
     }
 }
 
@@ -235,6 +300,25 @@ fn ordered(record: &Record) -> Option<Ordered> {
 fn idled(record: &Record) -> Option<&str> {
     let last = [&record.current, &record.previous].into_iter().flatten().find(|one| one.released_at.is_some())?;
     last.ended_because.as_deref().filter(|because| because.starts_with("no handshake for "))
+}
+
+/// Why nobody may come in without a new login: it is kept so, or the last session was ended early.
+fn ended(record: &Record) -> Option<&str> {
+    let last = match &record.current {
+        Some(current) if current.phase == Phase::Applied => record.previous.as_ref(),
+        current => current.as_ref(),
+    };
+    record.kept_locked.as_deref().or_else(|| last?.ended_early())
+}
+
+fn handshake(peer: &Peer) -> Option<Handshake> {
+    Some(Handshake { at: peer.latest_handshake?, with_this_key: peer.handshake_with_this_key })
+}
+
+/// Says so if root on a host has had its agent stand down.
+fn stands_down(site: &Site, name: &HostName) -> Option<String> {
+    let host = site.inventory.hosts.iter().find(|host| host.name == *name)?;
+    host.stood_down.then(|| format!("root has had the agent of {name} stand down: nothing is enforced there"))
 }
 
 /// The server side has confirmed a generation that nobody has, or reports a key that is none of the last two.
@@ -253,6 +337,13 @@ fn locked(record: &Record, server: Option<&Peer>) -> bool {
 
 /// Ages of handshakes are whole seconds, and take time to arrive.
 const ROUNDING: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+
+/// A handshake after this was made with a generation.
+fn proved_after(current: &Generation) -> Option<Timestamp> {
+    let applied = current.applied_at?;
+    // a change in place leaves the latest handshake as it was
+    Some(if current.in_place { applied + ROUNDING } else { applied })
+}
 
 /// What the client of a device says about the key that it has put into its interface.
 fn read_back(current: Option<&Generation>) -> Reported {

@@ -21,6 +21,7 @@ mod policy;
 mod sealing_key;
 mod show;
 pub mod site;
+pub mod states;
 mod status;
 mod table;
 mod user;
@@ -50,6 +51,7 @@ use crate::{check, host_key, voice};
 
 pub use self::by_hand::{ByHand, What};
 pub use self::evidence::told as tell_verified;
+pub use self::host::is_overdue;
 pub use self::sealing_key::done as tell_resealed;
 pub use self::show::Show;
 

@@ -5,7 +5,7 @@ use wgmfa_core::connection::Connection;
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selection, Sides};
 use wgmfa_core::release::Phase;
-use wgmfa_core::state::{Facts, Ordered, Reported};
+use wgmfa_core::state::{Facts, Handshake, Ordered, Reported};
 use wgmfa_core::tandem::IN_FLIGHT;
 
 use super::key_row::reported;
@@ -38,7 +38,9 @@ pub fn put_right(facts: &mut Facts<'_>, site: &Site, connection: &Connection, re
     let proof = since.and_then(|since| since.checked_add(SignedDuration::from_secs(IN_FLIGHT.cast_signed())).ok());
     let peers = ends.iter().filter_map(|end| site.peer(&end.server_side, &end.public_key));
     let latest_handshake = peers.filter_map(|peer| peer.latest_handshake).max();
-    facts.handshake_since_apply = proof.is_some_and(|proof| latest_handshake.is_some_and(|latest| latest > proof));
+    // both change in place: only the time tells which key a handshake was made with
+    facts.applied_at = proof;
+    facts.handshake = latest_handshake.filter(|_| proof.is_some()).map(|at| Handshake { at, with_this_key: true });
     if both && facts.ordered.is_none() && current.phase == Phase::Applied && current.other_applied_at.is_none() {
         facts.ordered = Some(Ordered::Other(unconfirmed(&second.server_side.host, current.generation)));
     }

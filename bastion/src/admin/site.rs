@@ -46,6 +46,21 @@ impl Site {
         Ok(Self { records, ..Self::of(store.inventory_of(host)?) })
     }
 
+    /// No other connections than those at these places, as far as their states follow from it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn around(store: &Store, places: &[Place]) -> Result<Self, StoreError> {
+        let (inventory, records) = store.around(places)?;
+        let records = records.into_iter().map(|record| (record.place.clone(), record)).collect();
+        let mut last_reports = BTreeMap::new();
+        for host in &inventory.hosts {
+            let last_seen = store.host(&host.name)?.and_then(|host| host.last_seen);
+            last_reports.extend(last_seen.map(|seen| (host.name.clone(), seen)));
+        }
+        Ok(Self { records, last_reports, ..Self::of(inventory) })
+    }
+
     /// An inventory without any generations.
     pub fn of(inventory: Inventory) -> Self {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());

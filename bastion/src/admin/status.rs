@@ -1,10 +1,11 @@
 //! `status`: how the bastion, its agents and its people are.
 
+use jiff::SignedDuration;
 use nix::sys::statvfs::statvfs;
 use wgmfa_core::exit::{Exit, sanitise};
 
 use super::answer::{Answer, json_line, with_exit};
-use super::host::last_seen;
+use super::host::{is_overdue, last_seen};
 use super::{Asked, Context};
 use crate::check::{Findings, clock, pam};
 use crate::store::{Event, Filter, Head, HostRecord, Line, LostHead};
@@ -12,12 +13,14 @@ use crate::store::{Event, Filter, Head, HostRecord, Line, LostHead};
 /// How many refusals are shown.
 const REFUSALS: u32 = 5;
 
+/// For so long an alarm about two endpoints is shown.
+const ALARM_LASTS: SignedDuration = SignedDuration::from_hours(1);
+
+/// So many alarms are shown.
+const ALARMS: u32 = 20;
+
 /// With less room than this in the state folder, in bytes, the bastion needs care.
 const LEAST_ROOM: u64 = 100 * 1024 * 1024;
-
-/// An agent that does not say when it comes again is late after this, in seconds: a resident one pings every 10 s, and
-/// cron comes every minute.
-const LATE: i64 = 180;
 
 /// What is looked at, and what of it needs care.
 struct Status {
@@ -31,6 +34,8 @@ struct Status {
     log_head: Head,
     lost_heads: Vec<LostHead>,
     backed_up_at: Option<jiff::Timestamp>,
+    /// Two endpoints took turns for a peer.
+    alarms: Vec<Line>,
 }
 
 struct AgentStatus {
@@ -99,6 +104,12 @@ impl Status {
             log_head: store.log_head()?,
             lost_heads: store.lost_heads()?,
             backed_up_at: store.backed_up_at()?,
+            alarms: store.log(&Filter {
+                event: Some(Event::TwoEndpoints),
+                since: Some(context.now.saturating_sub(ALARM_LASTS).unwrap_or_default()),
+                limit: Some(ALARMS),
+                ..Filter::default()
+            })?,
         })
     }
 
@@ -108,6 +119,10 @@ impl Status {
             troubles.push("disk: less than 100 MiB are left in the state folder".to_owned());
         }
         troubles.extend(self.lost_heads.iter().map(|lost| format!("log: {lost} (wgmfa-bastion log verify)")));
+        for alarm in &self.alarms {
+            let peer = alarm.connection.as_deref().unwrap_or("a peer");
+            troubles.push(format!("{peer}: {}", alarm.reason.as_deref().unwrap_or("two endpoints take turns")));
+        }
         for agent in &self.agents {
             let name = &agent.host.name;
             if agent.late {
@@ -192,6 +207,7 @@ impl Status {
             "agents": agents,
             "locked": locked,
             "refusals": self.refusals,
+            "alarms": self.alarms,
         }))
     }
 }
@@ -199,9 +215,7 @@ impl Status {
 impl AgentStatus {
     fn of(host: HostRecord, context: &Context<'_>) -> Self {
         let (connected, seen) = (context.agents.connected(&host.name), last_seen(&host, context));
-        let expected = host.next_round.or(seen);
-        let late = expected.is_some_and(|time| context.now.as_second().saturating_sub(time.as_second()) > LATE);
-        Self { late: late && !connected && !host.disabled && !host.owner_disabled, connected, seen, host }
+        Self { late: is_overdue(&host, context), connected, seen, host }
     }
 }
 

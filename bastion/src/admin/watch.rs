@@ -90,7 +90,7 @@ impl Watch {
             Watched::Named { names, .. } => site.having(names)?,
             Watched::Own(user) => key::own(&site, user),
         };
-        let mut rows = rows(&site, context.policies, &chosen, context.now);
+        let mut rows = rows(&site, &chosen, context)?;
         if matches!(self.watched, Watched::Named { without_mfa: true, .. }) {
             rows.retain(|row| !row.has_second_factor());
         }

@@ -45,7 +45,7 @@ pub fn run(name: &str, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
         Some(person) => (person.name.to_string(), of_person(&person, &site, context)?),
         None => {
             let connection = site.find(name).map_err(|failure| unknown(name, failure))?;
-            let row = rows(&site, context.policies, &[connection], context.now).remove(0);
+            let row = rows(&site, &[connection], context)?.remove(0);
             (connection.name.to_string(), of_connection(&row, context)?)
         }
     };
@@ -110,7 +110,7 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
         }));
     }
     let mut login = None;
-    for row in rows(site, context.policies, &own, context.now) {
+    for row in rows(site, &own, context)? {
         match of_connection(&row, context)? {
             // a login is the person's own affair: anything else stands before it
             Some(obstacle) if row.state == KeyState::Expired && obstacle.mend.as_deref() == Some(LOGIN) => {

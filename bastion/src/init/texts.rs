@@ -51,6 +51,9 @@ require-code = true
 # What people prove before the one-time code.
 first-factor = \"password\"
 
+# Where Prometheus may read: \"unix:/run/wgmfa/metrics.sock\" (for root and its group) or a loopback address.
+# metrics    = \"127.0.0.1:9586\"
+
 # Shown after a refused login: whom to call.
 contact      = \"\"
 

@@ -21,7 +21,7 @@ use super::conversation::{Conversation, Over, out_of_place};
 use super::pairs::{Pairs, Told};
 use super::rounds::{Assigned, Made};
 use super::{Keeper, say};
-use crate::store::{Event, HostRecord};
+use crate::store::{Event, HostRecord, Report};
 
 /// How long an agent has for its proof, and for the subsystem to be asked for.
 const PROOF_WITHIN: Duration = Duration::from_secs(20);
@@ -252,12 +252,23 @@ impl Agent<'_> {
         match message {
             FromAgent::Hello { .. } => return self.refuse("hello was said before"),
             FromAgent::Ping => self.tell(&ToAgent::Pong),
-            FromAgent::Report { interfaces, handshake_ages, next_in_seconds, events, log_head, highest, holds } => {
+            FromAgent::Report {
+                interfaces,
+                handshake_ages,
+                next_in_seconds,
+                events,
+                log_head,
+                highest,
+                holds,
+                stood_down,
+            } => {
                 if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
                     return self.refuse(&reason);
                 }
+                let report =
+                    Report { interfaces: &interfaces, handshake_ages: &handshake_ages, next_in_seconds, stood_down };
                 let made = Made { highest: &highest, holds: &holds };
-                match self.keeper.take_report(&self.host, interfaces, &handshake_ages, next_in_seconds, &events, made) {
+                match self.keeper.take_report(&self.host, &report, &events, made) {
                     Ok(Assigned { assignments, uncovered, pairs }) => {
                         self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
                         let place =

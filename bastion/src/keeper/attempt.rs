@@ -97,7 +97,10 @@ pub async fn run(
         (Some(reason), _) => ours.reason.take().unwrap_or(reason),
         (None, None) => "not a person's name".to_owned(),
         (None, Some(login)) => match keeper.let_in(login, ours.invited.get()) {
-            Ok(verdict) => return Ok(verdict),
+            Ok(verdict) => {
+                keeper.measures.login.observe(answered.elapsed().as_secs_f64());
+                return Ok(verdict);
+            }
             Err(reason) => reason,
         },
     };

@@ -17,6 +17,7 @@ mod coverage;
 mod dialogue;
 mod enrol;
 mod heads;
+mod metrics;
 mod module;
 mod orders;
 mod own_secrets;
@@ -31,6 +32,7 @@ mod sessions;
 mod show;
 mod sockets;
 mod target;
+mod transitions;
 mod verify;
 mod wire;
 
@@ -58,7 +60,7 @@ use wgmfa_core::release::Phase;
 use zeroize::Zeroizing;
 
 use crate::admin::when::When;
-use crate::config::{Config, FirstFactor};
+use crate::config::{Config, FirstFactor, MetricsAt};
 use crate::crash::crash_point;
 use crate::store::{Actor, Ended, Event, Note, Store};
 use crate::{check, confine, host_key, policies, trusted, voice};
@@ -100,6 +102,8 @@ pub struct Keeper {
     sessions: sessions::Sessions,
     clock: clock::Clock,
     said_head: heads::Said,
+    measures: metrics::Measures,
+    to_look_over: transitions::ToLookOver,
     hashing: Semaphore,
 }
 
@@ -131,6 +135,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
         (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
+    let metrics_listener = config.metrics.as_ref().map(sockets::metrics).transpose()?;
     let (listeners, admits) = sockets::listeners(&config)?;
     let (front, mut front_process) = children::start_front(listeners, &config.front_user)?;
     let (from_front, mut to_front) = front.into_split();
@@ -155,6 +160,8 @@ async fn run(config: Config) -> Result<(), Failure> {
         sessions: sessions::Sessions::default(),
         clock: clock::Clock::new(now),
         said_head: heads::Said::default(),
+        measures: metrics::Measures::new(),
+        to_look_over: transitions::ToLookOver::default(),
         hashing: Semaphore::new(2),
         config,
     });
@@ -162,6 +169,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     keeper.note_policies()?;
     keeper.say_head();
     keeper.end_sessions_of_another_time()?;
+    keeper.look_over_everything();
     let keys = keeper.config.first_factor != FirstFactor::Password;
     keeper.to_front(&ToFront::Start { host_keys, listeners: admits, limits: Limits::default(), keys });
     for address in keeper.config.listen.iter().chain(&keeper.config.agent_listen) {
@@ -170,6 +178,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
     tokio::task::spawn_local(sockets::accept(keeper.clone(), module_socket, module::serve));
     tokio::task::spawn_local(sockets::accept(keeper.clone(), admin_socket, admin_socket::serve));
+    if let Some(listener) = metrics_listener {
+        tokio::task::spawn_local(metrics::http::serve(keeper.clone(), listener));
+    }
     let mut front_requests = tokio::task::spawn_local(requests::take(keeper.clone(), from_front));
     let mut told_to_end = pin!(async {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -182,6 +193,7 @@ async fn run(config: Config) -> Result<(), Failure> {
                 keeper.expire();
                 keeper.watch_clock();
                 keeper.say_head_if_due();
+                keeper.note_states();
             }
             _ = &mut front_requests => break Some("its last words stand above".to_owned()),
             status = front_process.wait() => {
@@ -197,7 +209,11 @@ async fn run(config: Config) -> Result<(), Failure> {
     }
     keeper.store.note(keeper.now(), Note::new(Event::Stopped))?;
     keeper.say_head();
-    for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()] {
+    let metrics_socket = match &keeper.config.metrics {
+        Some(MetricsAt::Unix(path)) => Some(path.clone()),
+        _ => None,
+    };
+    for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()].into_iter().chain(metrics_socket) {
         // a socket that is left behind is replaced at the next start
         let _ = std::fs::remove_file(socket);
     }

@@ -143,6 +143,7 @@ impl Keeper {
     /// Puts a set of policies in force, and tells every agent to ask what it means for its peers.
     pub(super) fn put_in_force(&self, set: wgmfa_core::policy::PolicySet) {
         *self.policies.borrow_mut() = Rc::new(Policies { set, since: self.now() });
+        self.look_over_everything();
         let hosts: Vec<HostName> = self.links.borrow().keys().cloned().collect();
         for host in hosts {
             self.order_round(&host, "the policies have changed");

@@ -60,6 +60,12 @@ impl Keeper {
     /// # Errors
     /// The login may have no keys, it is not clear which device is meant, or nothing could be recorded.
     pub async fn release(self: &Rc<Self>, passed: &Passed, wish: &Wish) -> Result<Release, Failure> {
+        let release = self.release_to(passed, wish).await?;
+        self.measures.note_release(&release);
+        Ok(release)
+    }
+
+    async fn release_to(self: &Rc<Self>, passed: &Passed, wish: &Wish) -> Result<Release, Failure> {
         let login = &passed.login;
         // the store counts too, but its time stands still while the system's clock is behind
         if passed.at.elapsed().as_secs() > RELEASE_WINDOW_SECONDS.unsigned_abs() {

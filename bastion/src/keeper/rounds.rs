@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{Deposit, HandshakeAge, LocalEvent, PeerGeneration, PeerRef};
+use wgmfa_core::message::agent::{Deposit, LocalEvent, PeerGeneration, PeerRef};
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
@@ -45,16 +45,13 @@ impl Keeper {
     pub(super) fn take_report(
         &self,
         host: &HostName,
-        interfaces: Vec<Interface>,
-        handshake_ages: &[HandshakeAge],
-        next_in_seconds: Option<u64>,
+        report: &Report<'_>,
         events: &[LocalEvent],
         made: Made<'_>,
     ) -> Result<Assigned, String> {
         let now = self.now();
-        let report = Report { interfaces: &interfaces, handshake_ages, next_in_seconds };
         let told = |error: StoreError| error.to_string();
-        self.store.report(now, host, &report).map_err(told)?;
+        self.store.report(now, host, report).map_err(told)?;
         self.store.raise_highest(now, host, made.highest).map_err(told)?;
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
@@ -65,7 +62,7 @@ impl Keeper {
         }
         self.expire();
         let mut site = Site::read_of(&self.store, host).map_err(told)?;
-        if self.confirm_what_stands(host, &interfaces, &site).map_err(told)? {
+        if self.confirm_what_stands(host, report.interfaces, &site).map_err(told)? {
             site = Site::read_of(&self.store, host).map_err(told)?;
         }
         self.assignments(host, site, made.holds).map_err(told)
@@ -203,6 +200,7 @@ impl Keeper {
             "stand-down" => Event::StandDown,
             "lock" => Event::Locked,
             "changed-outside" => Event::ChangedOutside,
+            "two-endpoints" => Event::TwoEndpoints,
             _ => Event::Noted,
         };
         let reason: String = event.reason.chars().take(300).collect();
@@ -211,7 +209,11 @@ impl Keeper {
         }
         let mut note = Note::new(kind).host(host).reason(format!("{reason} ({} s ago)", event.seconds_ago));
         if let Some(peer) = &event.peer {
-            note = note.place(&Place::new(host, peer));
+            let place = Place::new(host, peer);
+            if kind == Event::TwoEndpoints && !self.measures.note_alarm(&place, self.now()) {
+                return Ok(());
+            }
+            note = note.place(&place);
         }
         self.store.note_of_host(self.now(), host, note)
     }

@@ -16,8 +16,9 @@ use tokio::net::{UnixListener, UnixStream};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::front::Admits;
 
+use super::metrics::http::Listener;
 use super::{Keeper, say};
-use crate::config::Config;
+use crate::config::{Config, MetricsAt};
 use crate::store;
 use crate::trusted;
 
@@ -73,6 +74,28 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// The folder is missing or not writable.
 pub fn unix(path: &Path) -> Result<UnixListener, Failure> {
+    unix_with(path, 0o177)
+}
+
+/// Where metrics are read: a Unix socket of mode 0660, or a port of the loopback interface.
+///
+/// # Errors
+/// It cannot be bound.
+pub fn metrics(at: &MetricsAt) -> Result<Listener, Failure> {
+    let address = match at {
+        MetricsAt::Unix(path) => return unix_with(path, 0o117).map(Listener::Unix),
+        MetricsAt::Loopback(address) => address,
+    };
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("metrics: cannot listen on {address}: {error}"))
+            .hint("another program may use this port")
+    };
+    let listener = tcp(*address)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    tokio::net::TcpListener::from_std(listener).map(Listener::Loopback).map_err(failed)
+}
+
+fn unix_with(path: &Path, mask: u32) -> Result<UnixListener, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(Exit::Failed, format!("cannot listen on {}: {error}", path.display()))
             .hint("see run-dir in bastion.toml; the path of a Unix socket has at most 107 bytes")
@@ -81,7 +104,7 @@ pub fn unix(path: &Path) -> Result<UnixListener, Failure> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
         _ => {}
     }
-    let before = umask(Mode::from_bits_truncate(0o177));
+    let before = umask(Mode::from_bits_truncate(mask));
     let bound = UnixListener::bind(path);
     umask(before);
     bound.map_err(cannot)

@@ -259,6 +259,7 @@ impl Keeper {
 
     /// Puts a refused login into the audit log, with its real reason.
     pub fn note_refusal(&self, user: &str, from: &str, reason: &str, charged: bool) {
+        self.measures.note_refused_login(reason);
         let refusal = Refusal { user, from, reason, charged };
         if let Err(error) = self.store.record_refusal(self.now(), refusal) {
             say(&format!("a refused login could not be recorded: {error}"));

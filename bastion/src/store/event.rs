@@ -132,6 +132,10 @@ events! {
     Locked = "locked",
     /// A key on an interface was changed behind the agent's back.
     ChangedOutside = "changed-outside",
+    /// A connection's key has another state.
+    State = "state",
+    /// Two endpoints take turns for one peer: its private key is in two places.
+    TwoEndpoints = "two-endpoints",
     /// Many refusals that were not listed one by one.
     RefusalsOmitted = "refusals-omitted",
     /// The code of a login was spent on an administrator's act.

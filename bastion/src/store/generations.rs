@@ -27,6 +27,12 @@ pub struct Ended {
 /// How far the recorded time may lie behind, in milliseconds, when nothing else is written.
 const TIME_IS_RECORDED_EVERY: i64 = 60_000;
 
+/// Why a generation is over whose time has come.
+pub(super) const DEADLINE_PASSED: &str = "the deadline has passed";
+
+/// Why a generation is over when the next one is applied, after its number.
+pub(super) const TAKEN: &str = "has taken its place";
+
 /// JSON numbers are exact up to here in every program; nobody gets that far.
 const HIGHEST: u64 = 1 << 53;
 
@@ -148,7 +154,7 @@ impl Store {
             for row in places::select(w.tx, condition, [w.now])? {
                 let sql = "SELECT generation FROM generations WHERE place = ?1 AND phase = 'released'";
                 let generation = w.tx.prepare_cached(sql)?.query_row([row.id], |row| row.get(0))?;
-                w.end(&row, generation, Event::Expired, "the deadline has passed")?;
+                w.end(&row, generation, Event::Expired, DEADLINE_PASSED)?;
                 ended.push(Ended { place: row.place, generation });
             }
             Ok(ended)
@@ -321,7 +327,7 @@ impl Writing<'_> {
             ("deposited", Some("release")) if !self.release_set(&row, generation)? => return Ok(false),
             ("deposited", Some(_)) => {}
             ("deposited", None) => {
-                self.end_accepted(&row, Event::Ended, &format!("generation {generation} has taken its place"))?;
+                self.end_accepted(&row, Event::Ended, &format!("generation {generation} {TAKEN}"))?;
                 self.execute(
                     "UPDATE generations SET phase = 'applied', applied_at = ?3 WHERE place = ?1 AND generation = ?2",
                     (row.id, generation, self.now),

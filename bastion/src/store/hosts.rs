@@ -28,6 +28,8 @@ pub struct HostRecord {
     pub last_seen: Option<Timestamp>,
     /// When its agent said that it comes next; none: it stays, or never said.
     pub next_round: Option<Timestamp>,
+    /// Root on it has had its agent stand down.
+    pub stood_down: bool,
     /// Interface keys that wait for `host accept`.
     pub pending: Vec<PendingKey>,
     /// What was refused in its last report.
@@ -242,6 +244,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
         added_at: time(row, "added_at")?,
         last_seen: time_or_none(row, "last_seen")?,
         next_round: time_or_none(row, "next_round")?,
+        stood_down: row.get("stood_down")?,
         pending: Vec::new(),
         refused: row.get::<_, Json<_>>("refused")?.0,
     })

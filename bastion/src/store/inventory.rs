@@ -13,7 +13,7 @@ use super::column::{Json, text, time};
 use super::{DeviceRecord, Generation, HostRecord, Store, StoreError, connections, record};
 
 /// The version of the inventory's format.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Interface and peer, as the keys of what is known about each peer.
 type PeerName = (InterfaceRef, PublicKey);
@@ -25,13 +25,17 @@ impl Store {
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let (mut interfaces, generations, handshakes) =
             (self.interfaces("TRUE", [])?, self.current()?, self.handshakes()?);
+        let opened_by_root = self.opened_by_root()?;
         for (host, interfaces) in &mut interfaces {
             for interface in interfaces {
                 let name =
                     InterfaceRef { host: host.parse().map_err(|_| damaged())?, interface: interface.name.clone() };
                 for peer in &mut interface.peers {
                     let name = (name.clone(), peer.public_key);
-                    peer.latest_handshake = handshakes.get(&name).copied();
+                    if let Some((at, with_this_key)) = handshakes.get(&name) {
+                        (peer.latest_handshake, peer.handshake_with_this_key) = (Some(*at), *with_this_key);
+                    }
+                    peer.opened_by_root_until = opened_by_root.get(&name).copied();
                     if let Some(current) = generations.get(&name) {
                         peer.generation = Some(current.generation);
                         peer.rotated_at = current.applied_at;
@@ -111,21 +115,30 @@ impl Store {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    fn handshakes(&self) -> Result<BTreeMap<PeerName, Timestamp>, StoreError> {
+    /// The latest handshakes, and whether each was made with the key that its peer has now.
+    fn handshakes(&self) -> Result<BTreeMap<PeerName, (Timestamp, bool)>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT * FROM handshakes")?;
-        let found = statement.query_map([], |row| Ok((peer_name(row)?, time(row, "at")?)))?;
+        let found =
+            statement.query_map([], |row| Ok((peer_name(row)?, (time(row, "at")?, row.get("with_this_key")?))))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    fn opened_by_root(&self) -> Result<BTreeMap<PeerName, Timestamp>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT * FROM opened_by_root")?;
+        let found = statement.query_map([], |row| Ok((peer_name(row)?, time(row, "until")?)))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 }
 
-fn host(found: HostRecord, interfaces: Vec<Interface>) -> Host {
+pub(super) fn host(found: HostRecord, interfaces: Vec<Interface>) -> Host {
     let disabled = found.disabled || found.owner_disabled;
     let period = found.next_round.zip(found.last_seen).map(|(next, last)| next.duration_since(last).as_secs());
     let agent = period.and_then(|seconds| u64::try_from(seconds).ok()).map(Rhythm::Every);
-    Host { name: found.name, owner: found.owner, disabled, agent, interfaces }
+    let stood_down = found.stood_down;
+    Host { name: found.name, owner: found.owner, disabled, agent, stood_down, interfaces }
 }
 
-fn device(found: DeviceRecord) -> Device {
+pub(super) fn device(found: DeviceRecord) -> Device {
     let disabled = found.disabled || found.owner_disabled;
     Device { name: found.name, owner: Some(found.owner), public_key: found.public_key, disabled }
 }

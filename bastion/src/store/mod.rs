@@ -5,6 +5,7 @@
 //! and then writes without awaiting in between sees nothing change underneath.
 
 mod after_restore;
+mod around;
 mod attempts;
 mod audit;
 mod backup;
@@ -18,6 +19,7 @@ mod event;
 mod export;
 mod generations;
 mod handouts;
+mod handshakes;
 mod heads;
 mod hosts;
 mod inventory;
@@ -39,6 +41,7 @@ mod reseal;
 mod restore;
 mod schema;
 mod seal;
+mod states;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -70,6 +73,7 @@ pub use self::{
     reseal::new_key_path,
     restore::{RESTORING, Restored, restore},
     seal::SealingKey,
+    states::{Found, Known},
     verify::{Verification, Verified},
 };
 
@@ -167,6 +171,7 @@ impl Store {
         schema::configure(&connection).map_err(unusable)?;
         schema::bring_forward(&connection, &shown, |tx| meta::begin(tx, &sealing))?;
         meta::check_sealing(&connection, &sealing, &shown)?;
+        states::watch(&connection).map_err(unusable)?;
         let last_time = Cell::new(meta::last_time(&connection).map_err(unusable)?);
         Ok(Self { connection, path, sealing: RefCell::new(sealing), last_time, ceiling: Cell::default() })
     }

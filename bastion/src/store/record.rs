@@ -11,6 +11,7 @@ use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::release::{Newest, Phase};
 
 use super::column::{text, text_or_none, time, time_or_none};
+use super::generations::{DEADLINE_PASSED, TAKEN};
 use super::places::{self, PlaceRow};
 use super::{Store, StoreError, connections};
 
@@ -79,6 +80,14 @@ pub struct Generation {
     pub in_place: bool,
 }
 
+impl Generation {
+    /// Why a session with it was over before its deadline, if something but the next generation has ended it.
+    pub fn ended_early(&self) -> Option<&str> {
+        let because = self.ended_because.as_deref().filter(|_| self.released_at.is_some())?;
+        (because != DEADLINE_PASSED && !because.ends_with(TAKEN)).then_some(because)
+    }
+}
+
 /// Everything about the generations of one place. It exists as soon as there was ever a deposit, at the second end of two
 /// servers that rotate together too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +128,6 @@ impl Record {
 
 impl Store {
     /// What is known about one place.
-    #[cfg(test)]
     pub fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
         let at = "host = ?1 AND interface = ?2 AND peer = ?3";
         let InterfaceRef { host, interface } = &place.server_side;

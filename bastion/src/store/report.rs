@@ -1,6 +1,6 @@
 //! What a host reports about its interfaces.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wgmfa_core::inventory::{Interface, Peer};
 use wgmfa_core::key::PublicKey;
-use wgmfa_core::message::agent::{HandshakeAge, PeerRef};
+use wgmfa_core::message::agent::HandshakeAge;
 use wgmfa_core::name::{HostName, InterfaceName};
 
 use super::column::{Json, Text, Time, text};
@@ -24,6 +24,8 @@ pub struct Report<'a> {
     pub handshake_ages: &'a [HandshakeAge],
     /// When the agent comes next, in seconds; none: it stays, or does not know.
     pub next_in_seconds: Option<u64>,
+    /// Root has had the agent stand down.
+    pub stood_down: bool,
 }
 
 /// What became of a report.
@@ -53,10 +55,6 @@ impl fmt::Display for ReportRefusal {
 /// So many interfaces of one host are remembered, present or not.
 const MOST_INTERFACES: usize = 256;
 
-/// A handshake counts as a new one only if it is so much later, in milliseconds: ages are whole seconds and take time
-/// to arrive. WireGuard shakes hands at most every 5 s (REKEY_TIMEOUT).
-const HANDSHAKES_APART: i64 = 3_000;
-
 impl Store {
     /// Replaces what is known of a host's interfaces, when it differs from the last report, and notes that the host was
     /// heard. A refusal is audited once, not with each report.
@@ -75,8 +73,8 @@ impl Store {
             let next_round = report.next_in_seconds.map(|seconds| {
                 Time(w.now.0.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)))
             });
-            let sql = "UPDATE hosts SET last_seen = ?2, next_round = ?3 WHERE name = ?1";
-            w.execute(sql, (host.as_str(), w.now, next_round))?;
+            let sql = "UPDATE hosts SET last_seen = ?2, next_round = ?3, stood_down = ?4 WHERE name = ?1";
+            w.execute(sql, (host.as_str(), w.now, next_round, report.stood_down))?;
             let sql = "SELECT report_digest IS ?2 FROM hosts WHERE name = ?1";
             let same = w.tx.prepare_cached(sql)?.query_row((host.as_str(), &digest[..]), |row| row.get(0))?;
             let refused = if same { known.refused } else { w.replace_report(host, &interfaces, &known.refused)? };
@@ -85,7 +83,8 @@ impl Store {
                 let sql = "UPDATE hosts SET report_digest = ?2, refused = ?3 WHERE name = ?1";
                 w.execute(sql, (host.as_str(), &digest[..], Json(&refused)))?;
             }
-            w.note_handshakes(host, &interfaces, report.handshake_ages, !same)?;
+            w.note_handshakes(host, report.interfaces, report.handshake_ages, !same)?;
+            w.note_opened_by_root(host, report.interfaces)?;
             Ok(Reported { changed: !same, refused })
         })
     }
@@ -111,7 +110,8 @@ fn as_reported(interface: &Interface) -> Interface {
     let mut interface = interface.clone();
     interface.peers.sort_by_key(|peer| peer.public_key);
     for peer in &mut interface.peers {
-        (peer.latest_handshake, peer.generation) = (None, None);
+        (peer.latest_handshake, peer.handshake_with_this_key, peer.generation) = (None, false, None);
+        (peer.opened_by_root_for, peer.opened_by_root_until) = (None, None);
         (peer.rotated_at, peer.released_at, peer.deadline) = (None, None, None);
     }
     interface
@@ -213,42 +213,5 @@ impl Writing<'_> {
             self.execute(sql, (name.0, name.1, Text(peer.public_key)))?;
         }
         self.registered(&interface.public_key)
-    }
-
-    /// Keeps when each peer last shook hands; `changed`: peers may be gone, and their handshakes with them.
-    fn note_handshakes(
-        &self,
-        host: &HostName,
-        interfaces: &[Interface],
-        ages: &[HandshakeAge],
-        changed: bool,
-    ) -> Result<(), StoreError> {
-        let sql = "SELECT interface, peer, at FROM handshakes WHERE host = ?1";
-        let mut statement = self.tx.prepare_cached(sql)?;
-        let known = statement.query_map([host.as_str()], |row| {
-            let peer = PeerRef { interface: text(row, "interface")?, public_key: text(row, "peer")? };
-            Ok((peer, row.get::<_, Time>("at")?))
-        })?;
-        let known = known.collect::<Result<HashMap<_, _>, _>>()?;
-        let peers: HashSet<PeerRef> = interfaces
-            .iter()
-            .flat_map(|interface| interface.peers.iter().map(move |peer| (interface, peer)))
-            .map(|(interface, peer)| PeerRef { interface: interface.name.clone(), public_key: peer.public_key })
-            .collect();
-        for HandshakeAge { peer, seconds } in ages {
-            let at = self.now.0.saturating_sub(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000));
-            let newer = known.get(peer).is_none_or(|before| at > before.0 + HANDSHAKES_APART);
-            if newer && peers.contains(peer) {
-                let sql = "INSERT OR REPLACE INTO handshakes (host, interface, peer, at) VALUES (?1, ?2, ?3, ?4)";
-                self.execute(sql, (host.as_str(), peer.interface.as_str(), Text(peer.public_key), at))?;
-            }
-        }
-        if changed {
-            for peer in known.keys().filter(|peer| !peers.contains(peer)) {
-                let sql = "DELETE FROM handshakes WHERE host = ?1 AND interface = ?2 AND peer = ?3";
-                self.execute(sql, (host.as_str(), peer.interface.as_str(), Text(peer.public_key)))?;
-            }
-        }
-        Ok(())
     }
 }

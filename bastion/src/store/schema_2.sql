@@ -51,6 +51,37 @@ CREATE INDEX relations_by_peer ON relations (peer);
 INSERT OR IGNORE INTO relations
     SELECT host, name, json_extract(peer.value, '$.public_key') FROM interfaces, json_each(interfaces.peers) AS peer;
 
+ALTER TABLE hosts ADD COLUMN stood_down INTEGER NOT NULL DEFAULT 0;
+
+-- Under which key the latest handshake was first reported, and whether the peer's key of then was there before it.
+ALTER TABLE handshakes ADD COLUMN fingerprint TEXT;
+ALTER TABLE handshakes ADD COLUMN with_this_key INTEGER NOT NULL DEFAULT 0;
+
+-- Peers that root on their host has opened without the bastion.
+CREATE TABLE opened_by_root (
+    host      TEXT NOT NULL REFERENCES hosts (name) ON DELETE CASCADE,
+    interface TEXT NOT NULL,
+    peer      TEXT NOT NULL,
+    until     INTEGER NOT NULL,
+    PRIMARY KEY (host, interface, peer)
+) STRICT, WITHOUT ROWID;
+
+-- The last known state of each connection: each change of it leaves one line in the log, also over a restart. A
+-- connection stands here by the end that its name puts first.
+CREATE TABLE states (
+    host       TEXT NOT NULL,
+    interface  TEXT NOT NULL,
+    peer       TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    generation INTEGER,
+    deadline   INTEGER,
+    look_again INTEGER,
+    PRIMARY KEY (host, interface, peer)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX states_by_peer ON states (peer);
+CREATE INDEX states_by_time ON states (look_again) WHERE look_again IS NOT NULL;
+
 -- A generation that two servers use together: when the second one held it, and when it used it. The places of both ends
 -- have rows; the generations stand at the first one.
 ALTER TABLE generations ADD COLUMN together INTEGER NOT NULL DEFAULT 0;

@@ -24,7 +24,8 @@ fn status_shows_what_is_left_to_everyone_and_no_key() {
     let rows = status(&["--json"]).ok().json()["connections"].clone();
     assert_eq!(rows.as_array().unwrap().len(), 2);
     assert_eq!(rows[0]["connection"], "gw0/devices:justins-laptop");
-    assert_eq!(rows[0]["state"], "OK");
+    assert_eq!(rows[0]["state"], "Match Pending", "no handshake was seen");
+    assert_eq!(rows[0]["reason"], "only root can see handshakes");
     assert_eq!(rows[0]["interface"], scene.tunnel.name);
     assert_eq!(rows[0]["peer_public_key"], scene.peers[0]);
     assert_eq!(rows[0]["latest_handshake"], json!(null));

@@ -89,7 +89,7 @@ pub enum Role {
 /// An act of root on the host, or a finding of the agent, for the bastion's audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEvent {
-    /// `override`, `stand-down`, `lock`, `changed-outside`, `idle`.
+    /// `override`, `stand-down`, `lock`, `changed-outside`, `idle`, `two-endpoints`.
     pub event: String,
     /// The peer it was about.
     #[serde(default)]
@@ -261,6 +261,9 @@ pub enum FromAgent {
         /// The highest generation that this host ever made, for each peer: a bastion that was restored goes on above it.
         #[serde(default)]
         highest: Vec<PeerGeneration>,
+        /// Root has had this agent stand down; it says so and ends.
+        #[serde(default)]
+        stood_down: bool,
         /// The generations that this host holds for peers whose key both ends change together.
         #[serde(default)]
         holds: Vec<PeerGeneration>,
@@ -330,4 +333,8 @@ pub struct HandshakeAge {
     pub peer: PeerRef,
     /// Seconds since its latest handshake.
     pub seconds: u64,
+    /// This handshake stood there already when the agent last changed the peer's key in place: it proves nothing about
+    /// the key that is there now.
+    #[serde(default)]
+    pub before_change: bool,
 }

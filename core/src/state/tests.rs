@@ -45,9 +45,17 @@ fn session<'a>(selection: &'a Selection<'a>) -> Facts<'a> {
         grant: None,
         server: key(1),
         other: Reported::Nothing,
-        handshake_since_apply: false,
+        applied_at: Some(at(40)),
+        handshake: None,
+        opened_by_root: false,
+        not_enforced: None,
+        ended: None,
+        unheard: None,
     }
 }
+
+/// A handshake after the apply of [`session`]'s key.
+const PROOF: Option<Handshake> = Some(Handshake { at: Timestamp::constant(40 * 60 + 1, 0), with_this_key: true });
 
 fn shown(facts: &Facts<'_>) -> String {
     let (state, reason) = state(facts);
@@ -59,8 +67,7 @@ fn shown(facts: &Facts<'_>) -> String {
 
 #[test]
 fn names_and_colours_are_those_of_the_design() {
-    use KeyState::*;
-    let all = [Conflict, MatchPending, MismatchPending, Pending, Ok, Expired, Mismatch, Match, NoKeyUsed, Unmonitored];
+    let all = KeyState::ALL;
     let table: Vec<_> = all.iter().map(|state| format!("{state} {:?}", state.colour()).to_lowercase()).collect();
     assert_eq!(
         table.join(", "),
@@ -86,12 +93,12 @@ fn a_session_is_ok_when_a_handshake_or_both_fingerprints_prove_it() {
     let selection = applies(&set);
     let facts = session(&selection);
     assert_eq!(shown(&facts), "Match Pending: not yet seen to match");
-    assert_eq!(shown(&Facts { handshake_since_apply: true, ..facts.clone() }), "OK");
+    assert_eq!(shown(&Facts { handshake: PROOF, ..facts.clone() }), "OK");
     assert_eq!(shown(&Facts { other: key(1), ..facts.clone() }), "OK");
     // the person's machine has reported, and not yet the released key
-    let behind = Facts { other: key(2), handshake_since_apply: true, ..facts.clone() };
+    let behind = Facts { other: key(2), handshake: PROOF, ..facts.clone() };
     assert_eq!(shown(&behind), "Match Pending: released, not yet seen to match");
-    let over = Facts { deadline: Some(now), handshake_since_apply: true, ..facts };
+    let over = Facts { deadline: Some(now), handshake: PROOF, ..facts };
     assert_eq!(shown(&over), "Mismatch Pending: the deadline has passed, and the server side has not confirmed");
 }
 
@@ -99,7 +106,7 @@ fn a_session_is_ok_when_a_handshake_or_both_fingerprints_prove_it() {
 fn a_change_that_is_ordered_is_pending_until_it_is_confirmed() {
     let set = mfa();
     let selection = applies(&set);
-    let proven = Facts { handshake_since_apply: true, ..session(&selection) };
+    let proven = Facts { handshake: PROOF, ..session(&selection) };
     let rotation = Facts { ordered: Some(Ordered::Rotation), ..proven.clone() };
     assert_eq!(shown(&rotation), "Mismatch Pending: a rotation was ordered, and the server side has not confirmed");
     let lock = Facts { ordered: Some(Ordered::Other("ann was disabled".to_owned())), ..proven.clone() };
@@ -112,7 +119,7 @@ fn a_change_that_is_ordered_is_pending_until_it_is_confirmed() {
 fn a_locked_peer_needs_a_login_whatever_else_is_reported() {
     let set = mfa();
     let selection = applies(&set);
-    let locked = Facts { locked: true, deadline: None, handshake_since_apply: true, ..session(&selection) };
+    let locked = Facts { locked: true, deadline: None, handshake: PROOF, ..session(&selection) };
     assert_eq!(shown(&locked), "Expired: a login is needed");
     assert_eq!(shown(&Facts { deadline: Some(at(60)), ..locked.clone() }), "Expired: a login is needed");
     let stray = Facts { unmonitored: true, ..locked.clone() };
@@ -148,43 +155,160 @@ fn two_servers_match_or_differ() {
 fn without_a_policy_the_ends_speak_for_themselves() {
     let facts = Facts { deadline: None, ..session(&Selection::None) };
     assert_eq!(shown(&Facts { other: key(1), ..facts.clone() }), "Match");
-    assert_eq!(shown(&Facts { handshake_since_apply: true, ..facts.clone() }), "Match");
+    assert_eq!(shown(&Facts { handshake: PROOF, ..facts.clone() }), "Match");
     assert_eq!(shown(&Facts { other: key(2), ..facts.clone() }), "Mismatch: the ends use different preshared keys");
     assert_eq!(shown(&Facts { server: Reported::NoKey, ..facts.clone() }), "No Key Used");
     assert_eq!(shown(&facts), "Match Pending: not yet seen to match");
     assert_eq!(shown(&Facts { unmonitored: true, ..facts.clone() }), "Unmonitored");
     // a policy was removed: the session runs on, then the connection stays locked
-    assert_eq!(shown(&Facts { deadline: Some(at(60)), handshake_since_apply: true, ..facts.clone() }), "Match");
+    assert_eq!(shown(&Facts { deadline: Some(at(60)), handshake: PROOF, ..facts.clone() }), "Match");
     let locked = "Mismatch: no policy, and the server side uses a key that nobody holds";
     assert_eq!(shown(&Facts { locked: true, ..facts }), locked);
+}
+
+#[test]
+fn a_handshake_of_before_the_key_proves_nothing() {
+    let set = mfa();
+    let selection = applies(&set);
+    let with = |second: i64, with_this_key| {
+        let at = Timestamp::from_second(40 * 60 + second).unwrap();
+        shown(&Facts { handshake: Some(Handshake { at, with_this_key }), ..session(&selection) })
+    };
+    assert_eq!(with(1, true), "OK");
+    let pending = "Match Pending: not yet seen to match";
+    assert_eq!(with(0, true), pending);
+    // changed in place: the latest handshake is still the one under the old key, however late its report came
+    assert_eq!(with(1, false), pending);
+    let elsewhere = Facts { applied_at: None, deadline: None, handshake: PROOF, ..session(&Selection::None) };
+    assert_eq!(shown(&elsewhere), "Match");
+}
+
+#[test]
+fn what_root_has_opened_is_shown_as_such() {
+    let set = mfa();
+    let selection = applies(&set);
+    let opened = Facts { opened_by_root: true, ordered: Some(Ordered::Rotation), ..session(&selection) };
+    assert_eq!(shown(&opened), "Match Pending: opened by root on the server side, not yet seen to match");
+    assert_eq!(shown(&Facts { handshake: PROOF, ..opened.clone() }), "OK: opened by root on the server side");
+    let over = Facts { now: at(60), handshake: PROOF, ..opened };
+    assert_eq!(shown(&over), "Mismatch Pending: root's override is over, and the server side has not confirmed");
+}
+
+#[test]
+fn a_server_that_stands_down_is_never_ok() {
+    let set = mfa();
+    let selection = applies(&set);
+    let not_enforced = Some("root has the agent of gw stand down".to_owned());
+    let facts = Facts { not_enforced, handshake: PROOF, ..session(&selection) };
+    assert_eq!(shown(&facts), "Pending: root has the agent of gw stand down");
+    assert_eq!(shown(&Facts { selection: &Selection::None, deadline: None, ..facts }), "Match");
+}
+
+#[test]
+fn a_session_that_ended_early_says_why() {
+    let set = mfa();
+    let selection = applies(&set);
+    let ended = Some("no handshake for 5m".to_owned());
+    let facts = Facts { locked: true, deadline: None, ended, ..session(&selection) };
+    assert_eq!(shown(&facts), "Expired: a login is needed: no handshake for 5m");
+}
+
+#[test]
+fn old_evidence_is_called_old() {
+    let set = mfa();
+    let selection = applies(&set);
+    let facts = Facts { unheard: Some("gw was last heard at 14:55".to_owned()), ..session(&selection) };
+    assert_eq!(shown(&facts), "Match Pending: not yet seen to match; gw was last heard at 14:55");
+    assert_eq!(shown(&Facts { handshake: PROOF, ..facts.clone() }), "OK: gw was last heard at 14:55");
+    assert_eq!(
+        shown(&Facts { selection: &Selection::None, deadline: None, unmonitored: true, ..facts }),
+        "Unmonitored"
+    );
+}
+
+#[test]
+fn who_received_a_key_knows_its_state() {
+    assert_eq!(
+        [received(0, true), received(1, true), received(1, false)].map(KeyState::name),
+        ["Expired", "OK", "Match Pending"]
+    );
 }
 
 fn reported() -> impl Strategy<Value = Reported> {
     prop_oneof![Just(Reported::Nothing), Just(Reported::NoKey), Just(key(1)), Just(key(2))]
 }
 
+/// Which policy wins.
+#[derive(Debug, Clone, Copy)]
+enum Wins {
+    Nobody,
+    Mfa,
+    Pair,
+    Firewall,
+    Conflict,
+}
+
+fn wins() -> impl Strategy<Value = Wins> {
+    prop_oneof![Just(Wins::Nobody), Just(Wins::Mfa), Just(Wins::Pair), Just(Wins::Firewall), Just(Wins::Conflict)]
+}
+
+fn handshakes() -> impl Strategy<Value = Option<Handshake>> {
+    let handshake = (0i64..100, any::<bool>());
+    proptest::option::of(handshake.prop_map(|(minute, with_this_key)| Handshake { at: at(minute), with_this_key }))
+}
+
 proptest! {
     #[test]
-    fn nothing_is_ok_without_evidence(
-        together: bool, unmonitored: bool, rotation in proptest::option::of(any::<bool>()), deadline in proptest::option::of(0i64..100),
-        locked: bool, server in reported(), other in reported(), handshake: bool,
+    fn nothing_is_ok_without_evidence_and_the_order_is_kept(
+        wins in wins(),
+        (unmonitored, locked, opened_by_root, stands_down, unheard) in any::<(bool, bool, bool, bool, bool)>(),
+        rotation in proptest::option::of(any::<bool>()),
+        [deadline, applied, grant] in proptest::array::uniform3(proptest::option::of(0i64..100)),
+        (server, other) in (reported(), reported()), handshake in handshakes(),
     ) {
-        let set = if together { pair() } else { mfa() };
-        let selection = applies(&set);
+        let set = match wins {
+            Wins::Firewall => policy("mfa = true\nenforce = [\"firewall\"]\ntier = \"prod\""),
+            Wins::Pair => pair(),
+            _ => mfa(),
+        };
+        let selection = match wins {
+            Wins::Nobody => Selection::None,
+            Wins::Conflict => Selection::Conflict { policy: &set.policies()[0], reason: Conflict::TwoServers },
+            _ => applies(&set),
+        };
         let ordered = rotation.map(|rotation| if rotation { Ordered::Rotation } else { Ordered::Other("x".to_owned()) });
+        let text = |wanted: bool| wanted.then(|| "x".to_owned());
         let facts = Facts {
-            unmonitored, ordered, deadline: deadline.map(at), locked, server, other, handshake_since_apply: handshake,
+            unmonitored, ordered, deadline: deadline.map(at), locked, grant: grant.map(at), server, other,
+            applied_at: applied.map(at), handshake, opened_by_root, not_enforced: text(stands_down), unheard: text(unheard),
             ..session(&selection)
         };
         let (state, reason) = state(&facts);
-        prop_assert_eq!(reason.is_none(), state == KeyState::Ok);
-        if state == KeyState::Ok {
+        let has_policy = !matches!(wins, Wins::Nobody | Wins::Conflict);
+        prop_assert_eq!(matches!(wins, Wins::Conflict), state == KeyState::Conflict);
+        match state {
+            KeyState::Ok | KeyState::Expired => prop_assert!(has_policy),
+            KeyState::Match | KeyState::NoKeyUsed | KeyState::Unmonitored => prop_assert!(!has_policy),
+            _ => {}
+        }
+        if !matches!(state, KeyState::Ok | KeyState::Match | KeyState::NoKeyUsed | KeyState::Unmonitored) {
+            prop_assert!(reason.is_some(), "{} has a reason", state);
+        }
+        if matches!(state, KeyState::Ok | KeyState::Match) && !matches!(wins, Wins::Firewall) {
             let same = matches!((server, other), (Reported::Key(one), Reported::Key(other)) if one == other);
             let one_differs = matches!((server, other), (Reported::Key(_), Reported::Key(_)) | (_, Reported::NoKey));
-            prop_assert!(same || handshake && !one_differs);
-            prop_assert!(server != Reported::NoKey && facts.ordered.is_none());
-            prop_assert!(facts.deadline.is_some_and(|deadline| deadline > facts.now));
-            prop_assert!(!locked);
+            let proved = handshake.is_some_and(|handshake| {
+                handshake.with_this_key && facts.applied_at.is_none_or(|applied| handshake.at > applied)
+            });
+            prop_assert!(same || proved && !one_differs);
+            prop_assert!(server != Reported::NoKey && !locked);
+        }
+        if state == KeyState::Ok {
+            let until = if matches!(wins, Wins::Firewall) { facts.grant } else { facts.deadline };
+            prop_assert!(until.is_some_and(|until| until > facts.now));
+            prop_assert!(!stands_down);
+            let by_root = opened_by_root && facts.ordered == Some(Ordered::Rotation);
+            prop_assert!(facts.ordered.is_none() || by_root || matches!(wins, Wins::Firewall));
         }
     }
 }

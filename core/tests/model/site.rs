@@ -47,6 +47,7 @@ impl Site {
             owner: None,
             disabled: false,
             agent: None,
+            stood_down: false,
             interfaces: vec![Interface {
                 name: "devices".parse().unwrap(),
                 public_key: public_key(1, number),
@@ -110,6 +111,9 @@ fn peer(public_key: PublicKey) -> Peer {
         rotated_at,
         released_at,
         deadline,
+        handshake_with_this_key: false,
+        opened_by_root_for: None,
+        opened_by_root_until: None,
     }
 }
 

@@ -44,6 +44,20 @@ fn an_override_opens_for_a_time_while_the_bastion_is_away_and_is_audited() {
 }
 
 #[test]
+fn what_root_has_opened_is_shown_with_its_evidence() {
+    let lab = Lab::with_resident_agent("1h");
+    let key = genkey();
+    open(&lab, &key, "1m");
+    let row = lab.bastion.await_state(DEVICE, "Match Pending");
+    assert_eq!(row["reason"], "opened by root on the server side, not yet seen to match");
+    assert!(lab.accepts(&key));
+    lab.gateway.agent(&["rotate"]).ok();
+    let row = lab.bastion.await_state(DEVICE, "OK");
+    assert_eq!(row["reason"], "opened by root on the server side");
+    assert!(!row["deadline"].is_null());
+}
+
+#[test]
 fn a_lock_cuts_off_at_once_and_is_audited() {
     let mut lab = Lab::with_resident_agent("1h");
     lab.log_in();
@@ -72,6 +86,8 @@ fn standing_down_puts_the_configured_key_back_and_is_audited() {
     lab.gateway.agent(&["stand-down", "--reason", "migration"]).ok();
     assert!(lab.gateway.agent.as_mut().expect("it runs").await_end().success(), "there is nothing to stay for");
     assert!(lab.accepts(&configured));
+    let row = lab.bastion.await_state(DEVICE, "Pending");
+    assert_eq!(row["reason"], "root has had the agent of app-gw stand down: nothing is enforced there");
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), before);
 
     lab.gateway.agent(&["rotate"]).ok();

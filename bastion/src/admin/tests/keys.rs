@@ -21,8 +21,15 @@ fn key_list_tells_the_life_of_a_key() {
     bastion.pass(120);
     bastion.report(&[10]);
     assert_eq!(state(&bastion), "OK  58 min left (until 16:00)");
-    bastion.pass(3600);
-    assert_eq!(state(&bastion), "Mismatch Pending  the deadline has passed, and the server side has not confirmed");
+    bastion.pass(170);
+    assert_eq!(state(&bastion), "OK  55 min left (until 16:00)");
+    bastion.pass(20);
+    assert_eq!(state(&bastion), "OK  54 min left (until 16:00); app-gw was last heard at 15:02");
+    bastion.pass(3410);
+    let over = "Mismatch Pending  the deadline has passed, and the server side has not confirmed";
+    assert_eq!(state(&bastion), format!("{over}; app-gw was last heard at 15:02"));
+    bastion.report(&[3610]);
+    assert_eq!(state(&bastion), over);
     bastion.rotate(2);
     assert_eq!(state(&bastion), "Expired  a login is needed");
 }

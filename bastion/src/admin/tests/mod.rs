@@ -154,9 +154,14 @@ impl Bastion {
             laptop()
         );
         let interfaces: [Interface; 1] = [serde_json::from_str(&json).unwrap()];
-        let age = |seconds: &u64| HandshakeAge { peer: Self::place().peer(), seconds: *seconds };
+        let age = |seconds: &u64| HandshakeAge { peer: Self::place().peer(), seconds: *seconds, before_change: false };
         let handshake_ages: Vec<_> = handshake_ages.iter().map(age).collect();
-        let report = Report { interfaces: &interfaces, handshake_ages: &handshake_ages, next_in_seconds: None };
+        let report = Report {
+            interfaces: &interfaces,
+            handshake_ages: &handshake_ages,
+            next_in_seconds: None,
+            stood_down: false,
+        };
         self.store.report(self.now.get(), &Self::gateway(), &report).unwrap();
     }
 

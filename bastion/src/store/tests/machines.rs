@@ -1,7 +1,5 @@
 //! Hosts, devices and what hosts report.
 
-use wgmfa_core::message::agent::HandshakeAge;
-
 use super::*;
 
 const OTHER_SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBVrMhJp+u6ut7EBRfoRs2pEW0u9cGbDL6MxQ+yMBDqR";
@@ -140,7 +138,7 @@ fn the_inventory_tells_when_each_peer_shook_hands_and_where_its_generation_stand
     let (_folder, store) = with_applied(3);
     let same = [interface("devices", GATEWAY, &[LAPTOP])];
     let shook = |now: i64, seconds| {
-        let ages = [HandshakeAge { peer: peer(LAPTOP), seconds }, HandshakeAge { peer: peer(99), seconds }];
+        let ages = [age(LAPTOP, seconds), age(99, seconds)];
         store.report(at(now), &host(), &Report { handshake_ages: &ages, ..report(&same) }).unwrap();
         store.inventory().unwrap().hosts[0].interfaces[0].peers[0].clone()
     };

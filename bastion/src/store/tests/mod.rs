@@ -12,9 +12,11 @@ mod machines;
 mod opening;
 mod pairs;
 mod people;
+mod proof;
 mod properties;
 mod release;
 mod reseal;
+mod states;
 
 use std::path::Path;
 
@@ -25,7 +27,7 @@ use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::guessing::Source;
 use wgmfa_core::inventory::{Interface, Peer};
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::message::agent::{Deposit, PeerGeneration, PeerRef};
+use wgmfa_core::message::agent::{Deposit, HandshakeAge, PeerGeneration, PeerRef};
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
 use super::*;
@@ -90,6 +92,9 @@ fn interface(name: &str, own: u8, peers: &[u8]) -> Interface {
         has_preshared_key: true,
         fingerprint: None,
         latest_handshake: None,
+        handshake_with_this_key: false,
+        opened_by_root_for: None,
+        opened_by_root_until: None,
         generation: None,
         rotated_at: None,
         released_at: None,
@@ -99,8 +104,13 @@ fn interface(name: &str, own: u8, peers: &[u8]) -> Interface {
     Interface { name, public_key, listen_port: Some(51820), peers: peers.collect() }
 }
 
+/// How long ago this peer shook hands.
+fn age(of: u8, seconds: u64) -> HandshakeAge {
+    HandshakeAge { peer: peer(of), seconds, before_change: false }
+}
+
 fn report(interfaces: &[Interface]) -> Report<'_> {
-    Report { interfaces, handshake_ages: &[], next_in_seconds: None }
+    Report { interfaces, handshake_ages: &[], next_in_seconds: None, stood_down: false }
 }
 
 fn new_person(name: &UserName) -> NewPerson {
