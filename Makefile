@@ -5,13 +5,15 @@ BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) faketime nftables openssh-server pamtester sudo
+TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test bench build check deny root demo-packages test-packages bench-packages
+.PHONY: demo test test-long test-kernel bench build check deny root
+.PHONY: demo-packages test-packages test-kernel-packages bench-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -22,6 +24,15 @@ test: test-packages check build
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked --no-fail-fast
 	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
 	else echo "make: cargo-deny is not installed, so licences and advisories are not checked: make deny"; fi
+
+# what takes minutes: pings through tunnels whose keys change all the while
+test-long: test-packages build
+	cargo test --package wgmfa-tests --test system --locked -- --ignored --test-threads=2 long_runs
+
+# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`.
+test-kernel: test-kernel-packages build
+	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --package wgmfa-wireguard --package wgmfa-tests --locked \
+		--no-run 2>&1 | sed -n 's/.*Executable [^(]*(\(.*\))/\1/p')
 
 # fails when a bound of benches/README.md is missed
 bench: bench-packages
@@ -53,6 +64,9 @@ demo-packages: root
 
 test-packages: root
 	@$(call install_missing,$(TEST_PACKAGES))
+
+test-kernel-packages: root
+	@$(call install_missing,$(TEST_KERNEL_PACKAGES))
 
 bench-packages: root
 	@$(call install_missing,$(BENCH_PACKAGES))

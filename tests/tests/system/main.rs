@@ -38,6 +38,7 @@ mod each_change_of_state_leaves_a_line;
 mod everything_else_over_ssh_is_refused;
 mod garbage_brings_nothing_down;
 mod guessing_locks_a_person_from_one_source;
+mod long_runs_lose_no_packet;
 mod no_packet_passes_after_the_deadline;
 mod no_secret_is_left_lying_about;
 mod nothing_stands_in_for_a_login_or_a_hosts_key;
