@@ -52,6 +52,8 @@ struct Resident {
     /// Rounds that were ordered: those that wait for one to begin, and those that wait for its end.
     ordered: Vec<(bool, oneshot::Sender<Answer>)>,
     running: Vec<oneshot::Sender<Answer>>,
+    /// Root's order to stand down, carried out and not answered.
+    farewell: Option<(Answer, oneshot::Sender<Answer>)>,
     round_is_dry: bool,
 }
 
@@ -69,9 +71,9 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let link = Link::Down { until: Instant::now() };
-    let (ordered, running) = (Vec::new(), Vec::new());
+    let (ordered, running, farewell) = (Vec::new(), Vec::new(), None);
     let mut resident =
-        Resident { agent, link, pause: PAUSE.0, saved: clock::now(), ordered, running, round_is_dry: false };
+        Resident { agent, link, pause: PAUSE.0, saved: clock::now(), ordered, running, farewell, round_is_dry: false };
     loop {
         timer.arm(resident.agent.next_deadline()).map_err(failed)?;
         tokio::select! {
@@ -90,8 +92,13 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
         resident.go_on();
     }
     resident.say_changes();
-    resident.agent.save()?;
-    resident.say_stood_down().await;
+    let saved = resident.agent.save();
+    if let Some((answered, answer)) = resident.farewell.take() {
+        // before the answer, so that whoever starts it again then does not find it here
+        resident.say_stood_down().await;
+        let _ = answer.send(answered);
+    }
+    saved?;
     // Whoever waits for an answer that was given gets it: each of them holds a way in until then.
     drop(listener);
     while let Ok(Some(_)) = timeout(LOOK_EVERY, orders.recv()).await {}
@@ -192,7 +199,11 @@ impl Resident {
         let stands_down = matches!(order, Order::StandDown { .. });
         let answered = self.agent.obey(order);
         let over = stands_down && self.agent.state.stood_down;
-        let _ = answer.send(answered);
+        if over {
+            self.farewell = Some((answered, answer));
+        } else {
+            let _ = answer.send(answered);
+        }
         over
     }
 
@@ -231,9 +242,7 @@ impl Resident {
 
     /// The bastion shows that nothing is enforced here. Without a connection it learns so when enforcing begins again.
     async fn say_stood_down(&mut self) {
-        if let Link::Up { conversation, .. } = &mut self.link
-            && self.agent.state.stood_down
-        {
+        if let Link::Up { conversation, .. } = &mut self.link {
             conversation.send(self.agent.begin_round(true));
             let _ = timeout(LOOK_EVERY, conversation.next()).await;
         }
