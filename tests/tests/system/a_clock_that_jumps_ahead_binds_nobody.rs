@@ -32,6 +32,12 @@ fn a_jump_while_it_serves_is_named_and_forgotten() {
     until("the name of the jump", LONG, || says("has jumped ahead").then_some(()));
     clock(&file, "+0");
     until("the way back", LONG, || (!lab.bastion.admin(&["status"]).stdout.contains("clock:")).then_some(()));
+    // by the clock that had jumped the key that waited was old
+    until("a key that waits, at both ends", LONG, || {
+        let (peer, key) = (lab.gateway.status()["peers"][0].clone(), lab.bastion.key("justins-laptop"));
+        (peer["hold"] == "waiting" && key["state"] == "Expired" && peer["generation"] == key["generation"])
+            .then_some(())
+    });
     lab.log_in();
 }
 

@@ -124,7 +124,7 @@ fn a_host_speaks_for_its_own_peers_only() {
     assert_eq!(agent.conversation.hear_json(), json!({"type": "stored", "deposits": []}));
     let applied = json!({"type": "applied", "applied": [{"interface": "wg0", "public_key": device, "generation": 3}]});
     agent.conversation.say_json(&applied);
-    assert_eq!(agent.conversation.hear_json(), json!({"type": "noted", "applied": []}));
+    assert_eq!(agent.conversation.hear_json(), json!({"type": "noted", "applied": [], "staged": []}));
     assert_eq!(site.count("report-refused"), 1);
     let keys = site.bastion.keys();
     assert_eq!(keys.len(), 1, "{keys:?}");
