@@ -73,9 +73,9 @@ fn carry_out(line: &CommandLine, words: &[String]) -> ExitCode {
     }
 }
 
-/// Without a folder those of the configuration, on the connections that the keeper knows if it runs.
+/// Without a folder, or with `-`, those of the configuration, on the connections that the keeper knows if it runs.
 fn check_policies(dir: Option<&Path>, config: &Path, json: bool) -> Result<Exit, Failure> {
-    let (text, exit) = if let Some(dir) = dir {
+    let (text, exit) = if let Some(dir) = dir.filter(|dir| *dir != Path::new("-")) {
         check::policies::check(dir, Trust::NotNeeded, &Inventory::default(), json)
     } else {
         let config = Config::load(config)?;

@@ -155,6 +155,22 @@ fn a_client_that_does_not_read_loses_its_connection_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_client_that_reads_late_gets_all_that_the_keeper_hands_out_at_its_pace() {
+    let front = Front::start(Limits::default(), &[]);
+    let mut late = waiting(&front, "paced");
+    front.told.wait_for(&["\"taken\""]);
+    // what fits into buffers on the way is taken, and no more until somebody reads
+    let (stdout, stderr, _) = run(front.ssh().args(["justin@127.0.0.1", "hello"]));
+    assert_eq!(stdout, "hello\nworld\n", "{stderr}");
+    assert!(front.told.count("\"taken\"") < 200, "{}", front.told.count("\"taken\""));
+    let mut all = Vec::new();
+    late.stdout.take().unwrap().read_to_end(&mut all).unwrap();
+    assert_eq!((all.len(), late.wait().unwrap().code()), (401 * 65536, Some(0)));
+    assert_eq!(front.told.count("\"taken\""), 400);
+    assert!(!front.log().contains("reads too slowly"), "{}", front.log());
+}
+
+#[test]
 fn the_keeper_can_hang_up_and_its_end_is_the_fronts_end() {
     let mut front = Front::start(Limits::default(), &[]);
     let mut person = waiting(&front, "wait");

@@ -15,9 +15,6 @@ use crate::voice;
 /// How often to look whether the copy is whole.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Over SSH a slow client is waited for by the front, which holds only so much: 64 KiB each time.
-const PACE_OVER_SSH: Duration = Duration::from_millis(50);
-
 /// Begins the copy.
 ///
 /// # Errors
@@ -27,15 +24,11 @@ pub fn run(asked: &Asked<'_>, context: &Context<'_>) -> Answer {
         return Err(Failure::new(Exit::Usage, "a backup is not for a terminal").hint("wgmfa-bastion backup FILE"));
     }
     let copying = context.store.begin_backup(context.now)?;
-    let pace = context.from.map_or(Duration::ZERO, |_| PACE_OVER_SSH);
-    Ok(Outcome { stream: Some(Box::new(BackingUp { state: State::Copying(copying), pace })), ..Outcome::default() })
+    Ok(Outcome { stream: Some(Box::new(BackingUp(State::Copying(copying)))), ..Outcome::default() })
 }
 
 #[derive(Debug)]
-struct BackingUp {
-    state: State,
-    pace: Duration,
-}
+struct BackingUp(State);
 
 #[derive(Debug)]
 enum State {
@@ -45,7 +38,7 @@ enum State {
 
 impl Stream for BackingUp {
     fn every(&self) -> Duration {
-        if matches!(self.state, State::Copying(_)) { LOOK_EVERY } else { self.pace }
+        if matches!(self.0, State::Copying(_)) { LOOK_EVERY } else { Duration::ZERO }
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> AdminReply {
@@ -56,12 +49,12 @@ impl Stream for BackingUp {
 impl BackingUp {
     fn go_on(&mut self, context: &Context<'_>) -> Result<AdminReply, Failure> {
         let part = |text| AdminReply { stdout: SecretText::new(text), ..AdminReply::default() };
-        match &mut self.state {
+        match &mut self.0 {
             State::Copying(copying) => match copying.finish(context.store)? {
                 None => Ok(AdminReply::default()),
                 Some(backup) => {
                     let first = part(backup.first_line());
-                    self.state = State::Reading(Box::new(backup));
+                    self.0 = State::Reading(Box::new(backup));
                     Ok(first)
                 }
             },

@@ -14,9 +14,6 @@ use crate::voice;
 /// So many lines are exported at once.
 const LINES_AT_ONCE: u64 = 500;
 
-/// Over SSH a slow client is waited for by the front, which holds only so much.
-const PACE_OVER_SSH: Duration = Duration::from_millis(100);
-
 /// Computes the hash chain anew, slice by slice, so that nobody waits for it.
 ///
 /// # Errors
@@ -133,9 +130,8 @@ pub fn export(before: &str, context: &Context<'_>) -> Answer {
     let Some(until) = context.store.last_before(time)? else {
         return Ok(Outcome { reply: note("no lines are as old as that"), ..Outcome::default() });
     };
-    let pace = context.from.map_or(Duration::ZERO, |_| PACE_OVER_SSH);
     let after = context.store.log_beginning()?;
-    Ok(Outcome { stream: Some(Box::new(Exporting { after, until, count: 0, pace })), ..Outcome::default() })
+    Ok(Outcome { stream: Some(Box::new(Exporting { after, until, count: 0 })), ..Outcome::default() })
 }
 
 #[derive(Debug)]
@@ -143,12 +139,11 @@ struct Exporting {
     after: Head,
     until: Head,
     count: usize,
-    pace: Duration,
 }
 
 impl Stream for Exporting {
     fn every(&self) -> Duration {
-        self.pace
+        Duration::ZERO
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> AdminReply {

@@ -1,16 +1,16 @@
 //! `policy …` and `reload`, on the policies in force and the connections that the store knows.
 
 use wgmfa_core::exit::Failure;
-use wgmfa_core::explain::explain;
 
 use super::answer::{Answer, json_line, shown, with_exit};
 use super::difference::Difference;
 use super::site::Site;
+use super::when::When;
 use super::{Asked, Context};
-use crate::check::explain::{for_people, named};
+use crate::check::explain::{explained, read_inventory};
 use crate::check::policies::check;
 use crate::cli::words::PolicyCommand;
-use crate::policies::{Trust, digest, load};
+use crate::policies::{Trust, digest, load, read};
 use crate::store::{Event, Note};
 
 /// Carries out one of these commands.
@@ -24,13 +24,14 @@ pub fn run(command: &PolicyCommand, asked: &Asked<'_>, context: &Context<'_>) ->
             let (text, exit) = check(&context.config.policy_dir, Trust::Required, &inventory, asked.json);
             Ok(with_exit(text, exit))
         }
-        PolicyCommand::Explain { names, .. } => {
-            let mut explanations = explain(context.policies, &inventory, context.now);
-            explanations.connections = named(explanations.connections, names)?;
-            if asked.json {
-                return Ok(shown(json_line(&serde_json::json!(explanations))));
-            }
-            Ok(shown(for_people(&explanations.connections, &context.when())))
+        PolicyCommand::Explain { names, inventory: None, .. } => {
+            explained(context.policies, &inventory, names, &context.when(), asked.json).map(shown)
+        }
+        PolicyCommand::Explain { names, at, .. } => {
+            let tried = read_inventory(asked.stdin().as_bytes(), "standard input")?;
+            let set = read(&context.config.policy_dir, Trust::Required)?;
+            let when = When::new(at.unwrap_or(context.now), context.zone.clone());
+            explained(&set, &tried, names, &when, asked.json).map(shown)
         }
     }
 }

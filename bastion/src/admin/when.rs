@@ -18,6 +18,11 @@ impl When {
         Self { now, zone }
     }
 
+    /// When it is read.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// `15:55`, with the date when it is not today's.
     pub fn clock(&self, time: Timestamp) -> String {
         let (time, now) = (time.to_zoned(self.zone.clone()), self.now.to_zoned(self.zone.clone()));

@@ -81,6 +81,7 @@ pub fn reads_input(command: &Command) -> bool {
             matches!(password, PasswordSource { password_stdin: true, .. })
         }
         Command::Log { act: Some(LogCommand::Verify { file }), .. } => file.is_some(),
+        Command::Policy(PolicyCommand::Explain { inventory, .. }) => inventory.is_some(),
         Command::Host(HostCommand::Add { .. }) | Command::User(UserCommand::Key(UserKeyCommand::Add { .. })) => true,
         Command::Key(KeyCommand::Set { .. }) => true,
         Command::User(_) | Command::Host(_) | Command::Device(_) | Command::Key(_) | Command::Override(_) => false,
@@ -172,6 +173,8 @@ mod tests {
             "user reset justin --password-stdin",
             "host add app-gw --key -",
             "user key add justin --key -",
+            "log verify --file -",
+            "policy explain --inventory -",
         ] {
             assert!(reads_input(&command(line)), "{line}");
         }
@@ -183,6 +186,8 @@ mod tests {
             "log --follow",
             "host list",
             "check",
+            "policy explain",
+            "policy check -",
         ] {
             assert!(!reads_input(&command(line)), "{line}");
         }

@@ -58,8 +58,13 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
         {
             refuse("a file other than -")
         }
-        Command::Policy(PolicyCommand::Check { dir: Some(_) }) => refuse("a folder"),
-        Command::Policy(PolicyCommand::Explain { inventory: Some(_), .. }) => refuse("--inventory"),
+        Command::Policy(PolicyCommand::Check { dir: Some(dir) }) if dir != stdin => refuse("a folder other than -"),
+        Command::Policy(PolicyCommand::Explain { inventory: Some(file), .. }) if file != stdin => {
+            refuse("a file other than -")
+        }
+        Command::Policy(PolicyCommand::Explain { policy_dir: Some(dir), .. }) if dir != stdin => {
+            refuse("a folder other than -")
+        }
         _ => Ok(line),
     }
 }
@@ -173,8 +178,8 @@ mod tests {
             ("check --config /etc/shadow", "--config is refused here"),
             ("host add a --key /etc/shadow", "a file other than - is refused here"),
             ("user key add a --key /etc/shadow", "a file other than - is refused here"),
-            ("policy check /etc", "a folder is refused here"),
-            ("policy explain --inventory /etc/shadow", "--inventory is refused here"),
+            ("policy check /etc", "a folder other than - is refused here"),
+            ("policy explain --inventory /etc/shadow", "a file other than - is refused here"),
         ] {
             assert_eq!(failure(line).error, error, "{line}");
         }

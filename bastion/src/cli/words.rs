@@ -396,7 +396,8 @@ pub enum PolicyCommand {
     /// Every fault and warning of the policy files, then a count; a DIR needs neither configuration nor root
     #[command(after_help = "Example:\n    wgmfa-bastion policy check ./policy.d")]
     Check {
-        /// The folder to check; without it the one that the configuration names
+        /// The folder to check; without it, or with -, the one that the configuration names
+        #[arg(value_name = "DIR|-")]
         dir: Option<PathBuf>,
     },
     /// For each connection: every policy that names it, which one wins and why, which side rotates, when next
@@ -407,11 +408,11 @@ pub enum PolicyCommand {
     Explain {
         /// Connections, or unique parts of their names; without any, all connections
         names: Vec<String>,
-        /// A file as `inventory --json` writes it: needs no running bastion
-        #[arg(long, value_name = "FILE")]
+        /// A file as `inventory --json` writes it: needs no running bastion; - is standard input
+        #[arg(long, value_name = "FILE|-")]
         inventory: Option<PathBuf>,
-        /// The folder of policies to try
-        #[arg(long, value_name = "DIR", requires = "inventory")]
+        /// The folder of policies to try; without it, or with -, the one that the configuration names
+        #[arg(long, value_name = "DIR|-", requires = "inventory")]
         policy_dir: Option<PathBuf>,
         /// As if it were this time (RFC 3339)
         #[arg(long, value_name = "TIME", requires = "inventory", value_parser = time)]

@@ -9,7 +9,7 @@ use russh::server::{Config, Handle};
 use russh::{ChannelId, Disconnect};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use wgmfa_core::message::front::{Admits, Limits};
+use wgmfa_core::message::front::{Admits, FromFront, Limits};
 
 use super::channels::{Channels, text_for};
 use super::deadline::Lifetime;
@@ -69,8 +69,13 @@ pub async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, admit
                     Some(order) => {
                         answered |= matches!(order, Order::Output { exit: Some(_), .. });
                         let leaves = answered && channels.open().is_empty();
+                        let confirm = confirms(&order);
                         // an error means that the session has ended, which the other branch then sees
-                        let _ = carry_out(order, leaves, &handle, &channels, &lifetime).await;
+                        if carry_out(order, leaves, &handle, &channels, &lifetime).await.is_ok()
+                            && let Some(channel) = confirm
+                        {
+                            let _ = keeper.ask(FromFront::Taken { conversation, channel }).await;
+                        }
                     }
                     None => { let _ = (&mut running).await; break }
                 }
@@ -89,6 +94,14 @@ fn stay_awake(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE_SECONDS);
     let _ = setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_QUESTIONS);
     let _ = setsockopt(stream, sockopt::TcpUserTimeout, &((KEEPALIVE_QUESTIONS + 1) * KEEPALIVE_SECONDS * 1000));
+}
+
+/// The channel on which the keeper waits until this is carried out.
+fn confirms(order: &Order) -> Option<u32> {
+    match order {
+        Order::Output { channel, confirm: true, .. } => Some(*channel),
+        _ => None,
+    }
 }
 
 /// The session has ended.
@@ -118,7 +131,7 @@ async fn carry_out(
             }
             Ok(())
         }
-        Order::Output { channel: number, stdout, stderr, exit } => {
+        Order::Output { channel: number, stdout, stderr, exit, .. } => {
             let Some((channel, terminal)) = channels.find(number) else { return Ok(()) };
             send(handle, channel, None, &text_for(terminal, stdout.expose())).await?;
             send(handle, channel, Some(STDERR), &text_for(terminal, &stderr)).await?;

@@ -11,7 +11,7 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Error, Pty};
 use tokio::time::Instant;
 use wgmfa_core::message::front::{FromFront, Limits};
-use wgmfa_core::message::{LINE_FROM_AGENT, LINE_FROM_PERSON};
+use wgmfa_core::message::{LINE_FROM_AGENT, LINE_FROM_PERSON, LINE_OF_INPUT};
 
 use super::channels::{Channels, Open, text_for};
 use super::deadline::Lifetime;
@@ -20,6 +20,7 @@ use super::keeper::Keeper;
 use super::limits::Place;
 use super::log;
 use super::login::{AGENT, Broken, Login};
+use crate::voice::PROGRAM;
 
 /// Time for the last words to reach a client that is hung up on.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -101,6 +102,9 @@ impl Client {
         let terminal = match self.channels.open().get_mut(&channel.number()) {
             Some(open) if !open.running && command.len() <= LINE_FROM_PERSON => {
                 open.running = true;
+                if command.starts_with(PROGRAM) && !self.login.is_host() {
+                    open.input.set_limit(LINE_OF_INPUT);
+                }
                 Some(open.input.is_terminal())
             }
             _ => None,

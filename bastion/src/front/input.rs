@@ -58,6 +58,12 @@ impl Input {
         Self { lines: Lines::new(limit), limit, keys: None, ended: false }
     }
 
+    /// Lines of at most `limit` bytes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.lines.set_limit(limit);
+    }
+
     /// From now on it comes from a terminal.
     pub fn terminal(&mut self) {
         self.keys = Some(Keys::default());

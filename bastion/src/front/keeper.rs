@@ -59,6 +59,8 @@ pub enum Order {
         stderr: String,
         /// The exit status.
         exit: Option<u8>,
+        /// The keeper waits until they are taken.
+        confirm: bool,
     },
     /// Whether what is typed on a channel is shown from now on.
     Echo {
@@ -161,8 +163,8 @@ impl Keeper {
             ToFront::Refused { conversation, text } => self.reply(conversation, Reply::Refused(text)),
             ToFront::Host { conversation, known } => self.reply(conversation, Reply::Host(known)),
             ToFront::PersonKey { conversation, known } => self.reply(conversation, Reply::PersonKey(known)),
-            ToFront::Output { conversation, channel, stdout, stderr, exit } => {
-                self.order(conversation, Order::Output { channel, stdout, stderr, exit });
+            ToFront::Output { conversation, channel, stdout, stderr, exit, confirm } => {
+                self.order(conversation, Order::Output { channel, stdout, stderr, exit, confirm });
             }
             ToFront::Stay { conversation } => {
                 self.with(conversation, |conversation| conversation.lifetime.change(None))

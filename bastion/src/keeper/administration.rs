@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::{AdminReply, AdminRequest};
 use wgmfa_core::message::front::{FromFront, ToFront};
-use wgmfa_core::message::{LINE_FROM_AGENT, VERSION};
+use wgmfa_core::message::{LINE_OF_INPUT, VERSION};
 use wgmfa_core::release::RELEASE_WINDOW_SECONDS;
 use wgmfa_core::words::words;
 use zeroize::Zeroizing;
@@ -23,13 +23,14 @@ use crate::voice::PROGRAM;
 use crate::{admin, cli};
 
 /// Longest input of a command, in bytes.
-const LONGEST_INPUT: usize = 1024 * 1024;
+const LONGEST_INPUT: usize = LINE_OF_INPUT;
 
-/// Longest answer that goes over SSH, in bytes: about what the front holds for a slow client.
-const LONGEST_ANSWER: usize = LINE_FROM_AGENT;
-
-/// Output is handed to the front in pieces of about this many bytes.
+/// Output is handed to the front in pieces of about this many bytes, each when the last one has gone out: the front holds
+/// no more than that for a client that reads slowly.
 const PIECE: usize = 256 * 1024;
+
+/// How long a client may read nothing before it is hung up on: somebody looks at the answer page by page.
+const READS_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 /// The words after `wgmfa-bastion`; none: it is another command.
 pub fn words_of(command: &str) -> Option<Vec<String>> {
@@ -159,10 +160,15 @@ impl Channel<'_> {
             let event = self.conversation.next().await.map_err(Gone::Connection)?;
             match event {
                 FromFront::ChannelGone { channel, .. } if channel == self.number => return Err(Gone::Caller),
-                FromFront::Line { channel, .. } | FromFront::InputEnded { channel, .. } if channel == self.number => {
+                FromFront::Line { channel, .. }
+                | FromFront::InputEnded { channel, .. }
+                | FromFront::Taken { channel, .. }
+                    if channel == self.number =>
+                {
                     return Ok(event);
                 }
-                FromFront::Line { .. } | FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => {}
+                FromFront::Line { .. } | FromFront::InputEnded { .. } => {}
+                FromFront::Taken { .. } | FromFront::ChannelGone { .. } => {}
                 FromFront::Exec { channel, .. } => {
                     let failure = Failure::new(Exit::Failed, "another command runs on this connection")
                         .hint("wait until it has ended, or log in a second time");
@@ -173,6 +179,20 @@ impl Channel<'_> {
                 _ => return out_of_place().map_err(Gone::Connection),
             }
         }
+    }
+
+    /// Hands a part of the answer to the front, and waits until it is on its way.
+    async fn hand_out(&mut self, stdout: &str, stderr: &str) -> Result<(), Gone> {
+        let (conversation, channel) = (self.conversation.id, self.number);
+        let (stdout, stderr) = (SecretText::new(stdout.to_owned()), stderr.to_owned());
+        let output = ToFront::Output { conversation, channel, stdout, stderr, exit: None, confirm: true };
+        self.keeper.to_front(&output);
+        let taken = async {
+            while !matches!(self.next().await?, FromFront::Taken { .. }) {} // what is typed meanwhile is for nobody
+            Ok(())
+        };
+        let too_slow = || Gone::Connection(Over::HangUp("the client does not read".to_owned()));
+        timeout(READS_WITHIN, taken).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
     /// All that comes until the other side has ended its input.
@@ -188,7 +208,8 @@ impl Channel<'_> {
                 FromFront::Line { .. } => {
                     return Ok(Err(Failure::new(Exit::Failed, "standard input: longer than 1 MiB")));
                 }
-                _ => return Ok(Ok(SecretText::new(std::mem::take(&mut *text)))),
+                FromFront::InputEnded { .. } => return Ok(Ok(SecretText::new(std::mem::take(&mut *text)))),
+                _ => {}
             }
         }
     }
@@ -196,26 +217,29 @@ impl Channel<'_> {
 
 impl Caller for Channel<'_> {
     async fn hear(&mut self, reply: AdminReply) -> Result<(), Gone> {
-        let id = self.conversation.id;
         let mut rest = reply.stdout.expose();
-        if rest.len() > LONGEST_ANSWER {
-            let failure = Failure::new(Exit::Failed, "the answer is too long for a connection over SSH")
-                .hint("name connections, or give this command on the bastion itself");
-            let exit = Some(failure.exit.code());
-            self.keeper.output(id, self.number, SecretText::default(), &failure.lines(PROGRAM), exit);
-            return Err(Gone::Caller);
+        if rest.len() > PIECE {
+            self.stay();
         }
         while rest.len() > PIECE {
-            let end = (0..PIECE).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
+            let end = (0..=PIECE).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
             let (piece, after) = rest.split_at(end);
-            self.keeper.output(id, self.number, SecretText::new(piece.to_owned()), "", None);
+            self.hand_out(piece, "").await?;
             rest = after;
         }
-        self.keeper.output(id, self.number, SecretText::new(rest.to_owned()), &reply.stderr, reply.exit);
-        Ok(())
+        match reply.exit {
+            None if rest.is_empty() && reply.stderr.is_empty() => Ok(()),
+            None => self.hand_out(rest, &reply.stderr).await,
+            Some(_) => {
+                let (id, rest) = (self.conversation.id, SecretText::new(rest.to_owned()));
+                self.keeper.output(id, self.number, rest, &reply.stderr, reply.exit);
+                Ok(())
+            }
+        }
     }
 
     fn stay(&mut self) {
+        self.conversation.stays = true;
         self.keeper.to_front(&ToFront::Stay { conversation: self.conversation.id });
     }
 

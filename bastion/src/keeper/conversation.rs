@@ -22,6 +22,8 @@ pub struct Conversation {
     pub id: u64,
     /// Where it comes from.
     pub source: IpAddr,
+    /// A command has said that it may outlast the connection's time.
+    pub stays: bool,
     inbox: mpsc::Receiver<FromFront>,
 }
 
@@ -54,7 +56,7 @@ impl Conversation {
 
 /// Serves one connection from its first request to its end.
 pub async fn serve(keeper: Rc<Keeper>, id: u64, source: IpAddr, inbox: mpsc::Receiver<FromFront>) {
-    let mut conversation = Conversation { id, source, inbox };
+    let mut conversation = Conversation { id, source, stays: false, inbox };
     let over = run(&keeper, &mut conversation).await;
     if let Err(Over::HangUp(reason)) = over {
         keeper.to_front(&ToFront::End { conversation: id, reason });
@@ -136,6 +138,7 @@ impl Keeper {
 
     /// Writes to a channel; with `exit`, for the last time.
     pub fn output(&self, conversation: u64, channel: u32, stdout: SecretText, stderr: &str, exit: Option<u8>) {
-        self.to_front(&ToFront::Output { conversation, channel, stdout, stderr: stderr.to_owned(), exit });
+        let stderr = stderr.to_owned();
+        self.to_front(&ToFront::Output { conversation, channel, stdout, stderr, exit, confirm: false });
     }
 }

@@ -59,6 +59,7 @@ pub async fn tell(keeper: &Rc<Keeper>, outcome: Outcome, by: &By, caller: &mut i
     caller.stay();
     loop {
         caller.wait(stream.every()).await?;
+        tokio::task::yield_now().await; // the others' turn, also when there was nothing to wait for
         let more = keeper.with_admin(by, |context| stream.next(context));
         let ended = more.exit.is_some();
         if ended || !more.stdout.expose().is_empty() {

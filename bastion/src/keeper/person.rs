@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::front::{FromFront, Limits};
@@ -33,6 +33,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long the subsystem waits for each answer of the client.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a connection lives on after an answer that took its time: the last of it is still on its way.
+const READS_ON: Duration = Duration::from_secs(20);
 
 /// The words after `wgmfa-sync`.
 #[derive(Debug, Parser)]
@@ -100,7 +103,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed:
 
 async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: &Passed) -> Result<(), Over> {
     // the front keeps it too, until a command without an end has run
-    let until = passed.at + Duration::from_secs(Limits::default().session_seconds);
+    let mut until = passed.at + Duration::from_secs(Limits::default().session_seconds);
     loop {
         let Ok(event) = timeout_at(until, conversation.next()).await else {
             return Err(Over::HangUp("its time is over".to_owned()));
@@ -123,8 +126,13 @@ async fn answer_all(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed
             FromFront::Exec { channel, .. } => {
                 refusal().end(keeper, conversation.id, channel);
             }
-            FromFront::Line { .. } | FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => {}
+            FromFront::Line { .. } | FromFront::InputEnded { .. } => {}
+            FromFront::Taken { .. } | FromFront::ChannelGone { .. } => {}
             _ => return out_of_place(),
+        }
+        // whoever has just been told something long is still reading
+        if std::mem::take(&mut conversation.stays) {
+            until = until.max(Instant::now() + READS_ON);
         }
     }
 }
@@ -319,7 +327,8 @@ pub async fn line(conversation: &mut Conversation, channel: u32) -> Result<Line,
             FromFront::Line { channel: on, line, .. } if on == channel => return Ok(Line::Text(line)),
             FromFront::InputEnded { channel: on, .. } if on == channel => return Ok(Line::Ended),
             FromFront::ChannelGone { channel: on, .. } if on == channel => return Ok(Line::Gone),
-            FromFront::Line { .. } | FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => {}
+            FromFront::Line { .. } | FromFront::InputEnded { .. } => {}
+            FromFront::Taken { .. } | FromFront::ChannelGone { .. } => {}
             FromFront::Exec { .. } => {
                 return Err(Over::HangUp("two commands at once on one connection".to_owned()));
             }

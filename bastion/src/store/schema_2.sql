@@ -37,16 +37,19 @@ CREATE TABLE host_quotas (
 ALTER TABLE places ADD COLUMN deposit_hour INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE places ADD COLUMN deposits INTEGER NOT NULL DEFAULT 0;
 
--- which public keys are peers of which interface: what `interfaces.peers` says, to be found by either end
+-- which public keys are peers of which interface: what `interfaces.peers` says, to be found by either end. It refers to
+-- the host alone: with each row that refers to an interface SQLite would read that interface whole, with all its peers.
 CREATE TABLE relations (
-    host      TEXT NOT NULL,
+    host      TEXT NOT NULL REFERENCES hosts (name) ON DELETE CASCADE,
     interface TEXT NOT NULL,
     peer      TEXT NOT NULL,
-    PRIMARY KEY (host, interface, peer),
-    FOREIGN KEY (host, interface) REFERENCES interfaces (host, name) ON DELETE CASCADE
+    PRIMARY KEY (host, interface, peer)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX relations_by_peer ON relations (peer);
+
+CREATE TRIGGER interface_gone AFTER DELETE ON interfaces
+BEGIN DELETE FROM relations WHERE host = OLD.host AND interface = OLD.name; END;
 
 INSERT OR IGNORE INTO relations
     SELECT host, name, json_extract(peer.value, '$.public_key') FROM interfaces, json_each(interfaces.peers) AS peer;

@@ -191,6 +191,7 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
     let mut out = stream.try_clone().unwrap();
     let mut logins: std::collections::HashMap<u64, (String, Vec<String>)> = std::collections::HashMap::new();
     let mut counts: std::collections::HashMap<(u64, u32), (usize, usize)> = std::collections::HashMap::new();
+    let mut paced: std::collections::HashMap<(u64, u32), usize> = std::collections::HashMap::new();
     for line in BufReader::new(stream).split(b'\n') {
         let Ok(line) = line else { return };
         {
@@ -223,6 +224,7 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
                     stdout: SecretText::new(stdout.into()),
                     stderr: stderr.into(),
                     exit,
+                    confirm: false,
                 };
                 match command.as_str() {
                     "hello" => replies.push(output("hello\nworld\n", "a note\n", Some(0))),
@@ -232,6 +234,7 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
                         replies.push(output("", "all sent\n", Some(7)));
                     }
                     "flood" => replies.extend((0..400).map(|_| output(&"0123456789abcde\n".repeat(4096), "", None))),
+                    "paced" => replies.push(piece(conversation, channel, 400)),
                     "count" | "echo" => {
                         counts.insert((conversation, channel), (0, 0));
                     }
@@ -256,8 +259,14 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
                         stdout: SecretText::new(format!("{lines} lines, {bytes} bytes\n")),
                         stderr: String::new(),
                         exit: Some(0),
+                        confirm: false,
                     });
                 }
+            }
+            FromFront::Taken { conversation, channel } => {
+                let left = paced.entry((conversation, channel)).or_insert(400);
+                *left -= 1;
+                replies.push(piece(conversation, channel, *left));
             }
             FromFront::ChannelGone { .. } | FromFront::Gone { .. } => {}
         }
@@ -267,6 +276,13 @@ fn play(stream: UnixStream, known: &[String], told: &Told) {
             }
         }
     }
+}
+
+/// One of many pieces of an answer; the next is sent when it was taken.
+fn piece(conversation: u64, channel: u32, left: usize) -> ToFront {
+    let stdout = SecretText::new("0123456789abcde\n".repeat(4096));
+    let (exit, confirm) = if left == 0 { (Some(0), false) } else { (None, true) };
+    ToFront::Output { conversation, channel, stdout, stderr: String::new(), exit, confirm }
 }
 
 fn next_question(conversation: u64, user: &str, given: &[String]) -> Option<ToFront> {

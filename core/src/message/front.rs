@@ -86,6 +86,13 @@ pub enum FromFront {
         /// The channel.
         channel: u32,
     },
+    /// Output that was to be confirmed is on its way; more may come.
+    Taken {
+        /// The SSH connection.
+        conversation: u64,
+        /// The channel.
+        channel: u32,
+    },
     /// The channel is gone.
     ChannelGone {
         /// The SSH connection.
@@ -111,6 +118,7 @@ impl FromFront {
             | Self::Exec { conversation, .. }
             | Self::Line { conversation, .. }
             | Self::InputEnded { conversation, .. }
+            | Self::Taken { conversation, .. }
             | Self::ChannelGone { conversation, .. }
             | Self::Gone { conversation } => *conversation,
         }
@@ -181,6 +189,9 @@ pub enum ToFront {
         /// The exit status; the channel is closed after it.
         #[serde(default)]
         exit: Option<u8>,
+        /// Say `taken` when it has gone out, or waits for nothing but the network.
+        #[serde(default)]
+        confirm: bool,
     },
     /// A command runs that has no end of its own: the connection lives until its client leaves, or until `end`.
     Stay {

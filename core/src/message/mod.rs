@@ -25,6 +25,9 @@ pub const LINE_BEFORE_PROOF: usize = 8 * 1024;
 /// Longest line of a person's subsystem, of the PAM module and of a PAM worker, in bytes.
 pub const LINE_FROM_PERSON: usize = 64 * 1024;
 
+/// Longest line that an administrator's command reads, in bytes: an inventory is one line.
+pub const LINE_OF_INPUT: usize = 1024 * 1024;
+
 /// Longest line of an agent, of an administrator and between front and keeper, in bytes: a report of 10,000 peers fits.
 pub const LINE_FROM_AGENT: usize = 8 * 1024 * 1024;
 
