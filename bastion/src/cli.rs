@@ -18,7 +18,7 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::policies::Trust;
 use crate::{check, front, init, keeper, voice, worker};
 
-pub use self::ask::inventory;
+pub use self::ask::{inventory, memory};
 pub use self::parse::{NoCommand, named, parse_forwarded, what};
 
 /// Carries out the words with which this program was started.

@@ -78,13 +78,13 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
 }
 
 /// A person's own connections, for `wgmfa-status`: as `key list` shows them.
-pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> Result<String, StoreError> {
+pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool, colour: bool) -> Result<String, StoreError> {
     let site = Site::read(context.store)?;
     let rows = key_row::rows(&site, &own(&site, user), context)?;
     if json {
         return Ok(json_line(&serde_json::json!({ "version": 1, "connections": objects(&rows) })));
     }
-    Ok(table(&rows, false, context))
+    Ok(table(&rows, colour, context))
 }
 
 /// A person's own connections.

@@ -183,7 +183,8 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
         }
         Command::Reload { dry_run } => policy::reload(*dry_run, asked, context),
         Command::Check => {
-            let findings = check::everything(context.config, &context.inventory()?);
+            let mut findings = check::everything(context.config, &context.inventory()?);
+            status::memory(context)?.check(&mut findings);
             Ok(with_exit(findings.render(asked.json), findings.exit()))
         }
         Command::Status => status::run(asked, context),
@@ -214,9 +215,9 @@ fn host_keys(sshfp: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
 }
 
 /// A person's own connections, for `wgmfa-status`: as `key list` shows them.
-pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool) -> String {
+pub fn own_connections(context: &Context<'_>, user: &UserName, json: bool, colour: bool) -> String {
     let of_failure = |error: crate::store::StoreError| Failure::from(error).lines(voice::PROGRAM);
-    key::own_connections(context, user, json).unwrap_or_else(of_failure)
+    key::own_connections(context, user, json, colour).unwrap_or_else(of_failure)
 }
 
 /// The same again and again, for `wgmfa-status --watch`.

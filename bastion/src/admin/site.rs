@@ -1,6 +1,6 @@
 //! The connections of the site as the store knows them, and how people name them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use wgmfa_core::connection::{Connection, InterfaceRef, Other, connections};
@@ -20,6 +20,8 @@ pub struct Site {
     pub connections: Vec<Connection>,
     /// Hosts and devices that were cut off; they share one name space.
     disabled: HashSet<String>,
+    /// People who were cut off, and with them what they own.
+    disabled_people: BTreeSet<UserName>,
     records: BTreeMap<Place, Record>,
     last_reports: BTreeMap<HostName, Timestamp>,
 }
@@ -33,7 +35,8 @@ impl Site {
         let records = store.records()?.into_iter().map(|record| (record.place.clone(), record)).collect();
         let hosts = store.hosts()?.into_iter();
         let last_reports = hosts.filter_map(|host| Some((host.name, host.last_seen?))).collect();
-        Ok(Self { records, last_reports, ..Self::of(store.inventory()?) })
+        let disabled_people = store.disabled_people()?;
+        Ok(Self { records, last_reports, disabled_people, ..Self::of(store.inventory()?) })
     }
 
     /// The part of it that concerns one host: its connections and the generations at both their ends. Peers come without
@@ -43,7 +46,8 @@ impl Site {
     /// The store cannot be read.
     pub fn read_of(store: &Store, host: &HostName) -> Result<Self, StoreError> {
         let records = store.records_around(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
-        Ok(Self { records, ..Self::of(store.inventory_of(host)?) })
+        let disabled_people = store.disabled_people()?;
+        Ok(Self { records, disabled_people, ..Self::of(store.inventory_of(host)?) })
     }
 
     /// No other connections than those at these places, as far as their states follow from it.
@@ -66,8 +70,8 @@ impl Site {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());
         let devices = inventory.devices.iter().filter(|device| device.disabled).map(|device| device.name.to_string());
         let disabled = hosts.chain(devices).collect();
-        let (records, last_reports) = (BTreeMap::new(), BTreeMap::new());
-        Self { connections: connections(&inventory), inventory, disabled, records, last_reports }
+        let (records, last_reports, disabled_people) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { connections: connections(&inventory), inventory, disabled, disabled_people, records, last_reports }
     }
 
     /// What is known about the generations at a place.
@@ -97,12 +101,15 @@ impl Site {
         interface.peers.iter().find(|peer| peer.public_key == *public_key)
     }
 
-    /// Why nobody may come in on this connection, when an administrator has cut off one of its ends.
+    /// Why nobody may come in on this connection, when an administrator has cut off one of its ends, or who owns it.
     pub fn cut_off(&self, connection: &Connection) -> Option<String> {
-        let off = |name: &str| self.disabled.contains(name).then(|| format!("{name} is disabled"));
-        off(connection.name.one.host.as_str()).or_else(|| match &connection.name.other {
-            Other::Interface(end) => off(end.host.as_str()),
-            Other::Device(name) => off(name.as_str()),
+        let off = |name: &str, owner: &Option<UserName>| {
+            let owner = owner.as_ref().filter(|owner| self.disabled_people.contains(owner));
+            self.disabled.contains(name).then(|| format!("{} is disabled", owner.map_or(name, UserName::as_str)))
+        };
+        off(connection.name.one.host.as_str(), &connection.owner).or_else(|| match &connection.name.other {
+            Other::Interface(end) => off(end.host.as_str(), &connection.other_owner),
+            Other::Device(name) => off(name.as_str(), &connection.other_owner),
             Other::Unmonitored(_) => None,
         })
     }

@@ -2,11 +2,13 @@
 
 use jiff::SignedDuration;
 use nix::sys::statvfs::statvfs;
-use wgmfa_core::exit::{Exit, sanitise};
+use wgmfa_core::exit::{Exit, Failure, sanitise};
 
 use super::answer::{Answer, json_line, with_exit};
 use super::host::{is_overdue, last_seen};
+use super::why::shut_out;
 use super::{Asked, Context};
+use crate::check::memory::Memory;
 use crate::check::{Findings, clock, pam};
 use crate::store::{Event, Filter, Head, HostRecord, Line, LostHead};
 
@@ -36,6 +38,8 @@ struct Status {
     backed_up_at: Option<jiff::Timestamp>,
     /// Two endpoints took turns for a peer.
     alarms: Vec<Line>,
+    /// People who can never log in, each with the reason.
+    shut_out: Vec<String>,
 }
 
 struct AgentStatus {
@@ -57,6 +61,15 @@ pub fn run(asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     Ok(with_exit(text, exit))
 }
 
+/// What of it `check` looks at.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn memory(context: &Context<'_>) -> Result<Memory, Failure> {
+    let status = Status::read(context)?.json(&[], context);
+    Ok(serde_json::from_str(&status).expect("a part of what was just written"))
+}
+
 /// How far the system's clock may be behind the bastion's time before it is a fault, in seconds.
 const CLOCK_TOLERANCE_SECONDS: i64 = 30;
 
@@ -65,7 +78,7 @@ const CLOCK_TOLERANCE_SECONDS: i64 = 30;
 const AHEAD_SECONDS: i64 = 180;
 
 impl Status {
-    fn read(context: &Context<'_>) -> Result<Self, wgmfa_core::exit::Failure> {
+    fn read(context: &Context<'_>) -> Result<Self, Failure> {
         let store = context.store;
         let (mut pam, mut clock) = (Findings::default(), Findings::default());
         pam::check(context.config, &mut pam);
@@ -104,6 +117,7 @@ impl Status {
             log_head: store.log_head()?,
             lost_heads: store.lost_heads()?,
             backed_up_at: store.backed_up_at()?,
+            shut_out: shut_out(context)?,
             alarms: store.log(&Filter {
                 event: Some(Event::TwoEndpoints),
                 since: Some(context.now.saturating_sub(ALARM_LASTS).unwrap_or_default()),
@@ -204,6 +218,7 @@ impl Status {
             "policies": { "count": context.policies.policies().len(), "since": context.policies_since },
             "log": { "head": self.log_head, "lost": lost },
             "backup": { "made": self.backed_up_at },
+            "shut_out": self.shut_out,
             "agents": agents,
             "locked": locked,
             "refusals": self.refusals,

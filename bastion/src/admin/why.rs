@@ -12,7 +12,7 @@ use super::key_row::{KeyRow, rows};
 use super::site::{Site, serves};
 use super::{Asked, Context};
 use crate::config::FirstFactor;
-use crate::store::{Event, Filter, PasswordKind, Person};
+use crate::store::{Event, Filter, PasswordKind, Person, StoreError};
 
 /// What stands in the way, and the command that mends it.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,18 +83,8 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
     if let Some(obstacle) = not_enrolled(person, context) {
         return Ok(Some(obstacle));
     }
-    let reset = format!("wgmfa-bastion user reset {name}");
-    if !person.has_code && person.recovery_left == 0 && context.config.require_code {
-        return Ok(Some(Obstacle::new("has no authenticator app and no recovery code", reset)));
-    }
-    let factor = context.config.first_factor;
-    if factor == FirstFactor::Publickey && person.ssh_keys == 0 {
-        let what = "has no registered SSH key, and first-factor is \"publickey\"";
-        return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion user key add {name} --key FILE"))));
-    }
-    let key_stands_in = person.ssh_keys > 0 && factor != FirstFactor::Password;
-    if person.password == PasswordKind::Unset && !key_stands_in {
-        return Ok(Some(Obstacle::new("has no password", reset)));
+    if let Some(obstacle) = lacks_a_factor(person, context) {
+        return Ok(Some(obstacle));
     }
     let own: Vec<_> = site.connections.iter().filter(|connection| serves(connection, name)).collect();
     if own.is_empty() {
@@ -139,6 +129,36 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
         return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion user code {name} --reason TEXT, for a new one"))));
     }
     Ok(login)
+}
+
+/// What keeps each person out for ever who is neither disabled nor still invited, and what mends it.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn shut_out(context: &Context<'_>) -> Result<Vec<String>, StoreError> {
+    let people = context.store.people()?;
+    let comes = people.iter().filter(|person| !person.disabled && person.invited_until.is_none());
+    let told = comes.filter_map(|person| {
+        let Obstacle { what, mend } = lacks_a_factor(person, context)?;
+        Some(format!("{} can never log in: {what} ({})", person.name, mend.unwrap_or_default()))
+    });
+    Ok(told.collect())
+}
+
+/// A factor of the login that a person does not have.
+fn lacks_a_factor(person: &Person, context: &Context<'_>) -> Option<Obstacle> {
+    let name = &person.name;
+    let reset = format!("wgmfa-bastion user reset {name}");
+    if !person.has_code && person.recovery_left == 0 && context.config.require_code {
+        return Some(Obstacle::new("has no authenticator app and no recovery code", reset));
+    }
+    let factor = context.config.first_factor;
+    if factor == FirstFactor::Publickey && person.ssh_keys == 0 {
+        let what = "has no registered SSH key, and first-factor is \"publickey\"";
+        return Some(Obstacle::new(what, format!("wgmfa-bastion user key add {name} --key FILE")));
+    }
+    let key_stands_in = person.ssh_keys > 0 && factor != FirstFactor::Password;
+    (person.password == PasswordKind::Unset && !key_stands_in).then(|| Obstacle::new("has no password", reset))
 }
 
 /// Somebody who was invited, and has not come.
@@ -238,14 +258,14 @@ fn cut_off(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obstacle>, 
             )));
         }
         if device.owner_disabled {
-            let owner = &device.owner;
-            return Ok(Some(Obstacle::new(
-                format!("the owner {owner} is disabled"),
-                format!("wgmfa-bastion user enable {owner}"),
-            )));
+            return Ok(Some(owner_disabled(&device.owner)));
         }
     }
     Ok(None)
+}
+
+fn owner_disabled(owner: &UserName) -> Obstacle {
+    Obstacle::new(format!("the owner {owner} is disabled"), format!("wgmfa-bastion user enable {owner}"))
 }
 
 fn hosts_of(row: &KeyRow<'_>) -> Vec<HostName> {
@@ -264,6 +284,9 @@ fn of_host(name: &HostName, row: &KeyRow<'_>, context: &Context<'_>) -> Result<O
             format!("the host {name} is disabled"),
             format!("wgmfa-bastion host enable {name}"),
         )));
+    }
+    if let Some(owner) = host.owner.as_ref().filter(|_| host.owner_disabled) {
+        return Ok(Some(owner_disabled(owner)));
     }
     if !host.pending.is_empty() {
         return Ok(Some(Obstacle::new(

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod explain;
 mod inventory;
+pub mod memory;
 pub mod pam;
 pub mod policies;
 
@@ -24,6 +25,8 @@ pub struct Findings {
     pub faults: Vec<String>,
     /// Each is worth a look.
     pub warnings: Vec<String>,
+    /// What could not be looked at.
+    pub notes: Vec<String>,
 }
 
 impl Findings {
@@ -54,11 +57,13 @@ impl Findings {
     /// Each finding on its line, then the count; or JSON.
     pub fn render(&self, json: bool) -> String {
         if json {
-            let answer = serde_json::json!({ "version": 1, "faults": self.faults, "warnings": self.warnings });
+            let Self { faults, warnings, notes } = self;
+            let answer = serde_json::json!({ "version": 1, "faults": faults, "warnings": warnings, "notes": notes });
             return format!("{answer}\n");
         }
         let mut text: String = self.faults.iter().map(|fault| format!("{}\n", sanitise(fault))).collect();
         text.extend(self.warnings.iter().map(|warning| format!("warning: {}\n", sanitise(warning))));
+        text.extend(self.notes.iter().map(|note| format!("note: {}\n", sanitise(note))));
         text.push_str(&self.count());
         text
     }
@@ -76,7 +81,18 @@ impl Findings {
 pub fn run(path: &Path, json: bool) -> Exit {
     let findings = match Config::load(path) {
         // only a running keeper knows the connections and the agents
-        Ok(config) => everything(&config, &crate::cli::inventory(&config).unwrap_or_default()),
+        Ok(config) => {
+            let mut findings = everything(&config, &crate::cli::inventory(&config).unwrap_or_default());
+            match crate::cli::memory(&config) {
+                Some(memory) => memory.check(&mut findings),
+                None => {
+                    let note =
+                        "the bastion does not answer: its people, its backups and its audit log were not looked at";
+                    findings.notes.push(note.to_owned());
+                }
+            }
+            findings
+        }
         Err(failure) => {
             let mut findings = Findings::default();
             match trusted::read_text(path).map(|text| Config::parse(path, &text)) {
@@ -182,7 +198,10 @@ mod tests {
         findings.failure(&Failure::new(Exit::Failed, "f: bad").hint("mend it"));
         findings.fault("g: bad");
         assert_eq!(findings.render(false), "f: bad (mend it)\ng: bad\nwarning: look here\n2 faults, 1 warning\n");
-        let json = r#"{"faults":["f: bad (mend it)","g: bad"],"version":1,"warnings":["look here"]}"#;
+        findings.notes.push("nobody home".to_owned());
+        assert!(findings.render(false).ends_with("warning: look here\nnote: nobody home\n2 faults, 1 warning\n"));
+        let json =
+            r#"{"faults":["f: bad (mend it)","g: bad"],"notes":["nobody home"],"version":1,"warnings":["look here"]}"#;
         assert_eq!(findings.render(true), format!("{json}\n"));
         assert_eq!(findings.exit(), Exit::Usage);
     }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::inventory::Inventory;
 use wgmfa_core::key::SecretText;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::password;
 use super::words::{Command, CommandLine, HostCommand, KeyCommand, PasswordSource, UserCommand, UserKeyCommand};
+use crate::check::memory::Memory;
 use crate::config::Config;
 use crate::trusted::io_words;
 use crate::voice;
@@ -66,11 +68,21 @@ pub fn converse_or_say_why(
 
 /// The inventory of the running keeper; none when it cannot be asked.
 pub fn inventory(config: &Config) -> Option<Inventory> {
-    let words = ["inventory", "--json"].map(str::to_owned).to_vec();
+    looked_up(config, "inventory")
+}
+
+/// What the running keeper remembers, for `check`; none when it cannot be asked.
+pub fn memory(config: &Config) -> Option<Memory> {
+    looked_up(config, "status")
+}
+
+/// What a command that only looks answers to a program, whatever its exit status.
+fn looked_up<T: DeserializeOwned>(config: &Config, command: &str) -> Option<T> {
+    let words = [command, "--json"].map(str::to_owned).to_vec();
     let request = AdminRequest { version: message::VERSION, words, stdin: None, terminal: false, colour: false };
     let mut text = String::new();
-    let exit = converse(&config.admin_socket(), &request, |reply| text.push_str(reply.stdout.expose())).ok()?;
-    if exit == 0 { serde_json::from_str(&text).ok() } else { None }
+    converse(&config.admin_socket(), &request, |reply| text.push_str(reply.stdout.expose())).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// Sends a request, hands on what comes until a reply bears the exit status, and returns that.

@@ -69,8 +69,8 @@ fn exit(release: &Release) -> Exit {
     if release.refused.is_empty() { Exit::Done } else { Exit::Partly }
 }
 
-/// `wgmfa-status`: the person's own connections, as `key list` shows them.
-pub fn status(keeper: &Rc<Keeper>, user: &UserName, json: bool) -> String {
+/// `wgmfa-status`: the person's own connections, as `key list` shows them; in colour on a terminal.
+pub fn status(keeper: &Rc<Keeper>, user: &UserName, json: bool, terminal: bool) -> String {
     let by = By { name: user.to_string(), from: None };
-    keeper.with_admin(&by, |context| crate::admin::own_connections(context, user, json))
+    keeper.with_admin(&by, |context| crate::admin::own_connections(context, user, json, terminal))
 }

@@ -192,7 +192,7 @@ async fn run(
     let user = &passed.login.user;
     let said = match words.first().map(String::as_str) {
         None => {
-            let table = answer::status(keeper, user, false);
+            let table = answer::status(keeper, user, false, terminal);
             Said::done(format!("{table}\nAsk for one of these: {COMMANDS} (ssh bastion wgmfa-sync)\n"))
         }
         Some("wgmfa-sync") => match SyncWords::try_parse_from(&words) {
@@ -200,7 +200,7 @@ async fn run(
             Err(error) => Said::usage(&error, "wgmfa-sync"),
         },
         Some("wgmfa-status") => match StatusWords::try_parse_from(&words) {
-            Ok(asked) => Said::done(answer::status(keeper, user, asked.json)),
+            Ok(asked) => Said::done(answer::status(keeper, user, asked.json, terminal)),
             Err(error) => Said::usage(&error, "wgmfa-status"),
         },
         Some(own_secrets::PASSWD) => match PasswdWords::try_parse_from(&words) {

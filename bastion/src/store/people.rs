@@ -1,5 +1,6 @@
 //! People: who they are, and whether they may come in.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -93,6 +94,12 @@ impl Store {
     pub fn people(&self) -> Result<Vec<Person>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY name"))?;
         Ok(statement.query_map([], person)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The people who are cut off.
+    pub fn disabled_people(&self) -> Result<BTreeSet<UserName>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT name FROM people WHERE disabled")?;
+        Ok(statement.query_map([], |row| text(row, "name"))?.collect::<Result<_, _>>()?)
     }
 
     /// One person.

@@ -51,9 +51,9 @@ fn key_list_gives_programs_every_documented_field() {
         "deadline": "2126-11-21T15:00:10Z", "latest_handshake": null
     }]});
     assert_eq!(json, expected);
-    let own = own_connections(&bastion.context(), &"justin".parse().unwrap(), true);
+    let own = own_connections(&bastion.context(), &"justin".parse().unwrap(), true, false);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&own).unwrap(), expected);
-    let nobody = own_connections(&bastion.context(), &"ann".parse().unwrap(), false);
+    let nobody = own_connections(&bastion.context(), &"ann".parse().unwrap(), false, false);
     assert_eq!(nobody, "no connections\n");
 }
 

@@ -27,6 +27,11 @@ fn why_names_the_first_obstacle_and_what_mends_it() {
     let disabled = "the device justins-laptop is disabled\n    wgmfa-bastion device enable justins-laptop\n";
     assert_eq!(bastion.good("why laptop"), format!("{connection}: {disabled}"));
     bastion.good("user disable justin");
+    assert!(bastion.good("key list").ends_with("  justin is disabled\n"), "{}", bastion.good("key list"));
+    bastion.good("device enable justins-laptop");
+    let disabled = "the owner justin is disabled\n    wgmfa-bastion user enable justin\n";
+    assert_eq!(bastion.good("why laptop"), format!("{connection}: {disabled}"));
+    assert!(bastion.good("key list").ends_with("  justin is disabled\n"), "{}", bastion.good("key list"));
     let disabled = "justin: disabled by an administrator\n    wgmfa-bastion user enable justin\n";
     assert_eq!(bastion.good("why justin"), disabled);
     let json = bastion.ask("why justin --json").json();

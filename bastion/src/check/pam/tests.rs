@@ -22,6 +22,7 @@ fn findings(files: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Finding
     Findings {
         faults: findings.faults.iter().map(plain).collect(),
         warnings: findings.warnings.iter().map(plain).collect(),
+        notes: Vec::new(),
     }
 }
 

@@ -5,6 +5,8 @@ use std::process::Command;
 use wgmfa_tests::lab::Lab;
 use wgmfa_tests::program::{Ended, run};
 
+use super::super::site::Site;
+
 /// `wgmfa-bastion` with these words, on a terminal of its own.
 #[track_caller]
 fn on_a_terminal(lab: &Lab, words: &str, environment: &[(&str, &str)]) -> Ended {
@@ -42,6 +44,26 @@ fn lists_are_coloured_on_a_terminal_without_no_color_and_nowhere_else() {
     ] {
         let shown = lab.bastion.admin(words);
         assert!(!shown.said().contains('\u{1b}') && !shown.said().is_empty(), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_persons_status_is_coloured_on_a_terminal_and_nowhere_else() {
+    let mut site = Site::new();
+    let device = site.justin.public_key().to_owned();
+    site.host("app-gw").connect(false).wait_with_keys(&[&device], 1);
+    for (words, coloured) in [
+        (&["-tt", "bastion", "wgmfa-status"][..], true),
+        (&["-tt", "bastion"], true),
+        (&["-tt", "bastion", "wgmfa-status", "--json"], false),
+        (&["bastion", "wgmfa-status"], false),
+    ] {
+        let status = site.justin.start(words);
+        let said: Vec<String> = std::iter::from_fn(|| status.hear()).collect();
+        assert!(said.iter().any(|line| line.contains("Expired")), "{words:?}: {said:?}");
+        let painted = said.iter().any(|line| line.contains("\u{1b}[31mExpired\u{1b}[0m"));
+        let plain = !said.iter().any(|line| line.contains('\u{1b}'));
+        assert_eq!((painted, plain), (coloured, !coloured), "{words:?}: {said:?}");
     }
 }
 
