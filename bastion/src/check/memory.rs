@@ -50,7 +50,7 @@ impl Memory {
         self.shut_out.iter().for_each(|told| findings.warning(told));
         let age = self.backup.made.map(|made| self.clock.now.duration_since(made));
         match age {
-            None => findings.warning("no backup was made yet (wgmfa-bastion backup FILE)"),
+            None => findings.notes.push("no backup was made yet (wgmfa-bastion backup FILE)".to_owned()),
             Some(age) if age > BACKUP_AGE => {
                 findings.warning(format!(
                     "the last backup is {} days old (wgmfa-bastion backup FILE)",

@@ -25,7 +25,7 @@ pub struct Findings {
     pub faults: Vec<String>,
     /// Each is worth a look.
     pub warnings: Vec<String>,
-    /// What could not be looked at.
+    /// What could not be looked at, or is not there yet.
     pub notes: Vec<String>,
 }
 

@@ -123,7 +123,9 @@ async fn enrol(
         recovery: credentials.recovery.hashes(&login.user),
     };
     super::crash_point("enrolling");
-    Ok(match keeper.store.enrol(keeper.now(), login, &enrolment) {
+    let enrolled = keeper.store.enrol(keeper.now(), login, &enrolment);
+    super::crash_point("enrolled");
+    Ok(match enrolled {
         Ok(Acceptance::Accept) => Ok(credentials.recovery.show(json)),
         Ok(Acceptance::Refuse(reason)) => {
             Err(Failure::new(Exit::Failed, reason).hint("nothing was changed; ask an administrator for a new one"))

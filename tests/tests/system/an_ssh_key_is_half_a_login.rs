@@ -63,6 +63,11 @@ fn with_publickey_the_code_alone_is_asked_for_after_a_registered_key() {
     assert_eq!(site.count("key-accepted"), 2);
     let why = site.bastion.admin(&["why", "dana"]).ok().stdout;
     assert!(why.contains("no registered SSH key"), "{why}");
+    let checked = site.bastion.admin(&["check"]).ok().stdout;
+    assert!(checked.contains("warning: dana can never log in: has no registered SSH key"), "{checked}");
+    assert!(!checked.contains("justin"), "{checked}");
+    let there = dana.ssh(&["wgmfa-bastion", "check"]).expect(255);
+    assert!(there.said().contains(REFUSAL));
 
     // forgotten, it is nobody's again
     let keys = site.bastion.admin(&["--json", "user", "key", "list", "justin"]).ok().json();
@@ -92,6 +97,23 @@ fn with_password_a_key_never_helps() {
     ended.ok();
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert_eq!(site.count("key-accepted"), 0);
+}
+
+#[test]
+fn a_key_on_a_token_is_a_persons_and_no_hosts() {
+    let (site, _) = site("either");
+    let kind = "sk-ssh-ed25519@openssh.com";
+    // the base point of Ed25519 stands for the token's key
+    let line = format!(
+        "{kind} AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmAAAABHNzaDo= token\n"
+    );
+    let add = ["user", "key", "add", "justin", "--key", "-"];
+    assert!(site.bastion.admin_with(&add, line.as_bytes()).ok().stdout.starts_with("added SHA256:"));
+    assert_eq!(site.bastion.admin_with(&add, line.as_bytes()).ok().stdout, "unchanged\n");
+    let listed = site.bastion.admin(&["user", "key", "list", "justin"]).ok().stdout;
+    assert!(listed.contains(kind) && listed.contains("token"), "{listed}");
+    let refused = site.bastion.admin_with(&["host", "add", "app-gw", "--key", "-"], line.as_bytes()).expect(2);
+    assert!(refused.stderr.contains("an agent's key is an Ed25519 or ECDSA key"), "{refused:?}");
 }
 
 #[test]

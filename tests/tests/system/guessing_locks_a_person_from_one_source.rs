@@ -61,7 +61,9 @@ fn the_lock_outlives_the_keeper_and_an_administrator_lifts_it() {
     assert!(reason.starts_with("locked from this source until "), "{reason}");
     assert!(site.bastion.admin(&["why", "justin"]).said().contains("unlock"));
 
-    site.bastion.admin(&["user", "unlock", "justin"]).ok();
+    for changed in [true, false] {
+        assert_eq!(site.bastion.admin(&["--json", "user", "unlock", "justin"]).ok().json()["changed"], changed);
+    }
     site.justin.ssh(&["wgmfa-status"]).ok();
     assert_eq!(site.count("user-unlocked"), 1);
 }

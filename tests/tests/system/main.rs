@@ -29,6 +29,7 @@ mod administration;
 mod administrators_ask_over_ssh;
 mod administrators_carry_a_key;
 mod administrators_cut_off_at_once;
+mod an_enrolment_is_whole_or_nothing;
 mod an_exported_log_is_verified_elsewhere;
 mod an_owned_host_gets_its_keys_from_its_agent;
 mod an_ssh_key_is_half_a_login;

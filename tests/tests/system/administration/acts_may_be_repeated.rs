@@ -68,6 +68,8 @@ fn people_devices_and_hosts_are_added_once_and_cut_off_once() {
         once(&bastion, &[kind, "disable", name], "", &format!("disabled {name}\n"));
         once(&bastion, &[kind, "enable", name], "", &format!("enabled {name}\n"));
     }
+    let ssh_key = agent_key();
+    once_with_key(&bastion, &ssh_key);
     again(&bastion, &["user", "unlock", "justin"], "");
     again(&bastion, &["host", "accept", "app-gw"], "");
     for (kind, name) in [("device", "laptop"), ("host", "app-gw"), ("user", "justin")] {
@@ -76,6 +78,38 @@ fn people_devices_and_hosts_are_added_once_and_cut_off_once() {
     let changed = |event: &str| bastion.log(event).len();
     let changes = ["user-added", "device-added", "host-added", "user-disabled", "device-enabled", "host-removed"];
     assert_eq!(changes.map(changed), [1; 6], "what changed nothing stands in no log");
+}
+
+/// An SSH key of justin's comes and goes once.
+#[track_caller]
+fn once_with_key(bastion: &Bastion, key: &str) {
+    let add = ["user", "key", "add", "justin", "--key", "-"];
+    let added = bastion.admin_with(&[&["--json"], &add[..]].concat(), key.as_bytes()).ok().json();
+    assert_eq!(added, json!({"version": 1, "changed": true}));
+    again(bastion, &add, key);
+    let listed = bastion.admin(&["--json", "user", "key", "list", "justin"]).ok().json();
+    let fingerprint = listed["keys"][0]["fingerprint"].as_str().expect("a fingerprint");
+    let said = format!("removed {fingerprint} from justin\n");
+    once(bastion, &["user", "key", "remove", "justin", fingerprint], "", &said);
+    assert_eq!(["user-key-added", "user-key-removed"].map(|event| bastion.log(event).len()), [1, 1]);
+}
+
+#[test]
+fn what_changes_something_says_so_to_programs() {
+    let bastion = bastion();
+    let (key, agent) = (Keys::generate().public, agent_key());
+    let changed = |words: &[&str], stdin: &str| {
+        let said = bastion.admin_with(&[&["--json"], words].concat(), stdin.as_bytes()).ok().json();
+        assert_eq!(said["changed"], true, "{words:?}: {said}");
+    };
+    changed(&["user", "add", "justin", "--password-stdin"], "correct horse\n");
+    changed(&["device", "add", "laptop", "--owner", "justin", "--public-key", &key], "");
+    changed(&["host", "add", "app-gw", "--key", "-"], &agent);
+    for act in ["disable", "enable", "remove"] {
+        for (kind, name) in [("device", "laptop"), ("host", "app-gw"), ("user", "justin")] {
+            changed(&[kind, act, name], "");
+        }
+    }
 }
 
 #[test]
