@@ -202,7 +202,7 @@ fn what_is_missing_or_of_another_version_is_told() {
     let output = bastion(&["policy", "explain", "--inventory", &shown, "--policy-dir", &policies, "--at", "noon"]);
     refused(output, "--at <TIME>: write a time as 2026-11-21T15:55:00Z");
     let output = bastion(&["policy", "explain", "--policy-dir", &policies]);
-    refused(output, "the following required arguments were not provided: --inventory <FILE>");
+    refused(output, "the following required arguments were not provided: --inventory <FILE|->");
 }
 
 #[test]

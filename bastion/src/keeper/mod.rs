@@ -209,6 +209,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     }
     keeper.store.note(keeper.now(), Note::new(Event::Stopped))?;
     keeper.say_head();
+    // the front holds the listening sockets: whoever starts a bastion next finds the addresses free
+    let _ = front_process.kill().await;
     let metrics_socket = match &keeper.config.metrics {
         Some(MetricsAt::Unix(path)) => Some(path.clone()),
         _ => None,
