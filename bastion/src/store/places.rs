@@ -114,6 +114,14 @@ impl Writing<'_> {
         self.execute(sql, [Text(key)]).map(drop)
     }
 
+    /// A host reports a public key as its interface's. That frees what was kept locked because a host had gone, and never
+    /// the peer of a removed device or person: any host could claim its key.
+    pub(super) fn reported(&self, key: &PublicKey) -> Result<(), StoreError> {
+        let sql = "UPDATE places SET kept_locked = NULL
+                   WHERE peer = ?1 AND kept_locked LIKE 'host %' AND kept_locked <> 'host ' || host || ' was removed'";
+        self.execute(sql, [Text(key)]).map(drop)
+    }
+
     /// Ends a generation: its key is wiped. One that was never applied leaves no row.
     pub(super) fn end(&self, row: &PlaceRow, generation: u64, event: Event, reason: &str) -> Result<(), StoreError> {
         let gone = "DELETE FROM generations WHERE place = ?1 AND generation = ?2 AND phase = 'deposited'";

@@ -212,6 +212,6 @@ impl Writing<'_> {
             let sql = "INSERT OR IGNORE INTO relations (host, interface, peer) VALUES (?1, ?2, ?3)";
             self.execute(sql, (name.0, name.1, Text(peer.public_key)))?;
         }
-        self.registered(&interface.public_key)
+        self.reported(&interface.public_key)
     }
 }

@@ -172,6 +172,19 @@ fn who_is_cut_off_reports_and_deposits_nothing() {
 }
 
 #[test]
+fn no_host_brings_a_removed_device_back_by_claiming_its_key() {
+    let (_folder, store) = with_applied(1);
+    let _ = store.remove_device(at(5), Actor::ROOT, &device()).unwrap();
+    let second: HostName = "second-gw".parse().unwrap();
+    store.add_host(at(6), Actor::ROOT, &second, OTHER_SSH_KEY, None).unwrap();
+    let claimed = store.report(at(7), &second, &report(&[interface("wg0", LAPTOP, &[])])).unwrap();
+    assert_eq!(claimed.refused, []);
+    let record = store.record(&place()).unwrap().unwrap();
+    assert_eq!(record.kept_locked.as_deref(), Some("device justins-laptop was removed"));
+    assert_eq!(store.deposit(at(8), &host(), &[deposit(2)]).unwrap(), []);
+}
+
+#[test]
 fn a_lost_device_is_cut_off_and_a_removed_one_stays_locked_until_its_key_returns() {
     let (_folder, store) = with_applied(1);
     let cut = store.set_device_disabled(at(3), Actor::ROOT, &device(), true).unwrap();
