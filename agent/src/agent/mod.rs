@@ -80,8 +80,9 @@ pub struct Outcome {
 enum Step {
     /// No round runs.
     Idle,
-    /// The report is out, with the first `told` of the events that are kept.
-    Reported { asked: Boottime, dry_run: bool, told: usize },
+    /// The report is out, with the first `told` of the events that are kept. Meanwhile the bastion has had another
+    /// generation put on the `overtaken` peers: what it answers about them may be older than that.
+    Reported { asked: Boottime, dry_run: bool, told: usize, overtaken: BTreeSet<PeerRef> },
     /// New generations are on their way to the bastion's disk.
     Deposited { asked: Boottime, fresh: Vec<Fresh>, together: Together },
     /// The interfaces accept them, and the bastion is being told.
@@ -263,6 +264,13 @@ impl Agent {
     /// As [`Store::save`].
     pub fn save(&self) -> Result<(), Failure> {
         self.store.save(&self.state)
+    }
+
+    /// The bastion has had another generation put on a peer: the answer to a report that is on its way may not know of it.
+    fn overtake(&mut self, peer: &PeerRef) {
+        if let Step::Reported { overtaken, .. } = &mut self.step {
+            overtaken.insert(peer.clone());
+        }
     }
 
     /// What people call a peer.

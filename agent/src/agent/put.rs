@@ -110,6 +110,7 @@ impl Agent {
         let outcome = done(readd(&one_change(delivery), EndpointRule::Drop), peer);
         match &outcome {
             Ok(()) => {
+                self.overtake(peer);
                 self.made(&[(peer.clone(), String::new())]);
                 self.unproved.insert(peer.clone(), None);
             }

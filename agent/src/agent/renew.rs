@@ -27,7 +27,10 @@ impl Agent {
     pub(super) fn make_next(&mut self, peer: &PeerRef, above: u64) -> Result<Deposit, String> {
         let seen = Seen::one(&self.config, &peer.interface);
         self.running(peer, &seen)?;
-        let generation = self.state.peers[peer].held.generation.max(above) + 1;
+        // one that was made for another login must not change under its number
+        let made = self.next.get(peer).map_or(0, |next| next.generation);
+        let highest = self.state.peers[peer].held.generation.max(above).max(made);
+        let generation = highest.checked_add(1).ok_or("there is no higher generation")?;
         let key = random_key();
         self.next.insert(peer.clone(), Next { generation, key: key.clone() });
         Ok(Deposit { which: PeerGeneration { peer: peer.clone(), generation }, preshared_key: key })
@@ -41,8 +44,10 @@ impl Agent {
     pub(super) fn change_to(&mut self, which: &PeerGeneration, seconds_left: u64) -> Result<(), String> {
         crash_point("change-received");
         let (now, peer) = (clock::now(), &which.peer);
-        let next = self.next.remove(peer).filter(|next| next.generation == which.generation);
-        let next = next.ok_or("this server has not made that generation, or was started again since")?;
+        let is_it = self.next.get(peer).is_some_and(|next| next.generation == which.generation);
+        let next = if is_it { self.next.remove(peer) } else { None };
+        let next =
+            next.ok_or("this server has not made that generation, or another one since, or was started again")?;
         let seen = Seen::one(&self.config, &peer.interface);
         let deadline = self.running(peer, &seen)?;
         let own = seen.public_key(&peer.interface).ok_or("the interface is gone")?;
@@ -61,6 +66,7 @@ impl Agent {
             return Err(why);
         }
         crash_point("changed");
+        self.overtake(peer);
         let line = format!("generation {}, {}", which.generation, left(deadline, now));
         self.made(&[(peer.clone(), String::new())]);
         let handshake_before = seen.peer(peer).and_then(|peer| peer.latest_handshake);

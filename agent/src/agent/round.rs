@@ -27,7 +27,7 @@ impl Agent {
         self.outcome = None;
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
-        self.step = Step::Reported { asked: now, dry_run, told: events.len() };
+        self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new() };
         self.report(&seen, events, now)
     }
 
@@ -38,7 +38,7 @@ impl Agent {
         uncovered: Vec<PeerRef>,
         pairs: &[PairAssignment],
     ) -> Vec<FromAgent> {
-        let Step::Reported { asked, dry_run, told } = std::mem::replace(&mut self.step, Step::Idle) else {
+        let Step::Reported { asked, dry_run, told, overtaken } = std::mem::replace(&mut self.step, Step::Idle) else {
             return Vec::new();
         };
         crash_point("reported");
@@ -51,6 +51,9 @@ impl Agent {
             }
         }
         let seen = Seen::now(&self.config);
+        // of these the next round decides, unless nobody may come in there
+        let stays = |one: &Assignment| matches!(one.standing, Standing::KeepLocked { .. });
+        assignments.retain(|one| !overtaken.contains(&one.peer) || stays(one));
         let mut planned = self.plan_all(&assignments, &seen, now);
         planned.retain(|(peer, _)| !pairs.iter().any(|one| one.peer == *peer));
         if dry_run {

@@ -4,6 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::SystemTime;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use wgmfa_tests::Lab;
 use wgmfa_tests::lab::{DEVICE, GATEWAY};
@@ -113,6 +114,43 @@ fn a_client_that_dies_before_it_has_said_received_changes_nothing() {
     lab.laptop.sync(&[]).ok();
     assert_eq!(generation(&lab), before + 2, "what was deposited for nothing is replaced");
     assert_connected(&lab);
+}
+
+/// A login that asks for its keys with a client that renews.
+fn asking(lab: &mut Lab) -> Conversation {
+    let code = lab.laptop.authenticator.next_code();
+    lab.laptop.set_code(&code);
+    let (mut ssh, logins) = (lab.laptop.command("ssh"), lab.bastion.log("login-accepted").len());
+    let client = Conversation::start(ssh.arg("-F").arg(lab.laptop.ssh_config()).args(["-s", "bastion", "wgmfa-sync"]));
+    until("the login", LONG, || (lab.bastion.log("login-accepted").len() > logins).then_some(()));
+    client
+}
+
+#[test]
+fn of_two_logins_at_once_each_renews_with_a_key_of_its_own() {
+    let mut lab = in_a_session(&[AT_ONCE], &[]);
+    let mut clients = [asking(&mut lab), asking(&mut lab)];
+    let agent = lab.gateway.agent.as_ref().expect("it was started").pid();
+    // both are asked for while the server is busy
+    kill(agent, Signal::SIGSTOP).unwrap();
+    let hello = json!({"version": 1, "public_keys": [lab.laptop.tunnel.keys.public], "renews": true});
+    clients.iter_mut().for_each(|client| client.say_json(&hello));
+    // each waits 2 s for the server to prolong the session, then 2 s for the next generation
+    std::thread::sleep(std::time::Duration::from_millis(2800));
+    kill(agent, Signal::SIGCONT).unwrap();
+    let releases = clients.each_ref().map(Conversation::hear_json);
+    let next = |release: &serde_json::Value| release["keys"][0]["next"].clone();
+    let mut changed = Vec::new();
+    let made: Vec<_> = releases.iter().map(next).filter(|next| !next.is_null()).collect();
+    let renewed = releases.iter().map(|release| !next(release).is_null());
+    for (client, _) in clients.iter_mut().zip(renewed).filter(|(_, renewed)| *renewed) {
+        client.say_json(&json!({"received": true}));
+        changed.extend(client.hear_json()["changed"].as_array().expect("a list").first().cloned());
+    }
+    assert_eq!(changed.len(), 1, "one of them renews the session: {made:#?}");
+    let next = made.iter().find(|next| next["generation"] == changed[0]["generation"]).expect("one of those released");
+    assert_eq!(next["preshared_key"], keys(&lab)[0], "the server is on the key that was released");
+    assert_eq!(next["generation"], generation(&lab));
 }
 
 /// The agent dies when it is told to change. It comes back; then a login is enough, if one is needed at all.
