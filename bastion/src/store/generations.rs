@@ -194,6 +194,7 @@ impl Store {
             if w.is_together(&row)? {
                 return Ok(()); // both ends go on with it until the next one is on both
             }
+            w.end_promised(&row)?;
             w.end_accepted(&row, Event::Ended, "a rotation was ordered")
         })
     }

@@ -174,6 +174,17 @@ impl Writing<'_> {
         Ok(true)
     }
 
+    /// Ends a generation that a person or an administrator has, and that the server side has not confirmed: what is over
+    /// now must not begin with its confirmation.
+    pub(super) fn end_promised(&self, row: &PlaceRow) -> Result<(), StoreError> {
+        let sql =
+            "SELECT generation FROM generations WHERE place = ?1 AND phase = 'deposited' AND on_applied IS NOT NULL";
+        match self.tx.prepare_cached(sql)?.query_row([row.id], |row| row.get(0)).optional()? {
+            Some(generation) => self.end(row, generation, Event::Ended, "a rotation was ordered"),
+            None => Ok(()),
+        }
+    }
+
     fn become_released(&self, row: &PlaceRow, generation: u64) -> Result<(), StoreError> {
         let sql = "UPDATE generations SET phase = 'released', applied_at = ?3 WHERE place = ?1 AND generation = ?2";
         self.execute(sql, (row.id, generation, self.now)).map(drop)

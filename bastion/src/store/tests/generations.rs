@@ -183,3 +183,15 @@ fn a_server_ends_the_session_that_it_means_and_no_later_one() {
     assert_eq!((ended.phase, ended.ended_because.as_deref()), (Phase::Expired, Some(reason)));
     assert!(store.unseal(at(7), &place(), 1).is_err());
 }
+
+#[test]
+fn an_ordered_rotation_ends_a_key_that_was_set_and_not_confirmed() {
+    let (_folder, store) = with_applied(1);
+    let setting = Setting { device: "justins-laptop", deadline: at(3600), reason: "visitor" };
+    store.deposit_set(at(5), Actor::ROOT, &host(), &deposit(2), setting).unwrap();
+    store.order_rotation(at(6), Actor::ROOT, &place(), "the wrong key").unwrap();
+    assert_eq!(store.applied(at(7), &host(), &[which(2)]).unwrap(), [], "its confirmation comes too late");
+    let record = store.record(&place()).unwrap().unwrap();
+    assert_eq!(record.rotation_ordered.as_deref(), Some("the wrong key"));
+    assert_eq!(record.current.map(|current| current.phase), Some(Phase::Expired));
+}
