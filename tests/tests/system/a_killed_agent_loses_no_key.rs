@@ -123,8 +123,9 @@ fn killed_while_it_opens(point: &str) {
 
     lab.gateway.start();
     let agent = lab.gateway.agent.as_ref().expect("it was started");
+    // by its own timer, or because the bastion was the first to notice
     let locked = agent.await_line_from(0, "the lock", wgmfa_tests::wait::LONG * 2, |line| {
-        line.text.contains(": locked: the session's deadline has passed")
+        line.text.contains(": locked: the session")
     });
     let pings = lab.pings();
     lab.await_waiting_key();
