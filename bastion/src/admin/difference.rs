@@ -126,9 +126,7 @@ impl<'s> Difference<'s> {
             text.push_str(&format!("{} ({whose}):\n", effect.words().1));
             for Concerned { connection, owner, before, after, .. } in self.having(effect).take(MOST_LINES) {
                 let owner = owner.map(|owner| format!(" ({owner})")).unwrap_or_default();
-                let policy =
-                    |of: &Option<u64>| of.map_or("no policy".to_owned(), |ordinal| format!("policy {ordinal}"));
-                text.push_str(&format!("  {connection}{owner}: {}, now {}\n", policy(after), policy(before)));
+                text.push_str(&format!("  {connection}{owner}: {}\n", step(*before, *after)));
             }
             if all > MOST_LINES {
                 text.push_str(&format!("  and {} more\n", all - MOST_LINES));
@@ -176,6 +174,16 @@ fn changed(before: &Selection<'_>, after: &Selection<'_>) -> bool {
     }
 }
 
+/// From which policy to which.
+fn step(before: Option<u64>, after: Option<u64>) -> String {
+    let policy = |of: Option<u64>| of.map_or("no policy".to_owned(), |ordinal| format!("policy {ordinal}"));
+    if before == after {
+        format!("{}, edited", policy(after))
+    } else {
+        format!("{} -> {}", policy(before), policy(after))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,8 +228,8 @@ mod tests {
         assert_eq!(
             difference.text(),
             "2 connections change policy\nchange policy (2 people's):\n  \
-             mail-gw/devices:alice-laptop (alice): policy 0, now policy 3\n  \
-             mail-gw/devices:justins-laptop (justin): policy 0, now policy 3\n"
+             mail-gw/devices:alice-laptop (alice): policy 3 -> policy 0\n  \
+             mail-gw/devices:justins-laptop (justin): policy 3 -> policy 0\n"
         );
         let json = difference.json(false);
         assert_eq!(json["people"], serde_json::json!(["alice", "justin"]));
@@ -232,6 +240,8 @@ mod tests {
                 "before": 3, "after": 0,
             })
         );
+        let edited = Difference::between(&old, &set(&[("3-prod.toml", &PROD.replace("1h", "2h"))]), &site.connections);
+        assert!(edited.text().contains("(alice): policy 3, edited\n"), "{}", edited.text());
         let many: Vec<_> = site.connections.iter().cycle().take(50).cloned().collect();
         let difference = Difference::between(&old, &set(&[("9-prod.toml", PROD)]), &many);
         let text = difference.text();

@@ -207,8 +207,13 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
 fn host_keys(sshfp: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     let name = host_key::machine_name();
     if asked.json {
-        let lines: Vec<_> = host_key::public_keys(context.config)?.iter().map(host_key::one_line).collect();
-        return Ok(answer::list("host_keys", &lines));
+        let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        return Ok(shown(answer::json_line(&serde_json::json!({
+            "version": 1,
+            "host_keys": host_key::public_keys(context.config)?.iter().map(host_key::one_line).collect::<Vec<_>>(),
+            "known_hosts": lines(host_key::known_hosts(context.config, &name)?),
+            "sshfp": lines(host_key::sshfp(context.config, &name)?),
+        }))));
     }
     let lines = if sshfp { host_key::sshfp } else { host_key::known_hosts };
     Ok(shown(lines(context.config, &name)?))

@@ -244,7 +244,7 @@ fn clock_words(findings: &Findings) -> &'static str {
 }
 
 fn refusal_words(line: &Line, clock: &str) -> String {
-    let who = line.user.as_ref().or(line.host.as_ref()).map_or("somebody", String::as_str);
+    let who = line.user.as_ref().or(line.actor.as_ref()).or(line.host.as_ref()).map_or("somebody", String::as_str);
     let from = line.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
     let reason = line.reason.as_deref().unwrap_or("no reason recorded");
     format!("{clock} {who}{from}: {reason}")
@@ -271,5 +271,7 @@ mod tests {
             hash: String::new(),
         };
         assert_eq!(refusal_words(&line, "15:55"), "15:55 justin from 192.0.2.7: the code was used already");
+        let line = Line { user: None, actor: Some("root".to_owned()), from: None, ..line };
+        assert_eq!(refusal_words(&line, "15:55"), "15:55 root: the code was used already", "an administrator's act");
     }
 }

@@ -121,7 +121,7 @@ mod tests {
             "user show justin",
             "user disable justin",
             "user key list justin",
-            "user key remove justin SHA256:x",
+            "user key remove justin SHA256:ycQwGAV8WaqCEZqB5QVBJcFKqxWGJ0Ar6UOPnN2bmHQ",
             "host list",
             "host show app-gw",
             "host disable app-gw",

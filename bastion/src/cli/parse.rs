@@ -157,6 +157,16 @@ mod tests {
             ("user add justin --invited", "unexpected argument '--invited' found", "usage: wgmfa-bastion user add"),
             ("nonsense", "unrecognized subcommand 'nonsense'", "usage: wgmfa-bastion [OPTIONS] <COMMAND>;"),
             ("key rotate laptop --reason", "--reason <TEXT>: not understood", "usage: wgmfa-bastion key rotate"),
+            (
+                "user key remove justin AAAA",
+                "<FINGERPRINT>: write it as SHA256:…, as user key list shows it",
+                "usage: ",
+            ),
+            (
+                "key rotate --reason x --all laptop",
+                "the argument '--all' cannot be used with '[CONNECTIONS]...'",
+                "usage: ",
+            ),
             ("key rotate laptop --reason=", "--reason <TEXT>: say why", "usage: wgmfa-bastion key rotate"),
         ] {
             let failure = failure(line);

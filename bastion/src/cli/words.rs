@@ -245,7 +245,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "HOST")]
         host: Option<HostName>,
         /// All connections
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["connections", "user", "host"])]
         all: bool,
         /// Why, for the audit log
         #[arg(long, value_name = "TEXT", value_parser = reason)]

@@ -1,6 +1,6 @@
 //! What an agent's report, deposits and confirmations change, and the assignments that it gets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
@@ -142,10 +142,13 @@ impl Keeper {
         for place in refused {
             self.store.order_rotation(now, Actor::BASTION, &place, "the server was told to lock")?;
         }
+        // a peer that nobody registered any more is kept locked
+        let kept: BTreeSet<_> = assignments.iter().map(|told| told.peer.clone()).collect();
         let uncovered =
             wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter().filter_map(|warning| {
                 let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
-                (connection.one.host == *host).then_some(PeerRef { interface: connection.one.interface, public_key })
+                let peer = PeerRef { interface: connection.one.interface, public_key };
+                (connection.one.host == *host && !kept.contains(&peer)).then_some(peer)
             });
         Ok(Assigned { assignments, uncovered: uncovered.collect(), pairs })
     }

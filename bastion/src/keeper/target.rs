@@ -54,7 +54,9 @@ pub fn choose(site: &Site, policies: &PolicySet, user: &UserName, wish: &Wish) -
     if let Some(name) = &wish.device {
         return mine.iter().find(|target| target.name == *name && (target.is_host || !wish.push)).cloned().ok_or_else(
             || {
-                let hint = if mine.is_empty() { "you have none".to_owned() } else { format!("yours: {}", names()) };
+                let fitting = mine.iter().filter(|target| target.is_host || !wish.push);
+                let names = fitting.map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
+                let hint = if names.is_empty() { "you have none".to_owned() } else { format!("yours: {names}") };
                 let word = if wish.push { "--push: you own no host" } else { "--device: you have no device" };
                 Failure::new(Exit::Failed, format!("{word} of that name")).hint(hint)
             },

@@ -101,6 +101,7 @@ fn a_login_from_a_phone_opens_its_side() {
     }
     let other = site.phone.ssh(&["wgmfa-sync", "--push", FIRST]).expect(1);
     assert!(other.stderr.contains("--push: you own no host of that name"), "{other:#?}");
+    assert!(other.stderr.contains(&format!("hint: yours: {SECOND}\n")), "{other:#?}");
 }
 
 #[test]

@@ -68,6 +68,16 @@ fn a_connection_without_a_second_factor_is_named() {
 }
 
 #[test]
+fn what_is_kept_locked_is_not_said_to_have_no_second_factor() {
+    let bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    bastion.good("device remove justins-laptop");
+    let row = &bastion.ask("key list --json").json()["connections"][0];
+    let reason = row["reason"].as_str().unwrap();
+    assert!(reason.contains("device justins-laptop was removed") && !reason.contains("no second factor"), "{row:#}");
+}
+
+#[test]
 fn a_rotation_is_ordered_by_any_unique_part_of_a_name() {
     let bastion = Bastion::with_a_connection();
     let said = bastion.ask("key rotate laptop --reason lent");

@@ -137,6 +137,12 @@ pub enum UserKeyCommand {
         /// The person's name
         name: UserName,
         /// The key's fingerprint, as `user key list` shows it
+        #[arg(value_parser = fingerprint)]
         fingerprint: String,
     },
+}
+
+fn fingerprint(text: &str) -> Result<String, &'static str> {
+    let known: Result<russh::keys::ssh_key::Fingerprint, _> = text.parse();
+    known.map(|_| text.to_owned()).map_err(|_| "write it as SHA256:…, as user key list shows it")
 }

@@ -160,6 +160,10 @@ fn what_is_no_list_is_an_object_too() {
     assert_eq!(answer(bastion, &["log", "head"])["head"], verified["head"]);
     let keys = answer(bastion, &["host-key"]);
     assert!(bastion.known_hosts().contains(keys["host_keys"][0].as_str().expect("a key")), "{keys}");
+    let line = bastion.admin(&["host-key", "--sshfp"]).ok().stdout;
+    assert_eq!(keys["sshfp"][0].as_str(), Some(line.trim_end()), "{keys}");
+    let line = bastion.admin(&["host-key"]).ok().stdout;
+    assert_eq!(keys["known_hosts"][0].as_str(), Some(line.trim_end()), "{keys}");
     let rotated = answer(bastion, &["key", "rotate", DEVICE, "--reason", "lent"]);
     assert_eq!(rotated["changed"], true);
 }
