@@ -19,8 +19,9 @@ use zeroize::Zeroizing;
 use super::deadline::Lifetime;
 use super::log;
 
-/// Messages of all connections that wait for the keeper. When it is full, connections wait, and so do their clients.
-const ASKED: usize = 64;
+/// Messages of all connections that wait for the keeper. When it is full, connections wait, and so do their clients, each
+/// with one message; few, because one host's long lines could fill it, and a login waits behind them.
+const ASKED: usize = 8;
 
 /// Replies that wait for one connection; each answers a question, and a connection asks one at a time.
 const REPLIES: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use russh::keys::ssh_key;
@@ -17,7 +17,7 @@ use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
 use wgmfa_core::name::HostName;
 use wgmfa_core::tandem::PairEnd;
 
-use super::conversation::{Conversation, Over, out_of_place};
+use super::conversation::{Conversation, Over, out_of_place, rest_after};
 use super::pairs::{Pairs, Told};
 use super::rounds::{Assigned, Made};
 use super::{Keeper, say};
@@ -188,7 +188,11 @@ impl Agent<'_> {
                 event = timeout(SILENCE, conversation.next()) => match event {
                     Err(_) => return Err(Over::HangUp(format!("{} was silent for {} s", self.host, SILENCE.as_secs()))),
                     Ok(event) => match event? {
-                        FromFront::Line { channel, line, .. } if channel == self.channel => self.hear(line.expose())?,
+                        FromFront::Line { channel, line, .. } if channel == self.channel => {
+                            let began = Instant::now();
+                            self.hear(line.expose())?;
+                            rest_after(began.elapsed()).await;
+                        }
                         FromFront::InputEnded { channel, .. } | FromFront::ChannelGone { channel, .. } if channel == self.channel => {
                             self.keeper.output(self.id, self.channel, SecretText::default(), "", Some(0));
                             return Err(Over::Gone);

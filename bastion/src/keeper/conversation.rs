@@ -2,13 +2,16 @@
 //!
 //! Whatever comes out of its state ends the conversation: the front does not do that unless it was taken over.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 use tokio::sync::mpsc;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::login::REFUSED;
+use wgmfa_core::message::LINE_FROM_AGENT;
 use wgmfa_core::message::front::{FromFront, MAX_ATTEMPTS, ToFront};
 use wgmfa_core::name::UserName;
 
@@ -24,7 +27,56 @@ pub struct Conversation {
     pub source: IpAddr,
     /// A command has said that it may outlast the connection's time.
     pub stays: bool,
-    inbox: mpsc::Receiver<FromFront>,
+    inbox: Inbox,
+}
+
+/// How many requests of one connection may wait for the keeper.
+const MOST_WAITING: usize = 512;
+
+/// How long they may be together, in bytes: two of the longest lines. Above it the conversation ends.
+const MOST_BYTES: usize = 2 * LINE_FROM_AGENT;
+
+/// Work for a host that takes longer is followed by a rest as long.
+const WORTH_A_REST: Duration = Duration::from_millis(5);
+
+/// Requests of one connection that wait for the keeper.
+pub struct Inbox {
+    requests: mpsc::Receiver<FromFront>,
+    bytes: Rc<Cell<usize>>,
+}
+
+/// Where they are put.
+pub struct Outlet {
+    requests: mpsc::Sender<FromFront>,
+    bytes: Rc<Cell<usize>>,
+}
+
+/// An empty inbox and its outlet.
+pub fn inbox() -> (Outlet, Inbox) {
+    let (sender, receiver) = mpsc::channel(MOST_WAITING);
+    let bytes = Rc::new(Cell::new(0));
+    (Outlet { requests: sender, bytes: bytes.clone() }, Inbox { requests: receiver, bytes })
+}
+
+impl Outlet {
+    /// Puts a request there; whether there was room.
+    pub fn put(&self, request: FromFront) -> bool {
+        let bytes = self.bytes.get().saturating_add(cost(&request));
+        let fits = bytes <= MOST_BYTES && self.requests.try_send(request).is_ok();
+        if fits {
+            self.bytes.set(bytes);
+        }
+        fits
+    }
+
+    /// Nobody will take anything out.
+    pub fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
+
+fn cost(request: &FromFront) -> usize {
+    if let FromFront::Line { line, .. } = request { line.expose().len() } else { 0 }
 }
 
 /// The conversation is over; with the reason if it is our decision.
@@ -34,6 +86,15 @@ pub enum Over {
     Gone,
     /// We hang up, and this is why.
     HangUp(String),
+}
+
+/// A host that talks without an end gets half of the keeper's time at most: the rest is for the others.
+pub async fn rest_after(work: Duration) {
+    if work < WORTH_A_REST {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(work).await;
+    }
 }
 
 /// Something came that has no place in this state.
@@ -47,15 +108,19 @@ impl Conversation {
     /// # Errors
     /// The connection is gone.
     pub async fn next(&mut self) -> Result<FromFront, Over> {
-        match self.inbox.recv().await {
+        match self.inbox.requests.recv().await {
             Some(FromFront::Gone { .. }) | None => Err(Over::Gone),
-            Some(event) => Ok(event),
+            Some(event) => {
+                let bytes = &self.inbox.bytes;
+                bytes.set(bytes.get().saturating_sub(cost(&event)));
+                Ok(event)
+            }
         }
     }
 }
 
 /// Serves one connection from its first request to its end.
-pub async fn serve(keeper: Rc<Keeper>, id: u64, source: IpAddr, inbox: mpsc::Receiver<FromFront>) {
+pub async fn serve(keeper: Rc<Keeper>, id: u64, source: IpAddr, inbox: Inbox) {
     let mut conversation = Conversation { id, source, stays: false, inbox };
     let over = run(&keeper, &mut conversation).await;
     if let Err(Over::HangUp(reason)) = over {

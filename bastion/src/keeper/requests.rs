@@ -5,20 +5,17 @@ use std::rc::Rc;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::mpsc;
 use wgmfa_core::message::front::{FromFront, Limits, ToFront};
 use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode};
 use zeroize::Zeroizing;
 
-use super::{Keeper, conversation, say};
-
-/// How many requests of one connection may wait for the keeper.
-const INBOX: usize = 512;
+use super::conversation::{self, Outlet};
+use super::{Keeper, say};
 
 /// Takes requests until the front has hung up, or said something that is none.
 pub async fn take(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
     let mut lines = Lines::new(LINE_FROM_AGENT * 2);
-    let mut inboxes: HashMap<u64, mpsc::Sender<FromFront>> = HashMap::new();
+    let mut inboxes: HashMap<u64, Outlet> = HashMap::new();
     let mut chunk = Zeroizing::new(vec![0; 64 * 1024]);
     loop {
         match front.read(&mut chunk).await {
@@ -42,7 +39,7 @@ pub async fn take(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
     }
 }
 
-fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, mpsc::Sender<FromFront>>, request: FromFront) {
+fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, Outlet>, request: FromFront) {
     let id = request.conversation();
     if let FromFront::Gone { .. } = request {
         inboxes.remove(&id);
@@ -62,14 +59,14 @@ fn dispatch(keeper: &Rc<Keeper>, inboxes: &mut HashMap<u64, mpsc::Sender<FromFro
             return keeper.to_front(&ToFront::End { conversation: id, reason });
         }
         (None, Some(source)) => {
-            let (inbox, requests) = mpsc::channel(INBOX);
+            let (inbox, requests) = conversation::inbox();
             tokio::task::spawn_local(conversation::serve(keeper.clone(), id, source, requests));
             inboxes.entry(id).or_insert(inbox)
         }
         // the conversation was ended here, and the front has not heard of it yet
         (None, None) => return,
     };
-    if inbox.try_send(request).is_err() {
+    if !inbox.put(request) {
         inboxes.remove(&id);
         keeper.to_front(&ToFront::End { conversation: id, reason: "too many requests at once".to_owned() });
     }

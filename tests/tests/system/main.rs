@@ -8,6 +8,7 @@ mod a_code_is_accepted_once;
 mod a_cut_log_shows_at_the_agents;
 mod a_full_disk_releases_nothing;
 mod a_gateway_is_introduced_in_one_pipe;
+mod a_host_that_never_stops_talking;
 mod a_key_from_outside_is_locked;
 mod a_key_travels_from_gateway_to_laptop;
 mod a_killed_agent_loses_no_key;
