@@ -236,12 +236,12 @@ fn first_contact(assignment: &Assignment) -> Vec<Action> {
     let lock = Action::Lock { reason: reason.clone() };
     match &assignment.standing {
         Standing::KeepLocked { reason } => vec![Action::Lock { reason: reason.clone() }],
-        _ => vec![lock, Action::Rotate { generation: assignment.highest_generation + 1, reason }],
+        _ => vec![lock, Action::Rotate { generation: assignment.highest_generation.saturating_add(1), reason }],
     }
 }
 
 fn rotate(held: &Held, assignment: &Assignment, reason: String) -> Action {
-    Action::Rotate { generation: held.generation.max(assignment.highest_generation) + 1, reason }
+    Action::Rotate { generation: held.generation.max(assignment.highest_generation).saturating_add(1), reason }
 }
 
 /// Why the key on the peer is past its time, if it is.

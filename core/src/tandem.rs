@@ -315,7 +315,7 @@ pub fn plan(view: &View<'_>) -> Vec<Action> {
 
 fn make(view: &View<'_>, said: &PairAssignment, reason: String) -> Action {
     let highest = view.held.keys.iter().map(|key| key.generation).max().unwrap_or_default();
-    Action::Make { generation: highest.max(said.highest_generation) + 1, reason }
+    Action::Make { generation: highest.max(said.highest_generation).saturating_add(1), reason }
 }
 
 /// Puts a generation on the interface if it is not the one that stands there and that is remembered as used.

@@ -243,3 +243,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_number_that_has_no_next_one_lowers_none() {
+    let told = Assignment {
+        highest_generation: u64::MAX,
+        ..assignment(Standing::Missing { reason: "the bastion was taken over".to_owned() })
+    };
+    let held = held(Hold::Locked { reason: "new".to_owned() });
+    let actions = plan(&view(&held, Contact::Assigned(&told)));
+    assert!(rotates_to(&actions, u64::MAX), "{actions:?}");
+}
