@@ -52,7 +52,9 @@ fn both_ends_change_in_place_and_no_packet_is_lost() {
     for renewal in 1..=3 {
         let before = keys(&lab)[0].clone();
         let said = lab.laptop.sync(&[]).ok();
-        assert!(said.stdout.contains(": OK, 60 min left"), "{said:#?}");
+        // a slow machine has lost a second of it
+        let whole = |left: &str| said.stdout.contains(&format!(": OK, {left} min left"));
+        assert!(whole("60") || whole("59"), "{said:#?}");
         let [gateway, laptop] = keys(&lab);
         assert_eq!(gateway, laptop);
         assert_ne!(gateway, before, "both ends are on the next generation");
