@@ -27,7 +27,7 @@ test: test-packages check build
 
 # what takes minutes: pings through tunnels whose keys change all the while
 test-long: test-packages build
-	cargo test --package wgmfa-tests --test system --locked -- --ignored --test-threads=2 long_runs
+	cargo test --package wgmfa-tests --test system --locked -- --ignored --show-output --test-threads=2 long_runs
 
 # The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`.
 test-kernel: test-kernel-packages build
