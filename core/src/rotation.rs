@@ -161,6 +161,9 @@ impl View<'_> {
 pub enum Contact<'a> {
     /// The bastion is not reached; this is when it last was, in this boot.
     Lost(Option<Boottime>),
+    /// The bastion is being asked at this moment, by an agent that only comes by: it may have prolonged a session that
+    /// this host takes for over, so only what no answer can mend is acted upon. Not for longer than the question takes.
+    Asking,
     /// The bastion is reached and names the peer.
     Assigned(&'a Assignment),
     /// The bastion is reached and does not name the peer.
@@ -203,7 +206,7 @@ pub fn plan(view: &View<'_>) -> Vec<Action> {
     let Some(held) = view.held else {
         return match view.contact {
             Contact::Assigned(assignment) => first_contact(assignment),
-            Contact::Lost(_) | Contact::Unassigned => Vec::new(),
+            Contact::Lost(_) | Contact::Asking | Contact::Unassigned => Vec::new(),
         };
     };
     let locked = matches!(held.hold, Hold::Locked { .. });
@@ -223,7 +226,7 @@ pub fn plan(view: &View<'_>) -> Vec<Action> {
             Some(reason) => vec![Action::Lock { reason: reason.clone() }, rotate(held, assignment, reason)],
             None => follow(view, held, assignment),
         },
-        Contact::Lost(_) | Contact::Unassigned => match distrust {
+        Contact::Lost(_) | Contact::Asking | Contact::Unassigned => match distrust {
             Some(reason) => vec![Action::Lock { reason }],
             None => hold_on(view, held),
         },
@@ -247,7 +250,9 @@ fn rotate(held: &Held, assignment: &Assignment, reason: String) -> Action {
 /// Why the key on the peer is past its time, if it is.
 fn passed(view: &View<'_>, held: &Held) -> Option<String> {
     match held.hold {
-        Hold::Open { deadline } if deadline <= view.now => Some("the session's deadline has passed".to_owned()),
+        Hold::Open { deadline } if deadline <= view.now && !may_be_prolonged(view, held) => {
+            Some("the session's deadline has passed".to_owned())
+        }
         Hold::Override { deadline } if deadline <= view.now => Some("the override's time is over".to_owned()),
         Hold::Open { .. } => view.idled(),
         Hold::Waiting { since } => match view.contact {
@@ -259,6 +264,18 @@ fn passed(view: &View<'_>, held: &Held) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Whether a session whose deadline has passed here goes on by the bastion's word: somebody has logged in since it last
+/// told this host. What was locked meanwhile stays locked.
+fn may_be_prolonged(view: &View<'_>, held: &Held) -> bool {
+    match view.contact {
+        Contact::Asking => true,
+        Contact::Assigned(Assignment { standing: Standing::Released { generation, seconds_left }, .. }) => {
+            *generation == held.generation && *seconds_left > 0
+        }
+        _ => false,
     }
 }
 

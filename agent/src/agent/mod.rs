@@ -132,9 +132,18 @@ impl Agent {
 
     /// Looks at the interfaces and locks what is past its time, changed from outside, or from before a reboot. Needs nobody.
     pub fn enforce(&mut self) {
+        self.enforce_in(Contact::Lost(self.state.last_contact));
+    }
+
+    /// The same while the bastion is being asked what it knows: a session that it may have prolonged is left, for the
+    /// moment.
+    pub fn enforce_before_asking(&mut self) {
+        self.enforce_in(Contact::Asking);
+    }
+
+    fn enforce_in(&mut self, contact: Contact<'_>) {
         let now = clock::now();
         let seen = Seen::now(&self.config);
-        let contact = Contact::Lost(self.state.last_contact);
         let mut due = Vec::new();
         for (peer, kept) in &mut self.state.peers {
             // What is not there lets nobody in, and is looked at when it comes back.

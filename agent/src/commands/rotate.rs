@@ -1,7 +1,11 @@
 //! `rotate`: one round, for cron.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use wgmfa_core::exit::{Exit, Failure};
 
 use super::{Doer, find_doer, tell, wait_for};
@@ -13,7 +17,11 @@ use crate::speech;
 use crate::store::Store;
 use crate::voice;
 
-/// Deadlines first, then a round with the bastion.
+/// How long the bastion has to say that a session whose deadline has passed here was prolonged.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What no answer of the bastion can mend first, then a round with it; deadlines as soon as it has answered, is not
+/// reached, or says nothing.
 ///
 /// # Errors
 /// Whatever stops it before anything is changed; an unreachable bastion is an exit status, told once.
@@ -34,8 +42,11 @@ pub fn run(path: &Path, dry_run: bool) -> Result<Exit, Failure> {
         Doer::Here(only) => only,
     };
     let mut agent = Agent::load(config, store, false)?;
-    agent.enforce();
-    let round = wait_for(one_round(&mut agent, false));
+    agent.enforce_before_asking();
+    let round = {
+        let enforcing = Enforcing(&mut agent);
+        wait_for(one_round(enforcing.0, false))
+    };
     let speech = speech::after_round(&mut agent, &round, voice::is_read_by_a_person());
     voice::speak(&speech);
     agent.save()?;
@@ -49,15 +60,40 @@ fn plan(mut agent: Agent) -> Result<Exit, Failure> {
     Ok(outcome.exit)
 }
 
+/// However a round ends, deadlines are enforced after it.
+struct Enforcing<'a>(&'a mut Agent);
+
+impl Drop for Enforcing<'_> {
+    fn drop(&mut self) {
+        self.0.enforce();
+    }
+}
+
 /// A whole round in a conversation of its own.
 async fn one_round(agent: &mut Agent, dry_run: bool) -> Result<Outcome, Failure> {
-    let mut conversation = Conversation::begin(&agent.config, false).await?;
+    let soon = (!dry_run).then(|| Instant::now() + SOON);
+    let config = agent.config.clone();
+    let mut conversation = or_enforce(agent, soon, Conversation::begin(&config, false)).await?;
     conversation.send(agent.begin_round(dry_run));
+    let mut message = or_enforce(agent, soon, conversation.answer()).await?;
     loop {
-        let message = conversation.answer().await?;
         agent.hear(message).into_iter().for_each(|answer| conversation.send(answer));
         if let Some(outcome) = agent.take_outcome() {
             return Ok(outcome);
+        }
+        message = conversation.answer().await?;
+    }
+}
+
+/// What the bastion answers; if that does not come soon, deadlines are enforced meanwhile.
+async fn or_enforce<T>(agent: &mut Agent, soon: Option<Instant>, answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    let Some(soon) = soon else { return answer.await };
+    match timeout_at(soon, &mut answer).await {
+        Ok(answered) => answered,
+        Err(_) => {
+            agent.enforce();
+            answer.await
         }
     }
 }

@@ -63,9 +63,54 @@ fn a_deadline_that_has_passed_locks_also_without_the_bastion() {
         let actions = plan(&view(&open, contact));
         assert!(locks(&actions) && actions.len() == 1, "{actions:?}");
     }
+    for standing in [
+        Standing::Released { generation: 7, seconds_left: 0 },
+        Standing::Released { generation: 8, seconds_left: 1000 },
+        Standing::Waiting { generation: 7, age_seconds: 1 },
+        Standing::Missing { reason: "over".to_owned() },
+    ] {
+        let told = assignment(standing);
+        let actions = plan(&view(&open, Contact::Assigned(&told)));
+        assert!(locks(&actions) && rotates_to(&actions, 8), "{told:?}: {actions:?}");
+    }
+}
+
+#[test]
+fn a_session_that_was_prolonged_in_time_goes_on_when_the_server_hears_of_it_late() {
     let released = assignment(Standing::Released { generation: 7, seconds_left: 1000 });
-    let actions = plan(&view(&open, Contact::Assigned(&released)));
-    assert!(locks(&actions) && rotates_to(&actions, 8), "a late word of the bastion revives nothing: {actions:?}");
+    let contact = Contact::Assigned(&released);
+    let open = held(Hold::Open { deadline: at(40) });
+    let prolonged = Action::Adopt { deadline: at(1100), reason: "prolonged".to_owned() };
+    assert_eq!(plan(&view(&open, contact)), [prolonged]);
+    let good = view(&open, contact);
+    let idle = Some(Idle { since: at(10), timeout: 60 });
+    for changed in [
+        View { same_boot: false, ..good },
+        View { observed: None, ..good },
+        View { observed: Some(fingerprint(9)), ..good },
+        View { idle, ..good },
+    ] {
+        let actions = plan(&changed);
+        assert!(locks(&actions) && rotates_to(&actions, 8), "{changed:?}: {actions:?}");
+    }
+    for hold in [Hold::Locked { reason: "over".to_owned() }, Hold::Override { deadline: at(40) }] {
+        let actions = plan(&view(&held(hold.clone()), contact));
+        assert!(rotates_to(&actions, 8), "a late word of the bastion revives nothing: {hold:?}: {actions:?}");
+    }
+}
+
+#[test]
+fn while_the_bastion_is_asked_only_what_it_cannot_mend_is_locked() {
+    let idle = Some(Idle { since: at(10), timeout: 60 });
+    for hold in [Hold::Open { deadline: at(40) }, Hold::Waiting { since: at(10) }] {
+        let held = held(hold);
+        let good = view(&held, Contact::Asking);
+        assert!(!locks(&plan(&good)), "{:?}", plan(&good));
+        assert!(locks(&plan(&View { same_boot: false, ..good })));
+        assert!(locks(&plan(&View { observed: Some(fingerprint(9)), ..good })));
+    }
+    assert!(locks(&plan(&view(&held(Hold::Override { deadline: at(100) }), Contact::Asking))));
+    assert!(locks(&plan(&View { idle, ..view(&held(Hold::Open { deadline: at(400) }), Contact::Asking) })));
 }
 
 #[test]
@@ -207,8 +252,11 @@ proptest! {
         };
         let observed = if as_left { Some(held.fingerprint) } else { Some(fingerprint(3)) };
         let actions = plan(&View { now: at(now), same_boot, observed, held: Some(&held), idle: None, contact });
+        let prolonged = way == 2
+            && matches!(assignment.standing, Standing::Released { generation: 7, seconds_left } if seconds_left > 0);
         let over = match held.hold {
-            Hold::Open { deadline } | Hold::Override { deadline } => deadline <= at(now),
+            Hold::Open { deadline } => deadline <= at(now) && !prolonged,
+            Hold::Override { deadline } => deadline <= at(now),
             _ => false,
         };
         prop_assert!(!actions.is_empty());
