@@ -223,8 +223,13 @@ mod tests {
 
     fn key(public: Option<u8>, peer: u8) -> Key {
         let policy = PolicyRef { ordinal: 1, description: "P".into(), mfa: true };
-        let session =
-            public.map(|_| Session { connection: format!("gw{peer}/wg:me"), generation: 1, policy, seconds_left: 60 });
+        let session = public.map(|_| Session {
+            connection: format!("gw{peer}/wg:me"),
+            generation: 1,
+            policy,
+            seconds_left: 60,
+            not_prolonged: None,
+        });
         Key {
             peer: public_key(peer),
             public_key: public.map(public_key),

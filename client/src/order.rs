@@ -90,6 +90,9 @@ pub struct Session {
     pub policy: PolicyRef,
     /// How long it was good for when it came in.
     pub seconds_left: u64,
+    /// Why it was not prolonged, when it ran before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_prolonged: Option<String>,
 }
 
 /// Everything to be done.
@@ -167,6 +170,7 @@ fn key_of(key: &ReleasedKey, changed: &[ChangedKey]) -> Key {
             generation: next.map_or(key.generation, |next| next.generation),
             policy: PolicyRef { description: foreign(&key.policy.description), ..key.policy.clone() },
             seconds_left: key.seconds_left,
+            not_prolonged: key.not_prolonged.as_deref().map(foreign),
         }),
     }
 }
@@ -263,7 +267,8 @@ impl Done {
                 let gone = clock::boottime().since(self.received).as_secs();
                 let left = clock::left_until(session.seconds_left.saturating_sub(gone));
                 let PolicyRef { ordinal, description, .. } = &session.policy;
-                format!("{name}: OK, {left}, policy {ordinal} {description}{saved}")
+                let why = session.not_prolonged.as_ref().map_or(String::new(), |why| format!("; {why}"));
+                format!("{name}: OK, {left}, policy {ordinal} {description}{saved}{why}")
             }
             None if self.changed => format!("{name}: preshared key changed{saved}"),
             None => format!("{name}: unchanged{saved}"),

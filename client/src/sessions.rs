@@ -166,7 +166,7 @@ mod tests {
 
     fn session(connection: &str, generation: u64) -> Session {
         let policy = PolicyRef { ordinal: 101, description: "Prod".into(), mfa: true };
-        Session { connection: connection.into(), generation, policy, seconds_left: 3600 }
+        Session { connection: connection.into(), generation, policy, seconds_left: 3600, not_prolonged: None }
     }
 
     #[test]

@@ -193,7 +193,13 @@ mod tests {
             Sessions::none(BootId("this".into()), "wg0".parse().unwrap(), PublicKey::from_bytes([1; 32]));
         for (number, seconds_left) in [(2, 3600), (3, 10)] {
             let policy = PolicyRef { ordinal: 101, description: "Prod User Devices".into(), mfa: true };
-            let session = Session { connection: format!("gw{number}/wg:me"), generation: 7, policy, seconds_left };
+            let session = Session {
+                connection: format!("gw{number}/wg:me"),
+                generation: 7,
+                policy,
+                seconds_left,
+                not_prolonged: None,
+            };
             sessions.remember(PublicKey::from_bytes([number; 32]), Some(&session), Boottime::from_millis(0), None);
         }
         sessions

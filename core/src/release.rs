@@ -60,8 +60,40 @@ pub struct Facts {
     pub newest: Option<Newest>,
     /// For how many seconds the server side was not heard, none: it never was.
     pub unheard: Option<u64>,
+    /// Whether the server side will hear that a running session is prolonged.
+    pub hears: Hears,
     /// When the server side's agent is expected next, in words (`next round of db-gw expected by 14:56`).
     pub next_round: String,
+}
+
+/// Whether a server side will hear that a running session is prolonged. One that does not locks at the old deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hears {
+    /// Its agent is connected, and is asked to confirm it.
+    Asked,
+    /// Its agent comes by, and is not overdue: it asks the bastion before it locks.
+    ComesBy,
+    /// It is not reached; the host's name.
+    NotReached(String),
+}
+
+/// Until when a person may be told that a granted generation is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promise {
+    /// As long as it is granted.
+    Whole,
+    /// As long as it is granted if the server side confirms that; else until the deadline that it knows.
+    IfConfirmed {
+        /// That deadline.
+        else_until: Timestamp,
+    },
+    /// It is not prolonged, and why.
+    NotProlonged(String),
+}
+
+/// Why a session is not prolonged at a host, in words for the person.
+pub fn not_prolonged(host: &str) -> String {
+    format!("{host} is not reached, so not prolonged")
 }
 
 /// What the policies say about a connection.
@@ -115,8 +147,10 @@ pub enum Decision {
         generation: u64,
         /// For how long from now, in seconds.
         seconds_left: u64,
-        /// A session is running, and is prolonged.
+        /// A session is running, and is prolonged as far as its server side hears of it.
         renewal: bool,
+        /// What of it the person may be told.
+        promise: Promise,
         /// The policy that gives it.
         policy: PolicyRef,
     },
@@ -145,10 +179,25 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
     if facts.unheard.is_none_or(|seconds| seconds >= rotation_interval) {
         return Decision::Refuse(facts.next_round.clone());
     }
-    let grant = |generation, renewal| Decision::Grant { generation, seconds_left: rotation_interval, renewal, policy };
+    let grant = |generation, seconds_left, renewal, promise| Decision::Grant {
+        generation,
+        seconds_left,
+        renewal,
+        promise,
+        policy,
+    };
     match facts.newest {
-        Some(Newest { generation, phase: Phase::Applied }) => grant(generation, false),
-        Some(Newest { generation, phase: Phase::Released { deadline } }) if deadline > now => grant(generation, true),
+        Some(Newest { generation, phase: Phase::Applied }) => {
+            grant(generation, rotation_interval, false, Promise::Whole)
+        }
+        Some(Newest { generation, phase: Phase::Released { deadline } }) if deadline > now => match &facts.hears {
+            Hears::ComesBy => grant(generation, rotation_interval, true, Promise::Whole),
+            Hears::Asked => grant(generation, rotation_interval, true, Promise::IfConfirmed { else_until: deadline }),
+            Hears::NotReached(host) => match u64::try_from(deadline.duration_since(now).as_secs()) {
+                Ok(left) if left > 0 => grant(generation, left, true, Promise::NotProlonged(not_prolonged(host))),
+                _ => Decision::Refuse(facts.next_round.clone()),
+            },
+        },
         _ => Decision::Refuse(facts.next_round.clone()),
     }
 }
@@ -168,6 +217,7 @@ mod tests {
             cut_off: None,
             newest: phase.map(|phase| Newest { generation: 7, phase }),
             unheard: Some(0),
+            hears: Hears::Asked,
             next_round: "next round of db-gw expected by 14:56".to_owned(),
         }
     }
@@ -195,6 +245,27 @@ mod tests {
             assert_eq!(grant(phase), refused, "{phase:?}");
         }
         assert_eq!(decide(&facts(None), at(0)), refused);
+    }
+
+    #[test]
+    fn a_renewal_is_promised_only_where_the_server_side_hears_of_it() {
+        let told = |hears, left| {
+            let running = facts(Some(Phase::Released { deadline: at(left) }));
+            match decide(&Facts { hears, ..running }, at(0)) {
+                Decision::Grant { seconds_left, renewal: true, promise, .. } => Some((seconds_left, promise)),
+                _ => None,
+            }
+        };
+        assert_eq!(told(Hears::ComesBy, 60), Some((3600, Promise::Whole)));
+        assert_eq!(told(Hears::Asked, 60), Some((3600, Promise::IfConfirmed { else_until: at(60) })));
+        let away = || Hears::NotReached("db-gw".to_owned());
+        let why = "db-gw is not reached, so not prolonged".to_owned();
+        assert_eq!(told(away(), 60), Some((60, Promise::NotProlonged(why))));
+        let moment = at(0) + SignedDuration::from_millis(900);
+        let ends = facts(Some(Phase::Released { deadline: moment }));
+        assert!(matches!(decide(&Facts { hears: away(), ..ends }, at(0)), Decision::Refuse(_)), "nothing is left");
+        let waits = decide(&Facts { hears: away(), ..facts(Some(Phase::Applied)) }, at(0));
+        assert!(matches!(waits, Decision::Grant { seconds_left: 3600, promise: Promise::Whole, .. }), "{waits:?}");
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub fn lines(released: &[ReleasedKey]) -> SecretText {
 pub fn opened(keeper: &Keeper, name: &str, key: &ReleasedKey) -> String {
     let (left, until) = (left(key.seconds_left), keeper.clock(key.deadline));
     let policy = format!("policy {} {}", key.policy.ordinal, key.policy.description);
-    format!("{name}: OK, {left} (until {until}), {policy}\n")
+    let why = key.not_prolonged.as_ref().map_or(String::new(), |why| format!("; {why}"));
+    format!("{name}: OK, {left} (until {until}), {policy}{why}\n")
 }
 
 /// `db-gw/devices: refused: next round of db-gw expected by 14:56`

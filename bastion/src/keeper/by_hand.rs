@@ -8,6 +8,7 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, SecretText};
 use wgmfa_core::message::admin::AdminReply;
 use wgmfa_core::message::agent::{Delivery, Deposit, PeerGeneration, PeerRef, Role};
+use wgmfa_core::message::sync::RefusedKey;
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selection, Selector};
 
@@ -118,8 +119,10 @@ impl Keeper {
         };
         let actor = actor(by, from.as_deref());
         let granted = self.store.release_by_override(self.now(), actor, host, &offer.wanted(now), reason)?;
-        self.tell(&offers).await;
-        let (name, key) = (offer.connection.name.to_string(), offer.released(granted, self.now()));
+        let told = self.tell(&offers).await.remove(&offer.place);
+        let refused = |refused: RefusedKey| Failure::new(Exit::Failed, refused.reason);
+        let key = offer.released(granted, told, self.now()).map_err(refused)?;
+        let name = offer.connection.name.to_string();
         let seconds_left = key.seconds_left;
         done.done.push((name.clone(), format!("open on {host} until {}, by override", self.clock(key.deadline))));
         let Some((client, _)) = self.store.client_peer(&offer.place)? else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! Releases the keys of one device to a login: decided by core, opened on the servers, recorded, then handed out.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selection, Selector};
-use wgmfa_core::release::{Decision, Facts, RELEASE_WINDOW_SECONDS, decide};
+use wgmfa_core::release::{Decision, Facts, Hears, Promise, RELEASE_WINDOW_SECONDS, decide, not_prolonged};
 use wgmfa_core::state::KeyState;
 
 use super::agent::{Ask, CONFIRM_WITHIN};
@@ -21,6 +22,9 @@ use super::target::{self, Target};
 use super::{Keeper, renewal};
 use crate::admin::site::Site;
 use crate::store::{Event, Granted, Login, Note, Place, Wanted};
+
+/// An agent that comes by is not overdue before it is so late: its rounds do not take equally long.
+const MAY_BE_LATE: SignedDuration = SignedDuration::from_secs(15);
 
 /// What a person asked for.
 pub struct Wish {
@@ -46,6 +50,7 @@ pub struct Offer {
     policy: PolicyRef,
     /// A session is running.
     pub renewal: bool,
+    promise: Promise,
     /// The server has confirmed that it accepts the key from now on.
     told: bool,
     /// For how many seconds the server side was not heard, if nobody knows when it comes.
@@ -100,7 +105,7 @@ impl Keeper {
         let wanted: Vec<Wanted> = offers.iter().map(|offer| offer.wanted(now)).collect();
         let outcome = self.store.release(self.now(), login, &device.name, &wanted)?;
         super::crash_point("released");
-        self.tell(&offers).await;
+        let mut told = self.tell(&offers).await;
         let (mut due, mut places) = (Vec::new(), Vec::new());
         let named = |place: &Place| offers.iter().find(|offer| offer.place == *place);
         for (place, reason) in outcome.refused {
@@ -108,10 +113,16 @@ impl Keeper {
             release.refused.push(RefusedKey { connection, reason });
         }
         for granted in outcome.granted {
-            if let Some(offer) = named(&granted.place) {
-                due.extend(offer.next_above.filter(|_| granted.renewal).map(|above| (offer.place.clone(), above)));
-                places.push(granted.place.clone());
-                release.keys.push(offer.released(granted, self.now()));
+            let Some(offer) = named(&granted.place) else { continue };
+            let place = granted.place.clone();
+            let above = offer.next_above.filter(|_| granted.renewal);
+            match offer.released(granted, told.remove(&place), self.now()) {
+                Ok(key) => {
+                    due.extend(above.map(|above| (place.clone(), above)));
+                    places.push(place);
+                    release.keys.push(key);
+                }
+                Err(refused) => release.refused.push(refused),
             }
         }
         if wish.hello.renews && !due.is_empty() {
@@ -166,10 +177,11 @@ impl Keeper {
             cut_off: site.cut_off(connection).or_else(|| record.and_then(|record| record.kept_locked.clone())),
             newest: newest(record),
             unheard: self.unheard(&place.server_side.host, now)?,
+            hears: self.hears(&place.server_side.host, now)?,
             next_round: self.next_round(&place.server_side.host, now)?,
         };
         Ok(match decide(&facts, now) {
-            Decision::Grant { generation, seconds_left, policy, renewal } => {
+            Decision::Grant { generation, seconds_left, policy, renewal, promise } => {
                 let connection = connection.clone();
                 let unheard = self.uncounted(&place.server_side.host, facts.unheard, now)?;
                 let next_above = record.filter(|_| renewal::is_due(record, now)).map(|record| record.highest);
@@ -180,6 +192,7 @@ impl Keeper {
                     seconds_left,
                     policy,
                     renewal,
+                    promise,
                     told: false,
                     unheard,
                     next_above,
@@ -221,18 +234,20 @@ impl Keeper {
     }
 
     /// Tells the resident agents of what is recorded by now: the renewals, and what they have not confirmed before.
-    pub(super) async fn tell(self: &Rc<Self>, offers: &[Offer]) {
+    /// Answers with what they say to the renewals.
+    pub(super) async fn tell(self: &Rc<Self>, offers: &[Offer]) -> BTreeMap<Place, Result<(), String>> {
         let mut asked = JoinSet::new();
         for offer in offers.iter().filter(|offer| !offer.told) {
             let (keeper, offer) = (self.clone(), offer.clone());
             asked.spawn_local(async move {
-                let confirmed = offer.renewal && matches!(keeper.ask_to_open(&offer).await, Some(Ok(())));
-                if !confirmed {
+                let answer = if offer.renewal { keeper.ask_to_open(&offer).await } else { None };
+                if !matches!(answer, Some(Ok(()))) {
                     keeper.order_round(&offer.place.server_side.host, "a release was not confirmed");
                 }
+                answer.map(|answer| (offer.place, answer))
             });
         }
-        asked.join_all().await;
+        asked.join_all().await.into_iter().flatten().collect()
     }
 
     async fn ask_to_open(&self, offer: &Offer) -> Option<Result<(), String>> {
@@ -255,6 +270,16 @@ impl Keeper {
     fn uncounted(&self, host: &HostName, unheard: Option<u64>, now: Timestamp) -> Result<u64, Failure> {
         let on_time = self.store.host(host)?.and_then(|record| record.next_round).is_some_and(|next| next > now);
         Ok(unheard.filter(|_| !on_time).unwrap_or(0))
+    }
+
+    /// Whether a host will hear that a running session is prolonged.
+    fn hears(&self, host: &HostName, now: Timestamp) -> Result<Hears, Failure> {
+        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
+            return Ok(Hears::Asked);
+        }
+        let next = self.store.host(host)?.and_then(|record| record.next_round);
+        let on_time = next.is_some_and(|next| now.duration_since(next) < MAY_BE_LATE);
+        Ok(if on_time { Hears::ComesBy } else { Hears::NotReached(host.to_string()) })
     }
 
     /// When a server without a key to release is expected to have one, in words.
@@ -305,21 +330,45 @@ impl Offer {
         Self { seconds_left, ..self }
     }
 
-    /// What is handed out.
-    pub fn released(&self, granted: Granted, now: Timestamp) -> ReleasedKey {
-        ReleasedKey {
-            connection: self.connection.name.to_string(),
+    /// What is handed out, with what the server side said to a renewal: the person reads no longer time than that
+    /// server will give.
+    ///
+    /// # Errors
+    /// Nothing of the session is left, and why.
+    pub fn released(
+        &self,
+        granted: Granted,
+        told: Option<Result<(), String>>,
+        now: Timestamp,
+    ) -> Result<ReleasedKey, RefusedKey> {
+        let (host, connection) = (&self.place.server_side.host, self.connection.name.to_string());
+        let (deadline, not_prolonged) = match (&self.promise, told) {
+            (Promise::IfConfirmed { .. }, Some(Err(reason))) => {
+                return Err(RefusedKey { connection, reason: format!("{host} refuses: {reason}") });
+            }
+            (Promise::IfConfirmed { else_until }, None) => {
+                (granted.deadline.min(*else_until), Some(not_prolonged(host.as_str())))
+            }
+            (Promise::NotProlonged(why), _) => (granted.deadline, Some(why.clone())),
+            (Promise::IfConfirmed { .. } | Promise::Whole, _) => (granted.deadline, None),
+        };
+        if let Some(reason) = not_prolonged.clone().filter(|_| deadline <= now) {
+            return Err(RefusedKey { connection, reason });
+        }
+        Ok(ReleasedKey {
+            connection,
             public_key: self.place.public_key,
             peer_public_key: self.server_public_key(),
             preshared_key: granted.preshared_key,
             generation: granted.generation,
             state: KeyState::MatchPending.name().to_owned(),
             policy: self.policy.clone(),
-            seconds_left: super::seconds_until(granted.deadline, now),
-            deadline: granted.deadline,
+            seconds_left: super::seconds_until(deadline, now),
+            deadline,
             renewal: granted.renewal,
+            not_prolonged,
             next: None,
-        }
+        })
     }
 
     /// The public key of the end that the place is at.

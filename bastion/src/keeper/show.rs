@@ -52,17 +52,23 @@ impl Keeper {
         let mut offers = self.open(locked, &mut refused).await;
         offers.extend(renewals);
         offers.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
-        let mut keys = Vec::new();
+        let (mut keys, mut all) = (Vec::new(), Vec::new());
         for offer in &offers {
             match self.store.release_by_show(self.now(), actor, &offer.wanted(now), &show.reason) {
-                Ok(granted) => keys.push(offer.released(granted, self.now())),
+                Ok(granted) => all.push((offer, granted)),
                 Err(error) => {
                     let connection = offer.connection.name.to_string();
                     refused.push(RefusedKey { connection, reason: error.to_string() });
                 }
             }
         }
-        self.tell(&offers).await;
+        let mut told = self.tell(&offers).await;
+        for (offer, granted) in all {
+            match offer.released(granted, told.remove(&offer.place), self.now()) {
+                Ok(key) => keys.push(key),
+                Err(one) => refused.push(one),
+            }
+        }
         for refused in &refused {
             let note = Note::new(Event::ReleaseRefused).actor(actor);
             let reason = format!("key show of {}: {}", refused.connection, refused.reason);

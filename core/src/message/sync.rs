@@ -122,6 +122,9 @@ pub struct ReleasedKey {
     /// Whether a session was running, and is renewed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renewal: bool,
+    /// Why a session that was running is not prolonged, for people: its server side has not heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_prolonged: Option<String>,
     /// What both ends change to in place, if the client can and the server side is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextKey>,

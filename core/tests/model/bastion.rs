@@ -84,6 +84,7 @@ pub struct Store {
     pub disabled_devices: Vec<bool>,
     pub disabled_hosts: Vec<bool>,
     last_seen: Vec<Option<Timestamp>>,
+    next_round: Vec<Option<Timestamp>>,
     pub logins: BTreeMap<u64, LoginRow>,
 }
 
@@ -123,6 +124,7 @@ impl Bastion {
             disabled_devices: vec![false; site.owners.len()],
             disabled_hosts: vec![false; site.peers.len()],
             last_seen: vec![None; site.peers.len()],
+            next_round: vec![None; site.peers.len()],
             logins: BTreeMap::new(),
         };
         Self { ahead: 0, store, keeper: None, policies_on_disk: 0, starts: 0, fuse: None }
@@ -187,6 +189,11 @@ impl Bastion {
     pub fn unheard(&self, host: usize, now: u64) -> Option<u64> {
         let heard = self.keeper.as_ref()?.heard[host].or(self.store.last_seen[host])?;
         Some(u64::try_from(self.time(now).duration_since(heard).as_secs()).unwrap_or(0))
+    }
+
+    /// Whether a host's agent comes by as it has said that it would; one that stays has said nothing.
+    pub fn is_on_time(&self, host: usize, now: u64) -> bool {
+        self.store.next_round[host].is_some_and(|next| next + SignedDuration::from_secs(15) > self.time(now))
     }
 
     /// A connected agent pinged, or said something.
@@ -266,12 +273,14 @@ impl Bastion {
     ) -> Result<Option<Vec<Down>>, Died> {
         self.heard(host, now);
         match message {
-            Up::Report { fingerprints } => {
+            Up::Report { fingerprints, comes_again } => {
                 if self.store.disabled_hosts[host] {
                     return Ok(None);
                 }
                 let time = self.write(now)?;
                 self.store.last_seen[host] = Some(time);
+                self.store.next_round[host] =
+                    comes_again.map(|millis| time + SignedDuration::from_millis(i64::try_from(millis).unwrap()));
                 self.expire(now, happened)?;
                 let stands = |(place, record): (&Place, &Record)| {
                     let deposited = record.deposited.as_ref().filter(|_| place.0 == host)?;

@@ -19,6 +19,9 @@ const ROUND_EVERY: u64 = 60;
 /// As in the agent: an order that comes this long after the last contact is dated back to it, in seconds.
 pub const LATE: u64 = 15;
 
+/// As in the agent: so long one that comes by waits for the bastion's word on sessions that are over, in milliseconds.
+const SOON: u64 = 5000;
+
 /// What the world lends a host while it acts.
 pub struct Around<'a> {
     /// The true time, in milliseconds.
@@ -68,6 +71,8 @@ pub struct Agent {
     pub step: Step,
     connected: Boottime,
     pub next_round: Boottime,
+    /// When it was started, in true time.
+    begun: u64,
     /// By which intervals keys rotate, as this round has said.
     intervals: Vec<(usize, u64)>,
     /// The round is over: a cron agent ends.
@@ -119,7 +124,8 @@ impl Host {
         }
         let now = self.clock(around.now);
         let (step, intervals, finished) = (Step::Idle, Vec::new(), false);
-        self.agent = Some(Agent { memory, step, connected: now, next_round: now, intervals, finished });
+        let begun = around.now;
+        self.agent = Some(Agent { memory, step, connected: now, next_round: now, begun, intervals, finished });
         self.remembers_contact(around);
     }
 
@@ -127,6 +133,12 @@ impl Host {
     pub fn reboot(&mut self, now: u64, slots: Vec<Option<Key>>) {
         (self.agent, self.fuse, self.booted, self.slots) = (None, None, now, slots);
         self.boot += 1;
+    }
+
+    /// Until when, in true time, an agent that comes by leaves to the bastion which session is over.
+    pub fn asks_until(&self) -> Option<u64> {
+        let asks = |agent: &&Agent| !self.resident && matches!(agent.step, Step::Idle | Step::Reported { .. });
+        self.agent.as_ref().filter(asks).filter(|agent| !agent.finished).map(|agent| agent.begun + SOON)
     }
 
     fn effect(&mut self) -> Living<()> {
@@ -188,6 +200,16 @@ impl Host {
     /// The same for some peers.
     pub fn enforce_on(&mut self, peers: Vec<usize>, around: &mut Around<'_>) -> Living<()> {
         let contact = Contact::Lost(self.memory().last_contact);
+        self.enforce_in(contact, peers, around)
+    }
+
+    /// Locks what no answer can mend, by an agent that comes by and asks the bastion at once.
+    pub fn enforce_before_asking(&mut self, around: &mut Around<'_>) -> Living<()> {
+        let peers = self.memory().peers.keys().copied().collect();
+        self.enforce_in(Contact::Asking, peers, around)
+    }
+
+    fn enforce_in(&mut self, contact: Contact<'_>, peers: Vec<usize>, around: &mut Around<'_>) -> Living<()> {
         let due: Vec<_> = peers
             .into_iter()
             .flat_map(|peer| self.plans(contact, peer, around.now).into_iter().map(move |action| (peer, action)))
@@ -264,7 +286,8 @@ impl Host {
         let agent = self.agent.as_mut().expect("an agent runs");
         agent.next_round = asked.plus_seconds(ROUND_EVERY);
         agent.step = Step::Reported { asked };
-        Up::Report { fingerprints: self.slots.iter().map(|key| key.map(|key| key.fingerprint)).collect() }
+        let fingerprints = self.slots.iter().map(|key| key.map(|key| key.fingerprint)).collect();
+        Up::Report { fingerprints, comes_again: (!self.resident).then_some(super::world::CRON) }
     }
 
     fn lock(&mut self, due: Vec<(usize, String)>, around: &mut Around<'_>) -> Living<()> {

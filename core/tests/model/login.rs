@@ -8,7 +8,9 @@ use totp_rs::{Algorithm, Builder, Secret};
 use wgmfa_core::code::{CodeSecret, CodeVerdict, PERIOD_SECONDS, Parameters, verify};
 use wgmfa_core::guessing::{self, Attempt, Source};
 use wgmfa_core::login::{Answer, CodeAnswer, CodeUse, Evidence, Judgement, judge};
-use wgmfa_core::release::{Admission, Decision, Facts, Phase as Standing, RELEASE_WINDOW_SECONDS, decide, may_spend};
+use wgmfa_core::release::{
+    Admission, Decision, Facts, Hears, Phase as Standing, RELEASE_WINDOW_SECONDS, decide, may_spend,
+};
 
 use super::bastion::{Bastion, LoginRow};
 use super::host::Died;
@@ -277,6 +279,11 @@ impl Login {
                 cut_off: bastion.cut_off(site, place),
                 newest: bastion.store.records.get(&place).and_then(|record| record.newest()),
                 unheard: bastion.unheard(place.0, now),
+                hears: match (residents[place.0], bastion.is_on_time(place.0, now)) {
+                    (true, _) => Hears::Asked,
+                    (false, true) => Hears::ComesBy,
+                    (false, false) => Hears::NotReached("gw".to_owned()),
+                },
                 next_round: "its next round is to come".to_owned(),
             };
             match decide(&facts, time) {

@@ -10,10 +10,17 @@ use super::key::Key;
 /// Agent to bastion; peers by their number on the host.
 #[derive(Debug, Clone)]
 pub enum Up {
-    Report { fingerprints: Vec<Option<wgmfa_core::key::Fingerprint>> },
+    /// What stands on the interface, and in how many milliseconds an agent comes by again.
+    Report {
+        fingerprints: Vec<Option<wgmfa_core::key::Fingerprint>>,
+        comes_again: Option<u64>,
+    },
     Deposit(Vec<(usize, u64, Key)>),
     Applied(Vec<(usize, u64)>),
-    Opened { id: u64, refused: Option<String> },
+    Opened {
+        id: u64,
+        refused: Option<String>,
+    },
 }
 
 /// Bastion to agent.

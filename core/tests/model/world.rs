@@ -142,8 +142,16 @@ impl World {
         if self.links[number].take().is_some() {
             self.hosts[number].disconnected(self.now);
             if !self.hosts[number].resident {
-                self.hosts[number].agent = None;
+                self.gives_up(number);
             }
+        }
+    }
+
+    /// An agent that comes by enforces what the bastion did not mend, and ends.
+    fn gives_up(&mut self, number: usize) {
+        if self.hosts[number].agent.is_some() {
+            self.host(number, |host, around| host.enforce(around));
+            self.hosts[number].agent = None;
         }
     }
 
@@ -175,8 +183,14 @@ impl World {
     }
 
     pub fn enforce(&mut self, number: usize) {
+        let asks = self.hosts[number].asks_until().is_some_and(|until| self.now < until);
         if self.hosts[number].agent.is_some() {
-            self.host(number, |host, around| host.enforce(around));
+            self.host(
+                number,
+                |host, around| {
+                    if asks { host.enforce_before_asking(around) } else { host.enforce(around) }
+                },
+            );
         }
     }
 
@@ -287,8 +301,8 @@ impl World {
     fn end_of_round(&mut self, number: usize) {
         let host = &mut self.hosts[number];
         if !host.resident && host.agent.as_ref().is_some_and(|agent| agent.finished) {
-            host.agent = None;
             self.links[number] = None;
+            self.gives_up(number);
         }
     }
 
@@ -330,7 +344,7 @@ impl World {
             }
             self.host(number, |host, around| {
                 host.start(around);
-                host.enforce(around)
+                if host.resident { host.enforce(around) } else { host.enforce_before_asking(around) }
             });
         }
         let reachable = self.bastion.keeper.is_some()
@@ -342,7 +356,7 @@ impl World {
             host.connected(now);
             self.bastion.heard(number, now);
         } else if host.agent.is_some() && self.links[number].is_none() && !host.resident {
-            host.agent = None; // no bastion: until the next round
+            self.gives_up(number); // no bastion: until the next round
         }
         if let Some(link) = &mut self.links[number]
             && self.hosts[number].is_round_due(now)
@@ -391,6 +405,7 @@ impl World {
             moments.extend(host.next_deadline(self.now));
             moments.extend(link.as_ref().and_then(Link::dies_at));
             moments.push(host.starts);
+            moments.extend(host.asks_until());
             moments.extend(host.agent.as_ref().map(|agent| host.true_time(agent.next_round)));
         }
         moments.extend(&self.unreachable);

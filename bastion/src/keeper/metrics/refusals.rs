@@ -87,6 +87,7 @@ mod tests {
             cut_off: cut_off.map(str::to_owned),
             newest: Some(wgmfa_core::release::Newest { generation: 1, phase: wgmfa_core::release::Phase::Expired }),
             unheard: Some(0),
+            hears: wgmfa_core::release::Hears::Asked,
             next_round: "next round of db-gw expected by 14:56".to_owned(),
         };
         let policy = wgmfa_core::message::sync::PolicyRef { ordinal: 1, description: "D".to_owned(), mfa: true };
