@@ -1,0 +1,107 @@
+//! A gateway with ten thousand peers: what a report costs the keeper when nothing has changed, and how long after one
+//! deadline the last of ten thousand sessions is locked.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use wgmfa_benches::figure::{Bound, Figure, Report, Unit};
+use wgmfa_benches::process::cpu_time;
+use wgmfa_benches::site::{Site, strangers};
+use wgmfa_tests::machine::write_private;
+use wgmfa_tests::tunnel::Keys;
+
+const PEERS: usize = 10_000;
+
+/// Rounds in which nothing changes.
+const ROUNDS: usize = 5;
+
+/// How long the sessions last: long enough that the agent has heard of all of them.
+const SESSION: Duration = Duration::from_secs(40);
+
+fn main() -> ExitCode {
+    let devices = strangers(PEERS);
+    let mut site = Site::new(&devices);
+    site.bastion.add_user("justin");
+    let store = Connection::open(site.bastion.folder().join("state/wgmfa.db")).expect("the bastion made it");
+    register(&store, &devices);
+    write_file(&site, &devices);
+    let mut report = Report::default();
+    let mut tell = |name, samples, bound| {
+        report.tell(&Figure { name, unit: Unit::Milliseconds, samples, against: None, bound });
+    };
+    let since = Instant::now();
+    site.gateway.agent(&["rotate"]).ok();
+    tell("the first round of 10,000 peers, which locks and rotates them", vec![millis(since.elapsed())], Bound::None);
+    let keys = peers(&site);
+    let (cpu, wall): (Vec<_>, Vec<_>) = (0..ROUNDS)
+        .map(|_| {
+            let (since, before) = (Instant::now(), cpu_time(site.keeper()));
+            site.gateway.agent(&["rotate"]).ok();
+            (millis(cpu_time(site.keeper()) - before), millis(since.elapsed()))
+        })
+        .unzip();
+    assert_eq!(peers(&site), keys, "nothing was to do");
+    let name = "CPU time of the keeper for a report of 10,000 peers when nothing changed, its login included";
+    tell(name, cpu, Bound::Median(200.0));
+    tell("the whole of that round", wall, Bound::None);
+    let late = locked_late(&mut site, &store, &keys);
+    tell("from one deadline until 10,000 peers are locked", vec![millis(late)], Bound::Median(2000.0));
+    report.exit()
+}
+
+/// Releases every waiting key until one moment, as ten thousand logins would, and waits for the locks of the resident
+/// agent; how long after that moment the last one came.
+fn locked_late(site: &mut Site, store: &Connection, keys: &BTreeSet<String>) -> Duration {
+    let now = Timestamp::now().as_millisecond();
+    let deadline = now + i64::try_from(SESSION.as_millis()).expect("seconds");
+    let sql = "UPDATE generations SET phase = 'released', released_at = ?1, renewed_at = ?1, released_to = 'justin',
+                   deadline = ?2 WHERE phase = 'applied'";
+    assert_eq!(store.execute(sql, (now, deadline)).expect("the store takes it"), PEERS);
+    site.gateway.start();
+    loop {
+        let locked = keys.intersection(&peers(site)).next().is_none();
+        let late = Timestamp::now().as_millisecond() - deadline;
+        if locked {
+            let late = u64::try_from(late).expect("nothing is locked before its deadline");
+            return Duration::from_millis(late);
+        }
+        assert!(late < 60_000, "the sessions go on");
+        // between the looks the machine belongs to the agent
+        let pause = if late < -500 { 250 } else { 20 };
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+}
+
+/// Ten thousand devices at once, where `device add` would take one after the other.
+fn register(store: &Connection, devices: &[Keys]) {
+    store.execute_batch("BEGIN").expect("a transaction");
+    let sql = "INSERT INTO devices (name, owner, public_key, added_at) VALUES ('device' || ?1, 'justin', ?2, 0)";
+    let mut insert = store.prepare(sql).expect("the schema has them");
+    for (index, keys) in devices.iter().enumerate() {
+        insert.execute((index, &keys.public)).expect("each is new");
+    }
+    store.execute_batch("COMMIT").expect("the disk has room");
+}
+
+/// The configuration file of the gateway's interface, as wg-quick(8) reads it.
+fn write_file(site: &Site, devices: &[Keys]) {
+    let mut text = format!("[Interface]\nPrivateKey = {}\n", site.gateway.tunnel.keys.private);
+    for keys in devices {
+        text += &format!("\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.77.0.0/32\n", keys.public);
+    }
+    write_private(&site.gateway.configuration(), &text);
+}
+
+/// Every peer with its preshared key.
+fn peers(site: &Site) -> BTreeSet<String> {
+    let tunnel = &site.gateway.tunnel;
+    let shown = site.gateway.machine.run("wg", &["show", &tunnel.name, "preshared-keys"]).ok().stdout;
+    shown.lines().map(str::to_owned).collect()
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
