@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
 use wgmfa_core::exit::Exit;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{LocalEvent, LogHead, PeerRef};
+use wgmfa_core::message::agent::{LocalEvent, LogHead, MOST_EVENTS, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 
@@ -15,7 +15,7 @@ use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 const VERSION: u32 = 1;
 
 /// No more than this many unreported events are kept: what goes on for longer has been said often enough.
-const MOST_EVENTS: usize = 1000;
+const MOST_KEPT: usize = 1000;
 
 /// What the agent remembers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -193,12 +193,12 @@ impl State {
     fn note(&mut self, event: Event) {
         let again =
             |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
-        if self.events.len() < MOST_EVENTS && !self.events.iter().any(again) {
+        if self.events.len() < MOST_KEPT && !self.events.iter().any(again) {
             self.events.push(event);
         }
     }
 
-    /// The unreported events as the bastion hears them.
+    /// The first of the unreported events as the bastion hears them, as many as one report may have.
     pub fn events_for_report(&self, now: Boottime) -> Vec<LocalEvent> {
         let tell = |event: &Event| LocalEvent {
             event: event.event.clone(),
@@ -207,7 +207,7 @@ impl State {
             reason: event.reason.clone(),
             seconds_ago: now.since(event.at).as_secs(),
         };
-        self.events.iter().map(tell).collect()
+        self.events.iter().take(MOST_EVENTS).map(tell).collect()
     }
 
     /// What people call a peer: its connection's name, or interface and public key.

@@ -8,6 +8,7 @@ mod evidence;
 mod lock;
 mod open;
 mod pair;
+mod parts;
 mod put;
 mod renew;
 mod report;
@@ -20,10 +21,11 @@ use std::time::SystemTime;
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PresharedKey;
-use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, ToAgent};
+use wgmfa_core::message::agent::{FromAgent, PeerRef, ToAgent};
 use wgmfa_core::rotation::{Action, Contact, plan};
 
 use self::pair::Together;
+use self::parts::{Confirmations, Deposits};
 use crate::clock;
 use crate::config::Config;
 use crate::pairs::Pairs;
@@ -84,9 +86,9 @@ enum Step {
     /// generation put on the `overtaken` peers: what it answers about them may be older than that.
     Reported { asked: Boottime, dry_run: bool, told: usize, overtaken: BTreeSet<PeerRef> },
     /// New generations are on their way to the bastion's disk.
-    Deposited { asked: Boottime, fresh: Vec<Fresh>, together: Together },
+    Deposited { asked: Boottime, deposits: Deposits, fresh: Vec<Fresh>, together: Together },
     /// The interfaces accept them, and the bastion is being told.
-    Confirmed { asked: Boottime, applied: Vec<PeerGeneration>, staged: Vec<PeerGeneration> },
+    Confirmed { asked: Boottime, confirmations: Confirmations },
 }
 
 /// A generation that no interface has yet.

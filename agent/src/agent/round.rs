@@ -10,6 +10,7 @@ use wgmfa_core::tandem::PairAssignment;
 use wgmfa_wireguard::EndpointRule;
 
 use super::pair::Together;
+use super::parts::{Confirmations, Deposits};
 use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step};
 use crate::carry_out::{Changes, random_key, readd};
 use crate::clock;
@@ -199,21 +200,33 @@ impl Agent {
         if deposits.is_empty() {
             return self.confirm(Vec::new(), together);
         }
-        self.step = Step::Deposited { asked: clock::now(), fresh, together };
-        vec![FromAgent::Deposit { deposits }]
+        self.deposit(Deposits::new(deposits), fresh, together)
     }
 
-    /// The deposits are on disk: now, and not before, the interfaces may use them.
-    pub(super) fn stored(&mut self, deposits: &[PeerGeneration]) -> Vec<FromAgent> {
-        let Step::Deposited { asked, fresh, together } = std::mem::replace(&mut self.step, Step::Idle) else {
+    /// Deposits the next part, or applies them when all are on disk.
+    fn deposit(&mut self, mut deposits: Deposits, fresh: Vec<Fresh>, together: Together) -> Vec<FromAgent> {
+        let Some(part) = deposits.next() else { return self.apply(&deposits, fresh, together) };
+        self.step = Step::Deposited { asked: clock::now(), deposits, fresh, together };
+        vec![part]
+    }
+
+    /// These deposits are on disk.
+    pub(super) fn stored(&mut self, stored: &[PeerGeneration]) -> Vec<FromAgent> {
+        let Step::Deposited { asked, mut deposits, fresh, together } = std::mem::replace(&mut self.step, Step::Idle)
+        else {
             return Vec::new();
         };
         crash_point("deposited");
         self.reached_after_report(asked);
+        deposits.answered(stored);
+        self.deposit(deposits, fresh, together)
+    }
+
+    /// The deposits are on disk: now, and not before, the interfaces may use them.
+    fn apply(&mut self, deposits: &Deposits, fresh: Vec<Fresh>, together: Together) -> Vec<FromAgent> {
         let now = clock::now();
         let seen = Seen::now(&self.config);
-        let deposits: HashSet<_> = deposits.iter().collect();
-        for made in together.made.iter().filter(|made| !deposits.contains(made)) {
+        for made in together.made.iter().filter(|made| !deposits.has(made)) {
             let name = self.name_of(&made.peer);
             self.faults.insert(format!("{name}: the bastion did not take generation {}", made.generation));
         }
@@ -226,7 +239,7 @@ impl Agent {
                 // Opened while the deposit was on its way: the session goes first, the next generation has a higher number.
                 continue;
             }
-            if !deposits.contains(&which) {
+            if !deposits.has(&which) {
                 self.faults.insert(format!(
                     "{}: the bastion did not take generation {}",
                     self.state.name_of(&one.peer),
@@ -273,30 +286,32 @@ impl Agent {
     /// nothing to tell.
     fn confirm(&mut self, mut applied: Vec<PeerGeneration>, together: Together) -> Vec<FromAgent> {
         applied.extend(together.applied);
-        let staged = together.staged;
-        if applied.is_empty() && staged.is_empty() {
-            self.finish();
-            return Vec::new();
-        }
-        self.step = Step::Confirmed { asked: clock::now(), applied: applied.clone(), staged: staged.clone() };
-        vec![FromAgent::Applied { applied, staged }]
+        self.confirm_next(Confirmations::new(applied, together.staged))
     }
 
-    /// The confirmations are on disk.
-    pub(super) fn noted(&mut self, noted: &[PeerGeneration], staged_noted: &[PeerGeneration]) -> Vec<FromAgent> {
-        let Step::Confirmed { asked, applied, staged } = std::mem::replace(&mut self.step, Step::Idle) else {
-            return Vec::new();
-        };
-        crash_point("noted");
-        self.reached_after_report(asked);
-        self.pairs_noted(noted);
-        let noted: HashSet<_> = noted.iter().chain(staged_noted).collect();
-        for which in applied.iter().chain(&staged).filter(|which| !noted.contains(which)) {
+    fn confirm_next(&mut self, mut confirmations: Confirmations) -> Vec<FromAgent> {
+        if let Some(part) = confirmations.next() {
+            self.step = Step::Confirmed { asked: clock::now(), confirmations };
+            return vec![part];
+        }
+        for which in confirmations.unanswered() {
             let name = self.name_of(&which.peer);
             self.faults.insert(format!("{name}: the bastion did not note generation {}", which.generation));
         }
         self.finish();
         Vec::new()
+    }
+
+    /// These confirmations are on disk.
+    pub(super) fn noted(&mut self, noted: &[PeerGeneration], staged_noted: &[PeerGeneration]) -> Vec<FromAgent> {
+        let Step::Confirmed { asked, mut confirmations } = std::mem::replace(&mut self.step, Step::Idle) else {
+            return Vec::new();
+        };
+        crash_point("noted");
+        self.reached_after_report(asked);
+        self.pairs_noted(noted);
+        confirmations.answered(noted.iter().chain(staged_noted));
+        self.confirm_next(confirmations)
     }
 
     /// An answer that says nothing of releases. Only a resident agent would have been told of one since its report.

@@ -65,6 +65,16 @@ impl Site {
         Ok(Self { records, last_reports, ..Self::of(inventory) })
     }
 
+    /// The part of it that concerns one person: their devices and hosts, the connections of these, and the generations at
+    /// both their ends. Peers come without times and generations.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn read_for(store: &Store, person: &UserName) -> Result<Self, StoreError> {
+        let records = store.records_for(person)?.into_iter().map(|record| (record.place.clone(), record)).collect();
+        Ok(Self { records, ..Self::of(store.inventory_for(person)?) })
+    }
+
     /// An inventory without any generations.
     pub fn of(inventory: Inventory) -> Self {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::agent::{
-    Delivery, Deposit, FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+    Delivery, Deposit, FromAgent, MOST_GENERATIONS, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
 };
 use wgmfa_core::message::front::FromFront;
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
@@ -286,13 +286,16 @@ impl Agent<'_> {
                 }
             }
             FromAgent::Deposit { mut deposits } => {
+                deposits.truncate(MOST_GENERATIONS);
                 deposits.retain(|deposit| self.may_make(&deposit.which.peer));
                 match self.keeper.take_deposits(&self.host, &self.pairs, deposits) {
                     Ok(deposits) => self.tell(&ToAgent::Stored { deposits }),
                     Err(error) => return self.refuse(&error.to_string()),
                 }
             }
-            FromAgent::Applied { mut applied, staged } => {
+            FromAgent::Applied { mut applied, mut staged } => {
+                applied.truncate(MOST_GENERATIONS);
+                staged.truncate(MOST_GENERATIONS);
                 applied
                     .retain(|applied| self.assigned.contains(&applied.peer) || self.pairs.contains_key(&applied.peer));
                 let noted = self.keeper.take_staged(&self.pairs, &staged);

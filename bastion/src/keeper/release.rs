@@ -78,7 +78,7 @@ impl Keeper {
         }
         self.expire();
         let now = self.now();
-        let mut site = Site::read(&self.store)?;
+        let mut site = Site::read_for(&self.store, &login.user)?;
         let device = target::choose(&site, &self.policies.borrow().set, &login.user, wish)?;
         site.connections.retain(|connection| device.is_end_of(connection));
         let (offers, mut refused) = self.offers(&site, &device, wish, now)?;

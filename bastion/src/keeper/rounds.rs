@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{Deposit, LocalEvent, PeerGeneration, PeerRef};
+use wgmfa_core::message::agent::{Deposit, LocalEvent, MOST_EVENTS, PeerGeneration, PeerRef};
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
@@ -17,9 +17,6 @@ use super::coverage::{Served, newest, serves};
 use super::pairs::{Pairs, Told, pair};
 use crate::admin::site::{Site, places};
 use crate::store::{Actor, Event, Note, Place, Record, Report, StoreError};
-
-/// So many events of one report get an audit line each: a host cannot fill the disk, nor keep the keeper from its work.
-const MOST_EVENTS: usize = 200;
 
 /// What a report says of generations.
 #[derive(Clone, Copy)]
@@ -139,9 +136,7 @@ impl Keeper {
             assignments.push(assignment(&place, &name, Served::nobody(), None, Some(record), now));
         }
         // the server locks these now: what waited there must not be released when they are covered again
-        for place in refused {
-            self.store.order_rotation(now, Actor::BASTION, &place, "the server was told to lock")?;
-        }
+        self.store.order_rotations(now, Actor::BASTION, &refused, "the server was told to lock")?;
         // a peer that nobody registered any more is kept locked
         let kept: BTreeSet<_> = assignments.iter().map(|told| told.peer.clone()).collect();
         let uncovered =

@@ -1,7 +1,7 @@
 //! Devices: people's WireGuard keys.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
@@ -74,9 +74,18 @@ impl Store {
 
     /// The devices that are peers of a host's interfaces, sorted by name.
     pub fn devices_that_are_peers(&self, host: &HostName) -> Result<Vec<DeviceRecord>, StoreError> {
-        let peers = "devices.public_key IN (SELECT peer FROM relations WHERE host = ?1)";
-        let mut statement = self.connection.prepare_cached(&format!("{SELECT} WHERE {peers} ORDER BY devices.name"))?;
-        Ok(statement.query_map([host.as_str()], record)?.collect::<Result<_, _>>()?)
+        self.devices_where("devices.public_key IN (SELECT peer FROM relations WHERE host = ?1)", [host.as_str()])
+    }
+
+    /// The devices that fulfil a condition, sorted by name.
+    pub(super) fn devices_where(
+        &self,
+        condition: &str,
+        parameters: impl Params,
+    ) -> Result<Vec<DeviceRecord>, StoreError> {
+        let sql = format!("{SELECT} WHERE {condition} ORDER BY devices.name");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_map(parameters, record)?.collect::<Result<_, _>>()?)
     }
 
     /// One device.

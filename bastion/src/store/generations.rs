@@ -185,18 +185,24 @@ impl Store {
         place: &Place,
         reason: &str,
     ) -> Result<(), StoreError> {
-        self.write(now, |w| {
-            let Some(row) = places::find(w.tx, place)? else {
-                return Err(StoreError::refused("there is no key of this connection yet"));
-            };
-            w.execute("UPDATE places SET ordered = ?2 WHERE id = ?1", (row.id, reason))?;
-            w.audit(Note::new(Event::RotationOrdered).place(place).actor(actor).reason(reason))?;
-            if w.is_together(&row)? {
-                return Ok(()); // both ends go on with it until the next one is on both
-            }
-            w.end_promised(&row)?;
-            w.end_accepted(&row, Event::Ended, "a rotation was ordered")
-        })
+        self.order_rotations(now, actor, std::slice::from_ref(place), reason)
+    }
+
+    /// The same at several places, in one transaction.
+    ///
+    /// # Errors
+    /// There never was a generation at one of them.
+    pub fn order_rotations(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        places: &[Place],
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.write(now, |w| places.iter().try_for_each(|place| w.order_one(actor, place, reason)))
     }
 
     /// The key of a generation that is applied, or released and before its deadline.
@@ -351,6 +357,19 @@ impl Writing<'_> {
         }
         self.audit(Note::new(Event::Applied).place(place).generation(generation))?;
         Ok(true)
+    }
+
+    fn order_one(&self, actor: Actor<'_>, place: &Place, reason: &str) -> Result<(), StoreError> {
+        let Some(row) = places::find(self.tx, place)? else {
+            return Err(StoreError::refused("there is no key of this connection yet"));
+        };
+        self.execute("UPDATE places SET ordered = ?2 WHERE id = ?1", (row.id, reason))?;
+        self.audit(Note::new(Event::RotationOrdered).place(place).actor(actor).reason(reason))?;
+        if self.is_together(&row)? {
+            return Ok(()); // both ends go on with it until the next one is on both
+        }
+        self.end_promised(&row)?;
+        self.end_accepted(&row, Event::Ended, "a rotation was ordered")
     }
 
     /// Ends the generation that the server side accepts, if there is one.

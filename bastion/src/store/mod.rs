@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 mod backup;
 mod column;
+mod concern;
 mod connections;
 mod credentials;
 mod deliveries;

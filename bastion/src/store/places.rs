@@ -19,6 +19,13 @@ pub(super) struct PlaceRow {
     pub set_free: bool,
 }
 
+/// Where a person's devices or hosts take part.
+pub(super) const OF_PERSON: &str = "
+    (host IN (SELECT name FROM hosts WHERE owner = ?1)
+    OR peer IN (SELECT public_key FROM devices WHERE owner = ?1
+        UNION ALL SELECT interfaces.public_key FROM interfaces JOIN hosts ON hosts.name = interfaces.host
+            WHERE hosts.owner = ?1))";
+
 /// The places that fulfil a condition, sorted.
 pub(super) fn select(
     connection: &Connection,
@@ -73,12 +80,7 @@ impl Writing<'_> {
 
     /// Where a person's devices or hosts take part.
     pub(super) fn places_of_person(&self, person: &UserName) -> Result<Vec<PlaceRow>, StoreError> {
-        let condition = "
-            host IN (SELECT name FROM hosts WHERE owner = ?1)
-            OR peer IN (SELECT public_key FROM devices WHERE owner = ?1
-                UNION ALL SELECT interfaces.public_key FROM interfaces JOIN hosts ON hosts.name = interfaces.host
-                    WHERE hosts.owner = ?1)";
-        select(self.tx, condition, [person.as_str()])
+        select(self.tx, OF_PERSON, [person.as_str()])
     }
 
     /// Ends every generation at these places, and answers with the places.

@@ -153,7 +153,11 @@ impl Store {
     }
 
     /// A condition on `places`. However many there are, each table is asked once.
-    fn records_where(&self, condition: &str, parameters: impl Params + Clone) -> Result<Vec<Record>, StoreError> {
+    pub(super) fn records_where(
+        &self,
+        condition: &str,
+        parameters: impl Params + Clone,
+    ) -> Result<Vec<Record>, StoreError> {
         let rows = places::select(&self.connection, condition, parameters.clone())?;
         let peers = format!("IN (SELECT peer FROM places WHERE {condition})");
         let names = connections::names(&self.connection, &peers, parameters.clone())?;

@@ -47,6 +47,7 @@ CREATE TABLE relations (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX relations_by_peer ON relations (peer);
+CREATE INDEX devices_by_owner ON devices (owner);
 
 CREATE TRIGGER interface_gone AFTER DELETE ON interfaces
 BEGIN DELETE FROM relations WHERE host = OLD.host AND interface = OLD.name; END;

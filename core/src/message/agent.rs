@@ -20,6 +20,13 @@ pub fn signed_text(nonce: &str, host: &HostName) -> String {
     format!("wgmfa-agent-v1 {host} {nonce}")
 }
 
+/// The most generations in one message, deposited or confirmed: whoever has more tells them one part after the other, and
+/// other people's logins come in between.
+pub const MOST_GENERATIONS: usize = 500;
+
+/// The most events in one report, since each gets a line in the audit log; the rest is for the next one.
+pub const MOST_EVENTS: usize = 200;
+
 /// A peer of an interface of the host that speaks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerRef {
@@ -270,14 +277,14 @@ pub enum FromAgent {
     },
     /// New generations, to be put on disk before they are used.
     Deposit {
-        /// Any number of them, stored together.
+        /// At most [`MOST_GENERATIONS`], stored together; what is beyond them is not stored.
         deposits: Vec<Deposit>,
     },
     /// The server side accepts these generations, read back from the interface.
     Applied {
-        /// Any number of them.
+        /// At most [`MOST_GENERATIONS`]; what is beyond them is not noted.
         applied: Vec<PeerGeneration>,
-        /// This end of a pair holds these on its disk, and does not use them yet.
+        /// This end of a pair holds these on its disk, and does not use them yet; the same.
         #[serde(default)]
         staged: Vec<PeerGeneration>,
     },

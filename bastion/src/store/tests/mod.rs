@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod concern;
 mod crash;
 mod evidence;
 mod full;
