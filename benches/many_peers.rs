@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rusqlite::Connection;
+use wgmfa_benches::deadline::{agents_deadline, release_all};
 use wgmfa_benches::figure::{Bound, Figure, Report, Unit};
 use wgmfa_benches::process::cpu_time;
 use wgmfa_benches::site::{Site, strangers};
 use wgmfa_tests::machine::write_private;
 use wgmfa_tests::tunnel::Keys;
+use wgmfa_tests::wait::until;
 
 const PEERS: usize = 10_000;
 
@@ -55,24 +56,18 @@ fn main() -> ExitCode {
 /// Releases every waiting key until one moment, as ten thousand logins would, and waits for the locks of the resident
 /// agent; how long after that moment the last one came.
 fn locked_late(site: &mut Site, store: &Connection, keys: &BTreeSet<String>) -> Duration {
-    let now = Timestamp::now().as_millisecond();
-    let deadline = now + i64::try_from(SESSION.as_millis()).expect("seconds");
-    let sql = "UPDATE generations SET phase = 'released', released_at = ?1, renewed_at = ?1, released_to = 'justin',
-                   deadline = ?2 WHERE phase = 'applied'";
-    assert_eq!(store.execute(sql, (now, deadline)).expect("the store takes it"), PEERS);
+    assert_eq!(release_all(store, SESSION), PEERS);
     site.gateway.start();
-    loop {
-        let locked = keys.intersection(&peers(site)).next().is_none();
-        let late = Timestamp::now().as_millisecond() - deadline;
-        if locked {
-            let late = u64::try_from(late).expect("nothing is locked before its deadline");
-            return Duration::from_millis(late);
-        }
-        assert!(late < 60_000, "the sessions go on");
-        // between the looks the machine belongs to the agent
-        let pause = if late < -500 { 250 } else { 20 };
-        std::thread::sleep(Duration::from_millis(pause));
-    }
+    let deadline = until("the agent knows of all sessions", SESSION, || {
+        let (deadline, open) = agents_deadline(site);
+        (open == PEERS).then_some(deadline)
+    });
+    // the agent says so when it has read all of them back; looking meanwhile would keep the interface busy
+    let agent = site.gateway.agent.as_ref().expect("it runs");
+    let locked =
+        agent.await_line_from(0, "the locks", 2 * SESSION, |line| line.text == format!("{PEERS} peers locked"));
+    assert!(keys.is_disjoint(&peers(site)), "none of the keys of before is accepted");
+    locked.at.duration_since(deadline).expect("nothing is locked before its deadline")
 }
 
 /// Ten thousand devices at once, where `device add` would take one after the other.

@@ -3,6 +3,7 @@
 //! Needs root, as the lab of `wgmfa-tests` does. Everything runs in network namespaces and is gone when it is dropped.
 
 pub mod client;
+pub mod deadline;
 pub mod figure;
 pub mod pings;
 pub mod process;
