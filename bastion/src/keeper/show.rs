@@ -15,7 +15,7 @@ use super::release::Offer;
 use super::{Keeper, answer, say};
 use crate::admin::Show;
 use crate::admin::key_row::server_place;
-use crate::admin::site::Site;
+use crate::admin::site::{Site, places};
 use crate::store::{Actor, Event, Note};
 use crate::voice::PROGRAM;
 
@@ -82,7 +82,8 @@ impl Keeper {
     /// Decides about each connection, by the same rules as for a login.
     fn shown_offers(&self, show: &Show) -> Result<(Vec<Offer>, Vec<RefusedKey>), Failure> {
         let now = self.now();
-        let site = Site::read(&self.store)?;
+        let places: Vec<_> = show.connections.iter().flat_map(places).collect();
+        let site = Site::around(&self.store, &places)?;
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let (mut offers, mut refused) = (Vec::new(), Vec::new());

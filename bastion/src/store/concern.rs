@@ -91,5 +91,8 @@ fn nothing_but_key(public_key: PublicKey) -> Peer {
         rotated_at: None,
         released_at: None,
         deadline: None,
+        handshake_with_this_key: false,
+        opened_by_root_for: None,
+        opened_by_root_until: None,
     }
 }
