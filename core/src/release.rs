@@ -108,7 +108,14 @@ pub enum Cover {
     },
     /// The policies contradict each other here.
     Conflict(String),
-    /// Nothing is released here: no policy, one without a second factor, or the other side is the client side.
+    /// The sides are others now, but a session from before runs: until its deadline the other end is its server side.
+    SessionAtOtherEnd {
+        /// Its deadline, in words for people (`15:55`).
+        until: String,
+    },
+    /// An MFA policy covers it, and the other end is its server side.
+    ClientSide,
+    /// Nothing is released here: no policy, or one without a second factor.
     NotReleased,
 }
 
@@ -163,8 +170,14 @@ pub enum Decision {
 /// Decides about one connection.
 pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
     let (policy, rotation_interval) = match &facts.cover {
-        Cover::NotReleased if facts.newest.is_none() => return Decision::Pass,
-        Cover::NotReleased => {
+        Cover::SessionAtOtherEnd { until } => {
+            return Decision::Refuse(format!(
+                "the sides of this connection change at the deadline of the session that runs, at {until}; \
+                 log in after that"
+            ));
+        }
+        Cover::NotReleased | Cover::ClientSide if facts.newest.is_none() => return Decision::Pass,
+        Cover::NotReleased | Cover::ClientSide => {
             return Decision::Refuse(
                 "no policy with a second factor covers it any more; it is locked, or soon".to_owned(),
             );
@@ -284,6 +297,17 @@ mod tests {
         let uncovered = Facts { cover: Cover::NotReleased, ..base };
         assert!(matches!(decide(&uncovered, at(0)), Decision::Refuse(_)), "it was covered once, and stays locked");
         assert_eq!(decide(&Facts { newest: None, ..uncovered }, at(0)), Decision::Pass);
+    }
+
+    #[test]
+    fn while_the_sides_wait_for_a_deadline_nothing_is_released_at_the_new_server() {
+        let cover = Cover::SessionAtOtherEnd { until: "15:55".to_owned() };
+        for phase in [None, Some(Phase::Applied), Some(Phase::Expired)] {
+            let Decision::Refuse(reason) = decide(&Facts { cover: cover.clone(), ..facts(phase) }, at(0)) else {
+                panic!("{phase:?}")
+            };
+            assert!(reason.contains("sides of this connection change") && reason.contains("at 15:55"), "{reason}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::rotation::Standing;
 /// What the bastion knows about a connection whose server side asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// What the policies say; [`Cover::NotReleased`]: none covers it any more with this end as its server side.
+    /// What the policies say.
     pub cover: Cover,
     /// Why nobody may come in, when an administrator has cut off the person, the device or the host.
     pub cut_off: Option<String>,
@@ -18,6 +18,21 @@ pub struct Facts {
     pub applied_at: Option<Timestamp>,
     /// Why a new generation was ordered, if the newest one was there already at that time.
     pub rotation_ordered: Option<String>,
+}
+
+/// Whether the server is told of the peer at all.
+///
+/// Not when it is the client side: what stands there is the client's key, and must not be locked. But first it locks
+/// what it may still accept from when it was the server side itself.
+pub fn is_told(facts: &Facts, now: Timestamp) -> bool {
+    let is_client = matches!(facts.cover, Cover::ClientSide | Cover::SessionAtOtherEnd { .. });
+    let may_accept = match facts.newest.map(|newest| newest.phase) {
+        Some(Phase::Released { deadline }) => deadline > now,
+        // it was told once, which orders another generation
+        Some(Phase::Applied) => facts.rotation_ordered.is_none(),
+        Some(Phase::Deposited | Phase::Expired) | None => false,
+    };
+    !is_client || facts.cut_off.is_some() || may_accept
 }
 
 /// Where the newest generation stands, for the server.
@@ -41,6 +56,9 @@ pub fn standing(facts: &Facts, now: Timestamp) -> Standing {
         }
         Cover::Conflict(reason) => {
             return Standing::KeepLocked { reason: format!("the policies contradict each other: {reason}") };
+        }
+        Cover::ClientSide | Cover::SessionAtOtherEnd { .. } => {
+            return Standing::KeepLocked { reason: "the other end is the server side now".to_owned() };
         }
         Cover::Mfa { .. } => {}
     }
@@ -88,6 +106,25 @@ mod tests {
         }
         let gone = Facts { cover: Cover::NotReleased, ..running };
         assert!(matches!(standing(&gone, at(30)), Standing::KeepLocked { .. }));
+    }
+
+    #[test]
+    fn a_former_server_side_is_locked_once_and_then_left_to_the_clients_key() {
+        for cover in [Cover::ClientSide, Cover::SessionAtOtherEnd { until: "15:55".to_owned() }] {
+            let of = |phase| Facts { cover: cover.clone(), ..facts(phase) };
+            let running = of(Some(Phase::Released { deadline: at(30) }));
+            assert!(is_told(&running, at(10)), "its session keeps its deadline");
+            assert!(matches!(standing(&running, at(10)), Standing::Released { .. }));
+            assert!(!is_told(&running, at(30)), "the session is over");
+            let waiting = of(Some(Phase::Applied));
+            assert!(is_told(&waiting, at(10)) && matches!(standing(&waiting, at(10)), Standing::KeepLocked { .. }));
+            assert!(!is_told(&Facts { rotation_ordered: Some("told to lock".to_owned()), ..waiting }, at(10)));
+            for phase in [None, Some(Phase::Deposited), Some(Phase::Expired)] {
+                assert!(!is_told(&of(phase), at(10)), "{phase:?}");
+                assert!(is_told(&Facts { cut_off: Some("host disabled".to_owned()), ..of(phase) }, at(10)));
+            }
+        }
+        assert!(is_told(&Facts { cover: Cover::NotReleased, ..facts(Some(Phase::Expired)) }, at(10)));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What the policies say about a connection, in the terms in which core decides about releases and standings.
 
+use jiff::Timestamp;
 use wgmfa_core::connection::Connection;
 use wgmfa_core::interval::Interval;
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::policy::{Selection, Sides};
 use wgmfa_core::release::{Cover, Newest, Phase};
 
+use crate::admin::site::places;
 use crate::store::{Place, Record};
 
 /// What one place is to a connection.
@@ -23,7 +25,16 @@ pub struct Served {
 impl Served {
     /// No policy says anything.
     pub fn nobody() -> Self {
-        Self { cover: Cover::NotReleased, policy: None, rotation_interval: 0, idle_timeout: None }
+        Self::nothing(Cover::NotReleased)
+    }
+
+    /// A session from when the sides were others runs at the other end, until then.
+    pub fn at_other_end(until: String) -> Self {
+        Self::nothing(Cover::SessionAtOtherEnd { until })
+    }
+
+    fn nothing(cover: Cover) -> Self {
+        Self { cover, policy: None, rotation_interval: 0, idle_timeout: None }
     }
 }
 
@@ -32,7 +43,7 @@ pub fn serves(selection: &Selection<'_>, connection: &Connection, place: &Place)
     match selection {
         Selection::Applies { policy, sides: sides @ Sides::Server(_) } if policy.enforce.rotates() => {
             if sides.server_side(connection) != Some(&place.server_side) {
-                return Served::nobody();
+                return Served::nothing(Cover::ClientSide);
             }
             let rotation_interval = policy.rotation_interval.as_seconds();
             let idle_timeout = policy.idle_timeout.map(Interval::as_seconds);
@@ -44,9 +55,26 @@ pub fn serves(selection: &Selection<'_>, connection: &Connection, place: &Place)
                 idle_timeout,
             }
         }
-        Selection::Conflict { reason, .. } => Served { cover: Cover::Conflict(reason.to_string()), ..Served::nobody() },
+        Selection::Conflict { reason, .. } => Served::nothing(Cover::Conflict(reason.to_string())),
         Selection::Applies { .. } | Selection::None => Served::nobody(),
     }
+}
+
+/// When a place's session is over; none: none runs.
+pub fn session_end(record: &Record, now: Timestamp) -> Option<Timestamp> {
+    match record.current.as_ref()?.phase {
+        Phase::Released { deadline } if deadline > now => Some(deadline),
+        _ => None,
+    }
+}
+
+/// When the session at the other end of a connection is over; none: none runs there.
+pub fn session_at_other_end(
+    connection: &Connection,
+    place: &Place,
+    session_end: impl Fn(&Place) -> Option<Timestamp>,
+) -> Option<Timestamp> {
+    places(connection).iter().filter(|end| *end != place).find_map(session_end)
 }
 
 /// The generation that counts. A running session does; else the newest, even if it was never confirmed: what it was to

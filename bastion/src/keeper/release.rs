@@ -17,7 +17,7 @@ use wgmfa_core::state::KeyState;
 
 use super::agent::{Ask, CONFIRM_WITHIN};
 use super::attempt::Passed;
-use super::coverage::{newest, serves};
+use super::coverage::{Served, newest, serves, session_at_other_end, session_end};
 use super::target::{self, Target};
 use super::{Keeper, renewal};
 use crate::admin::site::Site;
@@ -79,7 +79,7 @@ impl Keeper {
         self.expire();
         let now = self.now();
         let mut site = Site::read_for(&self.store, &login.user)?;
-        let device = target::choose(&site, &self.policies.borrow().set, &login.user, wish)?;
+        let device = target::choose(&site, &self.policies.borrow().set, &login.user, wish, now)?;
         site.connections.retain(|connection| device.is_end_of(connection));
         let (offers, mut refused) = self.offers(&site, &device, wish, now)?;
         if !offers.is_empty() {
@@ -151,7 +151,7 @@ impl Keeper {
         let (mut offers, mut refused) = (Vec::new(), Vec::new());
         for connection in chosen {
             let selection = selector.select(connection);
-            let Some(place) = device.place(connection, &selection) else { continue };
+            let Some(place) = device.place(site, connection, &selection, now) else { continue };
             match self.offer(site, &selection, connection, place, now)? {
                 Some(Ok(offer)) => offers.push(offer),
                 Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
@@ -170,7 +170,10 @@ impl Keeper {
         place: Place,
         now: Timestamp,
     ) -> Result<Option<Result<Offer, String>>, Failure> {
-        let served = serves(selection, connection, &place);
+        let served = match session_at_other_end(connection, &place, |end| session_end(site.record(end)?, now)) {
+            Some(deadline) => Served::at_other_end(self.clock(deadline)),
+            None => serves(selection, connection, &place),
+        };
         let record = site.record(&place).filter(|record| !record.set_free);
         let facts = Facts {
             cover: served.cover,

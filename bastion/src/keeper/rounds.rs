@@ -1,6 +1,6 @@
 //! What an agent's report, deposits and confirmations change, and the assignments that it gets.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
@@ -9,11 +9,11 @@ use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
 use wgmfa_core::rotation::{Assignment, Standing};
-use wgmfa_core::standing::{Facts, standing};
+use wgmfa_core::standing::{Facts, is_told, standing};
 use wgmfa_core::tandem::PairEnd;
 
 use super::Keeper;
-use super::coverage::{Served, newest, serves};
+use super::coverage::{Served, newest, serves, session_at_other_end, session_end};
 use super::pairs::{Pairs, Told, pair};
 use crate::admin::site::{Site, places};
 use crate::store::{Actor, Event, Note, Place, Record, Report, StoreError};
@@ -96,8 +96,10 @@ impl Keeper {
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let mut records = site.take_records();
-        let running: HashSet<Place> =
-            records.values().filter(|record| session_runs(record, now)).map(|record| record.place.clone()).collect();
+        let running: HashMap<Place, jiff::Timestamp> = records
+            .values()
+            .filter_map(|record| session_end(record, now).map(|deadline| (record.place.clone(), deadline)))
+            .collect();
         let (mut assignments, mut refused, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
         for connection in &site.connections {
             let selection = selector.select(connection);
@@ -111,16 +113,16 @@ impl Keeper {
             for place in places(connection).into_iter().filter(|place| place.server_side.host == *host) {
                 let record = records.remove(&place);
                 // a session at the other end, from when the sides were others, goes on to its deadline
-                let served = if places(connection).iter().any(|end| *end != place && running.contains(end)) {
-                    Served::nobody()
-                } else {
-                    serves(&selection, connection, &place)
+                let served = match session_at_other_end(connection, &place, |end| running.get(end).copied()) {
+                    Some(deadline) => Served::at_other_end(self.clock(deadline)),
+                    None => serves(&selection, connection, &place),
                 };
                 let cut_off = site.cut_off(connection);
                 if matches!(served.cover, Cover::Mfa { .. }) || is_kept(record.as_ref(), cut_off.as_ref()) {
                     let now = self.session_time(record.as_ref(), now);
                     let applied = is_applied(record.as_ref());
                     let told = assignment(&place, &connection.name.to_string(), served, cut_off, record, now);
+                    let Some(told) = told else { continue };
                     if applied && matches!(told.standing, Standing::KeepLocked { .. }) {
                         refused.push(place);
                     }
@@ -133,7 +135,7 @@ impl Keeper {
         for (place, record) in records {
             let name = record.connection.to_string();
             let now = self.session_time(Some(&record), now);
-            assignments.push(assignment(&place, &name, Served::nobody(), None, Some(record), now));
+            assignments.extend(assignment(&place, &name, Served::nobody(), None, Some(record), now));
         }
         // the server locks these now: what waited there must not be released when they are covered again
         self.store.order_rotations(now, Actor::BASTION, &refused, "the server was told to lock")?;
@@ -217,11 +219,6 @@ impl Keeper {
     }
 }
 
-fn session_runs(record: &Record, now: jiff::Timestamp) -> bool {
-    let phase = record.current.as_ref().map(|current| current.phase);
-    matches!(phase, Some(Phase::Released { deadline }) if deadline > now)
-}
-
 /// Whether a place that no policy with a second factor covers stays locked: one was covered once, or it is cut off. What
 /// two servers use together, or an administrator has set, stays as it is.
 fn is_kept(record: Option<&Record>, cut_off: Option<&String>) -> bool {
@@ -233,6 +230,7 @@ fn is_applied(record: Option<&Record>) -> bool {
     record.and_then(|record| record.current.as_ref()).is_some_and(|current| current.phase == Phase::Applied)
 }
 
+/// None: the host is the client side.
 fn assignment(
     place: &Place,
     connection: &str,
@@ -240,7 +238,7 @@ fn assignment(
     cut_off: Option<String>,
     record: Option<Record>,
     now: jiff::Timestamp,
-) -> Assignment {
+) -> Option<Assignment> {
     let kept_locked = record.as_ref().and_then(|record| record.kept_locked.clone());
     let applied_at = record.as_ref().and_then(|record| record.current.as_ref()?.applied_at);
     let facts = Facts {
@@ -250,7 +248,7 @@ fn assignment(
         applied_at,
         rotation_ordered: record.as_ref().and_then(|record| record.rotation_ordered.clone()),
     };
-    Assignment {
+    is_told(&facts, now).then(|| Assignment {
         peer: place.peer(),
         connection: connection.to_owned(),
         policy: served.policy,
@@ -258,5 +256,5 @@ fn assignment(
         idle_timeout: served.idle_timeout,
         highest_generation: record.map_or(0, |record| record.highest),
         standing: standing(&facts, now),
-    }
+    })
 }

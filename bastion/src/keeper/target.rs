@@ -1,11 +1,13 @@
 //! Whose keys a login means: one device of the person, or one machine of theirs with an agent.
 
+use jiff::Timestamp;
 use wgmfa_core::connection::{Connection, InterfaceRef, Other};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::UserName;
 use wgmfa_core::policy::{PolicySet, Selection, Selector};
 
+use super::coverage::{session_at_other_end, session_end};
 use super::release::Wish;
 use crate::admin::key_row::server_place;
 use crate::admin::site::{Site, touches_host};
@@ -33,13 +35,23 @@ impl Target {
             }
     }
 
-    /// Where the keys of one of its connections are used; none: there it is not the client side.
-    pub fn place(&self, connection: &Connection, selection: &Selection<'_>) -> Option<Place> {
+    /// Where the keys of one of its connections are used; none: there it is not the client side. A host that is to be
+    /// the server side after the session that runs is still the client side until then.
+    pub fn place(
+        &self,
+        site: &Site,
+        connection: &Connection,
+        selection: &Selection<'_>,
+        now: Timestamp,
+    ) -> Option<Place> {
         if !self.is_host {
             let server_side = connection.name.one.clone();
             return Some(Place { server_side, public_key: connection.other_public_key });
         }
-        server_place(connection, selection).filter(|place| self.public_keys.contains(&place.public_key))
+        let running = |place: &Place| session_end(site.record(place)?, now);
+        server_place(connection, selection).filter(|place| {
+            self.public_keys.contains(&place.public_key) || session_at_other_end(connection, place, running).is_some()
+        })
     }
 }
 
@@ -47,9 +59,15 @@ impl Target {
 ///
 /// # Errors
 /// It is not this person's, or it is not clear which one is meant.
-pub fn choose(site: &Site, policies: &PolicySet, user: &UserName, wish: &Wish) -> Result<Target, Failure> {
+pub fn choose(
+    site: &Site,
+    policies: &PolicySet,
+    user: &UserName,
+    wish: &Wish,
+    now: Timestamp,
+) -> Result<Target, Failure> {
     let mut mine = devices(site, user);
-    mine.extend(owned_hosts(site, policies, user));
+    mine.extend(owned_hosts(site, policies, user, now));
     let names = || mine.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(name) = &wish.device {
         return mine.iter().find(|target| target.name == *name && (target.is_host || !wish.push)).cloned().ok_or_else(
@@ -85,14 +103,14 @@ fn devices(site: &Site, user: &UserName) -> Vec<Target> {
 }
 
 /// The hosts of a person that are the client side of a connection: only they can have keys.
-fn owned_hosts(site: &Site, policies: &PolicySet, user: &UserName) -> Vec<Target> {
+fn owned_hosts(site: &Site, policies: &PolicySet, user: &UserName, now: Timestamp) -> Vec<Target> {
     let mut selector = Selector::new(policies);
     let mut found = Vec::new();
     for host in site.inventory.hosts.iter().filter(|host| host.owner.as_ref() == Some(user)) {
         let public_keys = host.interfaces.iter().map(|interface| interface.public_key).collect();
         let target = Target { name: host.name.to_string(), public_keys, is_host: true };
         let mut its = site.connections.iter().filter(|connection| touches_host(connection, &host.name));
-        if its.any(|connection| target.place(connection, &selector.select(connection)).is_some()) {
+        if its.any(|connection| target.place(site, connection, &selector.select(connection), now).is_some()) {
             found.push(target);
         }
     }

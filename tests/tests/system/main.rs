@@ -34,6 +34,7 @@ mod an_enrolment_is_whole_or_nothing;
 mod an_exported_log_is_verified_elsewhere;
 mod an_owned_host_gets_its_keys_from_its_agent;
 mod an_ssh_key_is_half_a_login;
+mod changed_sides_wait_for_the_deadline;
 mod connections_are_watched;
 mod conversation;
 mod each_change_of_state_leaves_a_line;

@@ -19,6 +19,7 @@ pub const LOGIN: &[(&str, &str)] = &[
 pub const RELEASE: &[(&str, &str)] = &[
     ("contradict", "conflict"),
     ("no policy", "no-policy"),
+    ("sides of this connection change", "host-not-ready"),
     (" refuses: ", "refused-by-host"),
     ("disabled", "cut-off"),
     ("removed", "cut-off"),
@@ -94,6 +95,7 @@ mod tests {
         let mfa = || Cover::Mfa { policy: policy.clone(), rotation_interval: 60 };
         for (facts, wanted) in [
             (facts(Cover::NotReleased, None), "no-policy"),
+            (facts(Cover::SessionAtOtherEnd { until: "15:55".to_owned() }, None), "host-not-ready"),
             (facts(Cover::Conflict("two servers".to_owned()), None), "conflict"),
             (facts(mfa(), Some("justins-laptop is disabled")), "cut-off"),
             (facts(mfa(), None), "host-not-ready"),
