@@ -1,5 +1,21 @@
 -- From version 1 to 2: what rotation between two servers, renewal, administration and evidence remember.
 
+-- The same table with row numbers of its own. Without them SQLite reads a whole row, all its peers included, whenever it
+-- looks for one by host and name.
+CREATE TABLE interfaces_by_row (
+    host        TEXT NOT NULL REFERENCES hosts (name) ON DELETE CASCADE,
+    name        TEXT NOT NULL,
+    public_key  TEXT NOT NULL UNIQUE,
+    listen_port INTEGER,
+    present     INTEGER NOT NULL,
+    peers       TEXT NOT NULL,
+    PRIMARY KEY (host, name)
+) STRICT;
+
+INSERT INTO interfaces_by_row SELECT host, name, public_key, listen_port, present, peers FROM interfaces;
+DROP TABLE interfaces;
+ALTER TABLE interfaces_by_row RENAME TO interfaces;
+
 -- when the code of a login was spent on an administrator's act; it releases nothing then
 ALTER TABLE logins ADD COLUMN acted_at INTEGER;
 
