@@ -29,10 +29,17 @@ pub struct Told {
 impl Told {
     /// Waits until the front has said something that contains all these words; fails after a minute.
     pub fn wait_for(&self, words: &[&str]) {
-        let fits = |line: &String| words.iter().all(|word| line.contains(word));
+        self.wait_for_so_many(1, words);
+    }
+
+    /// Waits for so many lines that have all these words.
+    pub fn wait_for_so_many(&self, many: usize, words: &[&str]) {
+        let fits = |line: &&String| words.iter().all(|word| line.contains(word));
         let said = self.said.lock().unwrap();
-        let (said, timeout) =
-            self.more.wait_timeout_while(said, Duration::from_secs(60), |said| !said.iter().any(fits)).unwrap();
+        let (said, timeout) = self
+            .more
+            .wait_timeout_while(said, Duration::from_secs(60), |said| said.iter().filter(fits).count() < many)
+            .unwrap();
         assert!(!timeout.timed_out(), "never said {words:?}, only: {said:#?}");
     }
 
