@@ -10,6 +10,7 @@ mod generations;
 mod handouts;
 mod logins;
 mod machines;
+mod migration;
 mod opening;
 mod pairs;
 mod people;
