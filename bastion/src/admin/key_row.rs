@@ -66,8 +66,7 @@ pub fn rows<'a>(
     }
     let mut rows = states(site, of, context)?;
     for row in &mut rows {
-        // a peer that nobody registered any more may be kept locked
-        let open = uncovered.get(&row.connection.name).filter(|_| !row.is_kept_locked());
+        let open = uncovered.get(&row.connection.name);
         row.reason = match (site.cut_off(row.connection), row.reason.take(), open) {
             (Some(cut_off), _, _) => Some(cut_off),
             (None, Some(reason), Some(open)) => Some(format!("{reason}; {open}")),
@@ -196,10 +195,6 @@ impl<'a> KeyRow<'a> {
     /// Whether a person's login stands in front of this connection.
     pub fn has_second_factor(&self) -> bool {
         self.selection.policy().is_some_and(Policy::mfa)
-    }
-
-    fn is_kept_locked(&self) -> bool {
-        self.record.is_some_and(|record| record.kept_locked.is_some())
     }
 
     fn is_overridden(&self) -> bool {

@@ -75,6 +75,13 @@ fn what_is_kept_locked_is_not_said_to_have_no_second_factor() {
     let row = &bastion.ask("key list --json").json()["connections"][0];
     let reason = row["reason"].as_str().unwrap();
     assert!(reason.contains("device justins-laptop was removed") && !reason.contains("no second factor"), "{row:#}");
+    for command in ["policy check", "check"] {
+        let said = bastion.ask(command);
+        assert!(!said.out.contains("no second factor"), "{command}: {}", said.out);
+    }
+    // somebody else's new key on the same interface has none
+    let peer = &bastion.ask("inventory --json").json()["hosts"][0]["interfaces"][0]["peers"][0];
+    assert_eq!(peer["kept_locked"], true, "{peer:#}");
 }
 
 #[test]

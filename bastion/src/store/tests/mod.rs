@@ -97,6 +97,7 @@ fn interface(name: &str, own: u8, peers: &[u8]) -> Interface {
         handshake_with_this_key: false,
         opened_by_root_for: None,
         opened_by_root_until: None,
+        kept_locked: false,
         generation: None,
         rotated_at: None,
         released_at: None,
