@@ -68,6 +68,7 @@ impl Agent {
             self.enforce();
             return Err(Failure::new(Exit::Failed, format!("{name}: {why}")));
         }
+        self.point_out(&peer, &seen);
         self.want_round();
         Ok(format!("{name}: open for {time}; then it is locked again"))
     }
@@ -105,6 +106,7 @@ impl Agent {
             }
         }
         faults.extend(readd(&changes, EndpointRule::Keep).into_values());
+        configured.keys().for_each(|peer| self.point_out(peer, &seen));
         if faults.is_empty() {
             self.state.peers.clear();
             self.pairs.clear();

@@ -36,6 +36,8 @@ impl Site {
         let codes = codes.map(|code| code.as_str().expect("a text").to_owned()).collect();
         let authenticator = Authenticator::from_url(added["otpauth_url"].as_str().expect("an otpauth URL"));
         for gateway in [&pair.first, &pair.second] {
+            // a server drops the endpoint of what it locks, and finds it here when it is the client side
+            gateway.write_configuration();
             let key = gateway.agent(&["init", "--print-key"]).ok().stdout;
             pair.bastion.admin(&["host", "remove", &gateway.name]).ok();
             pair.bastion
@@ -72,7 +74,6 @@ impl Site {
     /// The person opens a machine of theirs: both ends have the same key, and packets pass.
     #[track_caller]
     fn push(&mut self, host: &str) -> String {
-        self.point_out(host);
         self.try_to_push(host).ok();
         self.await_connected(host);
         let [first, second] = self.pair.preshared_keys().map(|key| key.expect("a preshared key"));
@@ -85,16 +86,6 @@ impl Site {
         let code = self.codes.pop().expect("a person has ten recovery codes");
         self.phone.set_code(&code);
         self.phone.ssh_as_set(&["wgmfa-sync", "--push", host])
-    }
-
-    /// A server drops the endpoint of what it locks: as a client it must be told anew where the other end is.
-    fn point_out(&self, client: &str) {
-        let (client, server, address) = match client {
-            FIRST => (&self.pair.first, &self.pair.second, "10.99.0.3:51820"),
-            _ => (&self.pair.second, &self.pair.first, "10.99.0.2:51820"),
-        };
-        let words = ["set", &client.tunnel.name, "peer", &server.tunnel.keys.public, "endpoint", address];
-        client.machine.run("wg", &words).ok();
     }
 
     /// The client side begins.
