@@ -10,7 +10,7 @@ use wgmfa_tests::machine::{Machine, unique};
 use wgmfa_tests::pair::{FIRST, IN_TUNNEL, Pair, SECOND};
 use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::program::Ended;
-use wgmfa_tests::tunnel::{Keys, Tunnel};
+use wgmfa_tests::tunnel::{Keys, Tunnel, genkey};
 use wgmfa_tests::wait::{LONG, until};
 
 /// The length of each session: long enough for what happens in one, and waited for twice.
@@ -116,6 +116,9 @@ impl Site {
         }
         let connection = self.pair.connection();
         let late = self.pair.bastion.admin(&["override", &connection, "--reason", "now"]);
+        assert!(late.stderr.contains("the sides of this connection change"), "{late:#?}");
+        let set = ["key", "set", &connection, "--reason", "now"];
+        let late = self.pair.bastion.admin_with(&set, genkey().as_bytes()).expect(1);
         assert!(late.stderr.contains("the sides of this connection change"), "{late:#?}");
         self.rounds();
         assert!(is_answered(&self.pair.second.machine, IN_TUNNEL[0]), "the session goes on");
