@@ -150,7 +150,7 @@ impl<'a> KeyRow<'a> {
             now,
             selection: &selection,
             unmonitored: matches!(connection.name.other, Other::Unmonitored(_)),
-            ordered: record.and_then(|record| ordered(record, locked)),
+            ordered: record.and_then(|record| ordered(record, selection.policy().is_some(), locked)),
             deadline,
             locked,
             grant: None,
@@ -175,6 +175,9 @@ impl<'a> KeyRow<'a> {
             && matches!(state, KeyState::Ok | KeyState::MatchPending)
         {
             reason = Some(format!("override by {by}"));
+        }
+        if let (KeyState::Pending | KeyState::Mismatch, Some(policy), None) = (state, selection.policy(), deadline) {
+            reason = policy.rests(connection).or(reason);
         }
         Ok(Self { connection, selection, record, state, reason, deadline, locked, latest_handshake, unheard })
     }
@@ -291,11 +294,12 @@ fn deadline(selection: &Selection<'_>, current: Option<&Generation>) -> Option<T
     }
 }
 
-/// What the server side has not confirmed; a lock that is to stay is confirmed by being one.
-fn ordered(record: &Record, locked: bool) -> Option<Ordered> {
+/// What the server side has not confirmed; a lock that is to stay is confirmed by being one, and so is a rotation where no
+/// policy has another key made.
+fn ordered(record: &Record, covered: bool, locked: bool) -> Option<Ordered> {
     match (&record.kept_locked, &record.rotation_ordered) {
         (Some(reason), _) if !locked => Some(Ordered::Other(reason.clone())),
-        (None, Some(_)) => Some(Ordered::Rotation),
+        (None, Some(_)) if covered || !locked => Some(Ordered::Rotation),
         (Some(_) | None, _) => None,
     }
 }
