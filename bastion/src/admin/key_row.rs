@@ -146,11 +146,13 @@ impl<'a> KeyRow<'a> {
         for end in &ends {
             unheard = unheard.or(heard.overdue(&end.server_side.host)?);
         }
+        // whether any policy has another key made here
+        let makes_more = selection.policy().is_some_and(|policy| policy.rests(connection).is_none());
         let mut facts = Facts {
             now,
             selection: &selection,
             unmonitored: matches!(connection.name.other, Other::Unmonitored(_)),
-            ordered: record.and_then(|record| ordered(record, selection.policy().is_some(), locked)),
+            ordered: record.and_then(|record| ordered(record, makes_more, locked)),
             deadline,
             locked,
             grant: None,
@@ -296,10 +298,10 @@ fn deadline(selection: &Selection<'_>, current: Option<&Generation>) -> Option<T
 
 /// What the server side has not confirmed; a lock that is to stay is confirmed by being one, and so is a rotation where no
 /// policy has another key made.
-fn ordered(record: &Record, covered: bool, locked: bool) -> Option<Ordered> {
+fn ordered(record: &Record, makes_more: bool, locked: bool) -> Option<Ordered> {
     match (&record.kept_locked, &record.rotation_ordered) {
         (Some(reason), _) if !locked => Some(Ordered::Other(reason.clone())),
-        (None, Some(_)) if covered || !locked => Some(Ordered::Rotation),
+        (None, Some(_)) if makes_more || !locked => Some(Ordered::Rotation),
         (Some(_) | None, _) => None,
     }
 }

@@ -141,6 +141,15 @@ fn a_device_under_a_policy_for_two_servers_is_told_the_truth() {
     let why = "justins-laptop has no agent, and no end rotates alone under mfa = false";
     let row = &bastion.ask("key list --json").json()["connections"][0];
     assert!(row["reason"].as_str().unwrap().starts_with(why), "{row:#}");
+    // the server was told to lock, and has
+    let (now, place) = (bastion.now.get(), Bastion::place());
+    bastion.store.order_rotation(now, Actor::BASTION, &place, "the server was told to lock").unwrap();
+    bastion.report_key("\"00112233445566778899aabbccddeeff\"", &[]);
+    let row = &bastion.ask("key list --json").json()["connections"][0];
+    assert!(row["reason"].as_str().unwrap().starts_with(why), "{row:#}");
+    let checked = bastion.ask("check");
+    let warned = "warning: app-gw/devices:justins-laptop: this connection has no second factor: policy 50";
+    assert!(checked.out.contains(warned), "{}", checked.out);
     let explained = &bastion.ask("policy explain --json").json()["connections"][0];
     assert_eq!(explained["next"], serde_json::json!({"action": "none", "at": null, "reason": why}));
     assert!(!bastion.good("policy explain").contains("both rotate together"));
