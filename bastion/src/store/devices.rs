@@ -114,7 +114,7 @@ impl Store {
             w.audit(Note::new(event).user(&device.owner).device(name).actor(actor))?;
             w.inventory_changed()?;
             let places = w.places_of_key(&device.public_key)?;
-            let places = w.cut_or_let_in(places, disabled, &format!("device {name} is disabled"))?;
+            let places = w.cut_or_let_in(places, disabled, &format!("device {name} was disabled"))?;
             Ok(CutOff { change: Change::Made, places })
         })
     }

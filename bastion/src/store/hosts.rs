@@ -126,7 +126,7 @@ impl Store {
             let event = if disabled { Event::HostDisabled } else { Event::HostEnabled };
             w.audit(Note::new(event).host(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = w.cut_or_let_in(w.places_of_host(name)?, disabled, &format!("host {name} is disabled"))?;
+            let places = w.cut_or_let_in(w.places_of_host(name)?, disabled, &format!("host {name} was disabled"))?;
             Ok(CutOff { change: Change::Made, places })
         })
     }

@@ -127,7 +127,7 @@ impl Store {
             let event = if disabled { Event::UserDisabled } else { Event::UserEnabled };
             w.audit(Note::new(event).user(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = w.cut_or_let_in(w.places_of_person(name)?, disabled, &format!("user {name} is disabled"))?;
+            let places = w.cut_or_let_in(w.places_of_person(name)?, disabled, &format!("user {name} was disabled"))?;
             Ok(CutOff { change: Change::Made, places })
         })
     }
