@@ -157,3 +157,16 @@ fn the_session_ends_on_the_old_server_side_and_the_next_begins_on_the_new_one() 
     site.await_waiting_key(2);
     site.push(SECOND);
 }
+
+#[test]
+fn an_ordered_rotation_ends_the_session_and_the_sides_change_at_once() {
+    let mut site = Site::new();
+    let (connection, second) = (site.pair.connection(), site.pair.second.interface());
+    let key = site.push(SECOND);
+    site.serve(&second);
+    site.pair.bastion.admin(&["key", "rotate", &connection, "--reason", "now"]).ok();
+    assert_ne!(site.pair.preshared_keys()[0].as_deref(), Some(&*key), "locked before the command returns");
+    site.await_turned(&key);
+    site.await_waiting_key(1);
+    site.push(FIRST);
+}
