@@ -135,6 +135,7 @@ fn a_session_without_handshakes_is_over_before_its_deadline() {
     let waiting = held(Hold::Waiting { since: at(0) });
     let kept = plan(&View { idle: idle(0), ..view(&waiting, Contact::Lost(Some(at(90)))) });
     assert!(!locks(&kept), "nobody is there yet: {kept:?}");
+    assert_eq!(View { idle: idle(0), ..view(&waiting, Contact::Asking) }.idled(), None);
     assert_eq!(Idle { since: at(0), timeout: 330 }.reason(), "no handshake for 330 s");
 }
 
@@ -158,6 +159,22 @@ fn a_waiting_key_that_may_have_been_released_is_locked_before_it_is_replaced() {
         let actions = plan(&view(&waiting, Contact::Assigned(&assignment(standing))));
         assert!(locks(&actions) && rotates_to(&actions, 8), "the new one may fail to come: {actions:?}");
     }
+}
+
+#[test]
+fn an_ordered_rotation_locks_a_session_first() {
+    let open = held(Hold::Open { deadline: at(1000) });
+    let ordered = assignment(Standing::Missing { reason: "a rotation was ordered".to_owned() });
+    let actions = plan(&view(&open, Contact::Assigned(&ordered)));
+    assert!(locks(&actions) && rotates_to(&actions, 8), "{actions:?}");
+}
+
+#[test]
+fn a_restored_bastion_lowers_no_number() {
+    let locked = held(Hold::Locked { reason: "over".to_owned() });
+    let missing = assignment(Standing::Missing { reason: "the session is over".to_owned() });
+    let restored = Assignment { highest_generation: 3, ..missing };
+    assert!(rotates_to(&plan(&view(&locked, Contact::Assigned(&restored))), 8));
 }
 
 #[test]

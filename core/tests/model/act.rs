@@ -40,6 +40,13 @@ pub enum Act {
         which: usize,
         arrived: bool,
     },
+    /// A person logs in, and again while the session runs; the second login stops after so many steps, with what was said
+    /// last still on its way. Meanwhile, if so, the servers report.
+    Renew {
+        device: usize,
+        steps: usize,
+        reports: bool,
+    },
     /// A device shakes hands with the key that it has.
     Shake {
         host: usize,
@@ -164,9 +171,11 @@ pub fn act() -> impl Strategy<Value = Act> {
         6 => Just(Act::Settle),
         12 => attempted().prop_map(Act::LogIn),
         10 => (0..4_usize).prop_map(Act::Proceed),
-        1 => (0..4_usize).prop_map(Act::Spend),
+        3 => (0..4_usize).prop_map(Act::Spend),
         2 => (0..4_usize, any::<bool>()).prop_map(|(which, arrived)| Act::HangUp { which, arrived }),
         3 => place().prop_map(|(host, peer)| Act::Shake { host, peer }),
+        3 => (0..3_usize, 6..11_usize, any::<bool>())
+            .prop_map(|(device, steps, reports)| Act::Renew { device, steps, reports }),
         1 => (host(), host(), pretence()).prop_map(|(liar, victim, how)| Act::Impersonate { liar, victim, how }),
         10 => Just(Act::Finish),
         4 => (host(), 0..6_u32).prop_map(|(host, effects)| Act::AgentDies { host, effects }),
@@ -224,6 +233,7 @@ impl World {
             Act::Proceed(which) => self.proceed(which),
             Act::Spend(which) => self.spend(which),
             Act::HangUp { which, arrived } => self.hang_up(which, arrived),
+            Act::Renew { device, steps, reports } => self.renew(device, steps, reports)?,
             Act::Shake { host, peer } => self.shake(host, peer),
             Act::Impersonate { liar, victim, how } => self.impersonate(liar, victim, how),
             Act::Finish => self.finish_logins()?,
@@ -262,6 +272,29 @@ impl World {
                     });
                     self.tell(host, Down::Round);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self, device: usize, steps: usize, reports: bool) -> Result<(), String> {
+        let (user, typed) = (self.site.owners[device], Typed::App { steps_ago: 0 });
+        let attempted = Attempted { user, source: 1, device, password_right: true, typed, renews: true };
+        self.log_in(attempted);
+        self.finish_logins()?;
+        self.pass(61_000, true)?;
+        self.log_in(attempted);
+        for step in 1..=steps {
+            if step == steps && reports {
+                (0..self.hosts.len()).for_each(|host| {
+                    self.hosts[host].want_round(self.now);
+                    self.begin(host);
+                });
+            }
+            let newest = self.bastion.keeper.as_ref().map_or(0, |keeper| keeper.logins.len().saturating_sub(1));
+            self.proceed(newest);
+            if step < steps {
+                self.settle();
             }
         }
         Ok(())

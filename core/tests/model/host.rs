@@ -2,6 +2,7 @@
 //! does (`agent/src/agent/`); what is to be done is decided by [`wgmfa_core::rotation::plan`].
 
 mod kept;
+mod lock;
 mod orders;
 mod round;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::rotation::{Action, Contact, Held, Hold, plan};
+use wgmfa_core::rotation::{Action, Contact, Hold, plan};
 
 use super::key::{Key, Keys, Kind};
 use super::ledger::Happened;
@@ -327,31 +328,6 @@ impl Host {
         Up::Report { fingerprints, comes_again: (!self.resident).then_some(super::world::CRON), idled }
     }
 
-    fn lock(&mut self, due: Vec<(usize, String)>, around: &mut Around<'_>) -> Living<()> {
-        let (mut changes, now) = (Vec::new(), self.clock(around.now));
-        for (peer, reason) in due {
-            let (key, observed) = (around.keys.fresh(Kind::Lock), self.observed(peer));
-            let hold = Hold::Locked { reason: reason.clone() };
-            let contact = Contact::Lost(self.memory().last_contact);
-            let memory = self.memory();
-            if let Some(kept) = memory.peers.get(&peer).filter(|kept| kept.same_boot)
-                && kept::view(Some(kept), now, observed, contact).idled().as_deref() == Some(&reason)
-            {
-                memory.idled.push((peer, kept.held.generation));
-            }
-            let held = Held { generation: 0, fingerprint: key.fingerprint, hold: hold.clone(), rotation_interval: 0 };
-            let kept = memory.peers.entry(peer).or_insert_with(|| Kept::new(held));
-            (kept.held.hold, kept.held.fingerprint, kept.same_boot) = (hold, key.fingerprint, true);
-            changes.push((peer, key, reason));
-        }
-        let remembered = self.save()?; // a full disk keeps nobody in
-        for (peer, key, reason) in changes {
-            self.put(peer, key)?;
-            around.happened.push(Happened::Locked { place: (self.number, peer), remembered, reason });
-        }
-        self.effect()
-    }
-
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: Down, around: &mut Around<'_>) -> Living<Option<Up>> {
         match message {
@@ -387,22 +363,5 @@ impl Host {
                 Ok(None)
             }
         }
-    }
-
-    /// Root's way in without the bastion. False: nothing was opened.
-    pub fn open_by_root(&mut self, peer: usize, seconds: u64, around: &mut Around<'_>) -> Living<bool> {
-        let deadline = self.clock(around.now).plus_seconds(seconds);
-        let before = self.memory().peers.clone();
-        let Some(kept) = self.memory().peers.get_mut(&peer) else { return Ok(false) };
-        let key = around.keys.fresh(Kind::Foreign);
-        kept.held.hold = Hold::Override { deadline };
-        (kept.held.fingerprint, kept.same_boot) = (key.fingerprint, true);
-        if !self.save()? {
-            self.memory().peers = before;
-            return Ok(false);
-        }
-        self.put(peer, key)?;
-        self.want_round(around.now);
-        Ok(true)
     }
 }

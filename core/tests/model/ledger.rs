@@ -71,6 +71,11 @@ pub enum Happened {
         place: Place,
         until: u64,
     },
+    /// A generation is confirmed, and waits at the bastion for a login.
+    Waits {
+        place: Place,
+        generation: u64,
+    },
     /// A generation is over at the bastion.
     Ended {
         place: Place,
@@ -231,7 +236,7 @@ impl Ledger {
                 Happened::Used { place, generation } => self.only_applied_generations_are_used(place, generation)?,
                 Happened::Proved { host, by } => a_host_is_known_by_its_key(host, by)?,
                 Happened::Locked { place, remembered, reason } => {
-                    no_renewal_ends_a_session(place, &reason)?;
+                    no_renewal_ends_a_session(world, place, &reason)?;
                     let line = self.lines.entry(place).or_default();
                     if remembered {
                         line.over.extend(line.applied.iter());
@@ -247,6 +252,7 @@ impl Ledger {
                     line.over.extend(line.applied.iter());
                     line.overridden = until;
                 }
+                Happened::Waits { place, generation } => self.what_was_promised_waits_for_nobody(place, generation)?,
                 Happened::Ended { place, generation } => {
                     self.lines.entry(place).or_default().ended.insert(generation);
                 }
@@ -267,6 +273,7 @@ impl Ledger {
                     self.one_login_releases_once_and_soon(login, user, at.saturating_sub(still))?;
                     one_login_opens_one_device(&world.site, user, device, &items)?;
                     nobody_who_is_cut_off_gets_a_key(world, &items)?;
+                    what_a_server_has_locked_unheard_is_not_released(world, &items)?;
                     self.only_applied_generations_are_released(&items)?;
                     self.what_is_over_is_not_released(&items)?;
                     self.given.insert(login, items.iter().map(|item| item.place).collect());
@@ -291,6 +298,7 @@ impl Ledger {
 
     /// What holds at every moment, wherever an agent runs that stays.
     pub fn look(&self, world: &World) -> Broken {
+        the_bastions_time_is_never_below_what_is_recorded(world)?;
         for host in world.hosts.iter().filter(|host| host.resident && host.agent.is_some()) {
             self.what_stands(host.number, &host.slots, &host.idle(), world.now, world.stood_still())?;
         }

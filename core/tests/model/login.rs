@@ -191,7 +191,8 @@ impl Login {
         Ok(())
     }
 
-    fn has_passed(&self) -> bool {
+    /// Whether its person is logged in.
+    pub fn has_passed(&self) -> bool {
         !matches!(self.stage, Stage::Asked | Stage::Charged | Stage::Judged(_) | Stage::CodeUsed | Stage::Over)
     }
 

@@ -61,6 +61,8 @@ pub struct World {
     /// Earlier keys of each interface.
     old: Vec<Vec<Option<Key>>>,
     next_login: u64,
+    /// A message has arrived twice, which no SSH lets happen.
+    pub repeated: bool,
     nonces: u64,
     /// The last proof that each host gave; whoever owns the line knows it.
     hellos: Vec<Option<Hello>>,
@@ -92,6 +94,7 @@ impl World {
             ledger: Ledger::default(),
             happened: Vec::new(),
             next_login: 0,
+            repeated: false,
             nonces: 0,
             hellos: site.peers.iter().map(|_| None).collect(),
             still: 0,
@@ -248,11 +251,13 @@ impl World {
         }
     }
 
-    /// One of the logins in progress is to pay for an administrator's act.
+    /// One of those who have logged in is to pay for an administrator's act.
     pub fn spend(&mut self, which: usize) {
         let Some(keeper) = &mut self.bastion.keeper else { return };
-        if let Some(count) = std::num::NonZero::new(keeper.logins.len()) {
-            let login = keeper.logins.remove(which % count);
+        let logins = keeper.logins.iter().enumerate();
+        let passed: Vec<_> = logins.filter(|(_, login)| login.has_passed()).map(|(at, _)| at).collect();
+        if let Some(count) = std::num::NonZero::new(passed.len()) {
+            let login = keeper.logins.remove(passed[which % count]);
             let acted = self.bastion(|bastion, _, now, happened| login.spend(bastion, now, happened));
             if let (Some(keeper), Some(())) = (&mut self.bastion.keeper, acted) {
                 keeper.logins.push(login);

@@ -90,7 +90,10 @@ impl Record {
                 self.current = Some(new);
                 return false;
             }
-            _ => (Phase::Applied, None),
+            _ => {
+                happened.push(Happened::Waits { place, generation });
+                (Phase::Applied, None)
+            }
         };
         if let Some(before) = &mut self.current {
             before.end(place, happened);

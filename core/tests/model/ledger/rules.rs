@@ -7,6 +7,9 @@ use super::{Broken, Item, Ledger, Line};
 use crate::site::{Place, Site};
 use crate::world::World;
 
+/// Between the decision and its record servers have so long to answer, in seconds.
+const CONFIRMED_WITHIN: u64 = 3;
+
 impl Ledger {
     /// Rule 4: generations only go up.
     pub(super) fn numbers_only_go_up(&mut self, place: Place, generation: u64) -> Broken {
@@ -165,9 +168,10 @@ pub(super) fn a_person_is_known_by_password_and_code(user: usize, proved: bool) 
     Err(format!("rule 7: nothing identifies itself by anything but its login: somebody is taken for person {user}"))
 }
 
-/// Rule 8: a renewal that goes wrong leaves the session as it is.
-pub(super) fn no_renewal_ends_a_session(place: Place, reason: &str) -> Broken {
-    if reason == "the released generation is not the one on this server" {
+/// Rule 8: a renewal that goes wrong leaves the session as it is. (An answer that comes twice may be taken for the next
+/// one: then the session is locked.)
+pub(super) fn no_renewal_ends_a_session(world: &World, place: Place, reason: &str) -> Broken {
+    if !world.repeated && reason == "the released generation is not the one on this server" {
         return broken(8, "an outage stops new sessions alone", place, reason);
     }
     Ok(())
@@ -182,6 +186,27 @@ pub(super) fn no_session_goes_on_without_handshakes((host, peer): Place, idle: &
         }
         None => Ok(()),
     }
+}
+
+/// Rule 4: a clock that is set back makes nothing young again.
+pub(super) fn the_bastions_time_is_never_below_what_is_recorded(world: &World) -> Broken {
+    let (time, recorded) = (world.bastion.time(world.now), world.bastion.store.last_time);
+    if time >= recorded {
+        return Ok(());
+    }
+    Err(format!("rule 4: the bastion's time never runs below its last recorded time: {time} after {recorded}"))
+}
+
+/// Rules 1 and 3: a server that was not heard for an interval, whichever is in force there, has locked what waited.
+pub(super) fn what_a_server_has_locked_unheard_is_not_released(world: &World, items: &[Item]) -> Broken {
+    for Item { place, .. } in items {
+        let intervals = world.site.served.iter().map(|served| served[place.0][place.1].rotation_interval);
+        let longest = intervals.max().unwrap_or(0) + CONFIRMED_WITHIN;
+        if let Some(unheard) = world.bastion.unheard(place.0, world.now).filter(|unheard| *unheard > longest) {
+            return broken(1, "apply before publish", *place, &format!("its server was not heard for {unheard} s"));
+        }
+    }
+    Ok(())
 }
 
 /// Rule 8: fail closed on release.

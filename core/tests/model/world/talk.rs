@@ -18,6 +18,7 @@ impl World {
     pub fn deliver_up(&mut self, number: usize, twice: bool) {
         let Some(message) = self.links[number].as_mut().and_then(|link| link.up.pop_front()) else { return };
         let again = twice.then(|| message.1.clone());
+        self.repeated |= twice;
         for message in [Some(message.1), again].into_iter().flatten() {
             self.hear_up(number, message);
         }
@@ -43,6 +44,7 @@ impl World {
     pub fn deliver_down(&mut self, number: usize, twice: bool) {
         let Some(message) = self.links[number].as_mut().and_then(|link| link.down.pop_front()) else { return };
         let again = twice.then(|| message.1.clone());
+        self.repeated |= twice;
         for message in [Some(message.1), again].into_iter().flatten() {
             if self.hosts[number].agent.is_none() {
                 return;
