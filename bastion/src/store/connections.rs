@@ -40,8 +40,7 @@ pub fn names(connection: &Connection, condition: &str, parameters: impl Params +
     }
     let mut devices =
         connection.prepare_cached(&format!("SELECT public_key, name FROM devices WHERE public_key {condition}"))?;
-    let found =
-        devices.query_map(parameters, |row| Ok((text(row, "public_key")?, Other::Device(text(row, "name")?))))?;
+    let found = devices.query_map(parameters, |row| Ok((text(row, 0)?, Other::Device(text(row, 1)?))))?;
     for found in found {
         names.extend([found?]);
     }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
-use super::column::{Text, text, time};
+use super::column::{Repeated, Text, text, time};
 use super::{Actor, Change, CutOff, Event, Note, Place, Store, StoreError, Writing, hosts};
 
 /// A device as the bastion knows it.
@@ -69,7 +69,8 @@ impl Store {
     /// All devices, sorted by name.
     pub fn devices(&self) -> Result<Vec<DeviceRecord>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY devices.name"))?;
-        Ok(statement.query_map([], record)?.collect::<Result<_, _>>()?)
+        let mut owners = Repeated::default();
+        Ok(statement.query_map([], |row| record(row, &mut owners))?.collect::<Result<_, _>>()?)
     }
 
     /// The devices that are peers of a host's interfaces, sorted by name.
@@ -85,7 +86,8 @@ impl Store {
     ) -> Result<Vec<DeviceRecord>, StoreError> {
         let sql = format!("{SELECT} WHERE {condition} ORDER BY devices.name");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map(parameters, record)?.collect::<Result<_, _>>()?)
+        let mut owners = Repeated::default();
+        Ok(statement.query_map(parameters, |row| record(row, &mut owners))?.collect::<Result<_, _>>()?)
     }
 
     /// One device.
@@ -141,21 +143,23 @@ impl Writing<'_> {
     }
 }
 
+/// There may be very many rows, so columns are found by their numbers.
 const SELECT: &str = "
-    SELECT devices.*, people.disabled AS owner_disabled FROM devices JOIN people ON people.name = devices.owner";
+    SELECT devices.name, owner, public_key, devices.disabled, people.disabled, devices.added_at
+    FROM devices JOIN people ON people.name = devices.owner";
 
 fn find(connection: &Connection, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE devices.name = ?1"))?;
-    Ok(statement.query_row([name.as_str()], record).optional()?)
+    Ok(statement.query_row([name.as_str()], |row| record(row, &mut Repeated::default())).optional()?)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
+fn record(row: &Row<'_>, owners: &mut Repeated<UserName>) -> rusqlite::Result<DeviceRecord> {
     Ok(DeviceRecord {
-        name: text(row, "name")?,
-        owner: text(row, "owner")?,
-        public_key: text(row, "public_key")?,
-        disabled: row.get("disabled")?,
-        owner_disabled: row.get("owner_disabled")?,
-        added_at: time(row, "added_at")?,
+        name: text(row, 0)?,
+        owner: owners.text(row, 1)?,
+        public_key: text(row, 2)?,
+        disabled: row.get(3)?,
+        owner_disabled: row.get(4)?,
+        added_at: time(row, 5)?,
     })
 }

@@ -99,11 +99,11 @@ pub struct Record {
     /// The highest generation that was ever deposited.
     pub highest: u64,
     /// The newest generation that the server side has confirmed; it may be over.
-    pub current: Option<Generation>,
+    pub current: Option<Box<Generation>>,
     /// The one before it; its key is wiped.
-    pub previous: Option<Generation>,
+    pub previous: Option<Box<Generation>>,
     /// A newer one that is deposited and not confirmed.
-    pub deposited: Option<Generation>,
+    pub deposited: Option<Box<Generation>>,
     /// Why a new generation was ordered; until the next one is applied.
     pub rotation_ordered: Option<String>,
     /// Why nobody may come in here until what was removed is registered again.
@@ -162,28 +162,25 @@ impl Store {
         let peers = format!("IN (SELECT peer FROM places WHERE {condition})");
         let names = connections::names(&self.connection, &peers, parameters.clone())?;
         let sql = format!(
-            "SELECT * FROM generations WHERE place IN (SELECT id FROM places WHERE {condition})
+            "SELECT place, {GENERATION} FROM generations WHERE place IN (SELECT id FROM places WHERE {condition})
              ORDER BY place, generation DESC"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let found = statement.query_map(parameters, |row| Ok((row.get::<_, i64>("place")?, generation(row)?)))?;
-        let mut generations = HashMap::<_, Vec<Generation>>::with_capacity(rows.len());
+        let found = statement.query_map(parameters, |row| Ok((row.get::<_, i64>(0)?, generation(row, 1)?)))?;
+        let mut newest = HashMap::<_, Latest>::with_capacity(rows.len());
         for found in found {
             let (place, generation) = found?;
-            generations.entry(place).or_default().push(generation);
+            newest.entry(place).or_default().take_older(generation);
         }
         let complete = |row: PlaceRow| {
-            let found = generations.remove(&row.id).unwrap_or_default();
-            let (deposited, confirmed): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|generation| generation.phase == Phase::Deposited);
-            let mut confirmed = confirmed.into_iter();
+            let Latest { deposited, current, previous } = newest.remove(&row.id).unwrap_or_default();
             Record {
                 connection: names.of(&row.place),
                 place: row.place,
                 highest: row.highest,
-                current: confirmed.next(),
-                previous: confirmed.next(),
-                deposited: deposited.into_iter().next(),
+                current,
+                previous,
+                deposited,
                 rotation_ordered: row.ordered,
                 kept_locked: row.kept_locked,
                 set_free: row.set_free,
@@ -193,34 +190,62 @@ impl Store {
     }
 }
 
-/// One row of `generations`, without its key.
-pub(super) fn generation(row: &Row<'_>) -> rusqlite::Result<Generation> {
-    let deadline = time_or_none(row, "deadline")?;
-    let phase = match (row.get::<_, String>("phase")?.as_str(), deadline) {
+/// The generations of a place that count.
+#[derive(Default)]
+struct Latest {
+    deposited: Option<Box<Generation>>,
+    current: Option<Box<Generation>>,
+    previous: Option<Box<Generation>>,
+}
+
+impl Latest {
+    /// Takes one that is older than those before, if it counts.
+    fn take_older(&mut self, generation: Generation) {
+        let place = match generation.phase {
+            Phase::Deposited => &mut self.deposited,
+            _ if self.current.is_none() => &mut self.current,
+            _ => &mut self.previous,
+        };
+        if place.is_none() {
+            *place = Some(Box::new(generation));
+        }
+    }
+}
+
+/// The columns of a [`Generation`]. There may be very many rows, so columns are found by their numbers.
+pub(super) const GENERATION: &str = "
+    phase, deadline, generation, fingerprint, deposited_at, applied_at, released_at, renewed_at, released_to,
+    released_for, released_from, ended_at, ended_because, together, staged_at, other_applied_at, client_fingerprint,
+    overridden, on_applied";
+
+/// One row of `generations`, without its key; [`GENERATION`] begins at this column.
+pub(super) fn generation(row: &Row<'_>, first: usize) -> rusqlite::Result<Generation> {
+    let deadline = time_or_none(row, first + 1)?;
+    let phase = match (row.get_ref(first)?.as_str()?, deadline) {
         ("deposited", _) => Phase::Deposited,
         ("applied", _) => Phase::Applied,
         ("released", Some(deadline)) => Phase::Released { deadline },
         _ => Phase::Expired,
     };
     Ok(Generation {
-        generation: row.get("generation")?,
-        fingerprint: text(row, "fingerprint")?,
+        generation: row.get(first + 2)?,
+        fingerprint: text(row, first + 3)?,
         phase,
-        deposited_at: time(row, "deposited_at")?,
-        applied_at: time_or_none(row, "applied_at")?,
-        released_at: time_or_none(row, "released_at")?,
-        renewed_at: time_or_none(row, "renewed_at")?,
-        released_to: text_or_none(row, "released_to")?,
-        released_for: row.get("released_for")?,
-        released_from: row.get("released_from")?,
+        deposited_at: time(row, first + 4)?,
+        applied_at: time_or_none(row, first + 5)?,
+        released_at: time_or_none(row, first + 6)?,
+        renewed_at: time_or_none(row, first + 7)?,
+        released_to: text_or_none(row, first + 8)?,
+        released_for: row.get(first + 9)?,
+        released_from: row.get(first + 10)?,
         deadline,
-        ended_at: time_or_none(row, "ended_at")?,
-        ended_because: row.get("ended_because")?,
-        together: row.get("together")?,
-        staged_at: time_or_none(row, "staged_at")?,
-        other_applied_at: time_or_none(row, "other_applied_at")?,
-        client_fingerprint: text_or_none(row, "client_fingerprint")?,
-        overridden: row.get("overridden")?,
-        in_place: row.get::<_, Option<String>>("on_applied")?.as_deref() == Some("renew"),
+        ended_at: time_or_none(row, first + 11)?,
+        ended_because: row.get(first + 12)?,
+        together: row.get(first + 13)?,
+        staged_at: time_or_none(row, first + 14)?,
+        other_applied_at: time_or_none(row, first + 15)?,
+        client_fingerprint: text_or_none(row, first + 16)?,
+        overridden: row.get(first + 17)?,
+        in_place: row.get_ref(first + 18)?.as_str_or_null()? == Some("renew"),
     })
 }
