@@ -49,7 +49,6 @@ impl Keeper {
         let now = self.now();
         let told = |error: StoreError| error.to_string();
         self.store.report(now, host, report).map_err(told)?;
-        self.store.raise_highest(now, host, made.highest).map_err(told)?;
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
         }
@@ -59,10 +58,22 @@ impl Keeper {
         }
         self.expire();
         let mut site = Site::read_of(&self.store, host).map_err(told)?;
+        if self.raise_highest(host, made.highest, &site).map_err(told)? {
+            site = Site::read_of(&self.store, host).map_err(told)?;
+        }
         if self.confirm_what_stands(host, report.interfaces, &site).map_err(told)? {
             site = Site::read_of(&self.store, host).map_err(told)?;
         }
         self.assignments(host, site, made.holds).map_err(told)
+    }
+
+    /// What the host made above all that is known here, after a restore from a backup, is known from now on. Whether there
+    /// was anything.
+    fn raise_highest(&self, host: &HostName, made: &[PeerGeneration], site: &Site) -> Result<bool, StoreError> {
+        let known = |peer: &PeerRef| site.record(&Place::new(host, peer)).map_or(0, |record| record.highest);
+        let above: Vec<_> = made.iter().filter(|made| made.generation > known(&made.peer)).cloned().collect();
+        self.store.raise_highest(self.now(), host, &above)?;
+        Ok(!above.is_empty())
     }
 
     /// A deposited generation whose fingerprint stands on the interface is applied: its confirmation was lost. Whether
@@ -140,7 +151,7 @@ impl Keeper {
         let mut records: Vec<_> = records.into_iter().collect();
         records.sort_by(|one, other| one.0.cmp(&other.0));
         for (place, record) in records {
-            let name = record.connection.to_string();
+            let name = self.store.connection_at(&place)?.to_string();
             let now = self.session_time(Some(&record), now);
             assignments.extend(assignment(&place, &name, Served::nobody(), None, Some(record), now));
         }

@@ -75,7 +75,21 @@ impl Store {
 
     /// The devices that are peers of a host's interfaces, sorted by name.
     pub fn devices_that_are_peers(&self, host: &HostName) -> Result<Vec<DeviceRecord>, StoreError> {
-        self.devices_where("devices.public_key IN (SELECT peer FROM relations WHERE host = ?1)", [host.as_str()])
+        let cut_off = self.disabled_people()?;
+        // one by one from the host's peers on: there may be very many
+        let sql = "SELECT devices.name, owner, public_key, disabled, FALSE, added_at
+                   FROM relations CROSS JOIN devices ON public_key = peer WHERE host = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut owners = Repeated::default();
+        let found = statement.query_map([host.as_str()], |row| record(row, &mut owners))?;
+        let mut devices = found.collect::<Result<Vec<_>, _>>()?;
+        // two interfaces may have the same peer
+        devices.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        devices.dedup_by(|one, other| one.name == other.name);
+        for device in &mut devices {
+            device.owner_disabled = cut_off.contains(&device.owner);
+        }
+        Ok(devices)
     }
 
     /// The devices that fulfil a condition, sorted by name.

@@ -20,7 +20,10 @@ pub(super) struct PlaceRow {
 }
 
 /// The columns of a [`PlaceRow`]. There may be very many rows, so columns are found by their numbers.
-const COLUMNS: &str = "id, host, interface, peer, highest, ordered, kept_locked, set_free";
+pub(super) const PLACE: &str = "id, host, interface, peer, highest, ordered, kept_locked, set_free";
+
+/// So many there are.
+pub(super) const PLACE_COLUMNS: usize = 8;
 
 /// Where a person's devices or hosts take part.
 pub(super) const OF_PERSON: &str = "
@@ -35,7 +38,7 @@ pub(super) fn select(
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<PlaceRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM places WHERE {condition} ORDER BY host, interface, peer");
+    let sql = format!("SELECT {PLACE} FROM places WHERE {condition} ORDER BY host, interface, peer");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut names = RowNames::default();
     Ok(statement.query_map(parameters, |row| place_row(row, &mut names))?.collect::<Result<_, _>>()?)
@@ -43,20 +46,22 @@ pub(super) fn select(
 
 /// The row of one place.
 pub(super) fn find(connection: &Connection, place: &Place) -> Result<Option<PlaceRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM places WHERE host = ?1 AND interface = ?2 AND peer = ?3");
+    let sql = format!("SELECT {PLACE} FROM places WHERE host = ?1 AND interface = ?2 AND peer = ?3");
     let InterfaceRef { host, interface } = &place.server_side;
     let parameters = (host.as_str(), interface.as_str(), Text(place.public_key));
     let row = |row: &Row<'_>| place_row(row, &mut RowNames::default());
     Ok(connection.prepare_cached(&sql)?.query_row(parameters, row).optional()?)
 }
 
+/// The names in the row before.
 #[derive(Default)]
-struct RowNames {
+pub(super) struct RowNames {
     host: Repeated<HostName>,
     interface: Repeated<InterfaceName>,
 }
 
-fn place_row(row: &Row<'_>, names: &mut RowNames) -> rusqlite::Result<PlaceRow> {
+/// A row that begins with the columns of [`PLACE`].
+pub(super) fn place_row(row: &Row<'_>, names: &mut RowNames) -> rusqlite::Result<PlaceRow> {
     let server_side = InterfaceRef { host: names.host.text(row, 1)?, interface: names.interface.text(row, 2)? };
     Ok(PlaceRow {
         id: row.get(0)?,

@@ -1,8 +1,7 @@
 //! What the store knows about the generations of one peer of a server side.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Params, Row};
 use wgmfa_core::connection::{ConnectionName, InterfaceRef};
 use wgmfa_core::key::{Fingerprint, PublicKey};
@@ -12,7 +11,7 @@ use wgmfa_core::release::{Newest, Phase};
 
 use super::column::{text, text_or_none, time, time_or_none};
 use super::generations::{DEADLINE_PASSED, TAKEN};
-use super::places::{self, PlaceRow};
+use super::places::{PLACE, PLACE_COLUMNS, PlaceRow, RowNames, place_row};
 use super::{Store, StoreError, connections};
 
 /// Where a generation is used: a peer of an interface of a host, the server side of a connection.
@@ -94,8 +93,6 @@ impl Generation {
 pub struct Record {
     /// Where.
     pub place: Place,
-    /// The connection's name, by what is registered now.
-    pub connection: ConnectionName,
     /// The highest generation that was ever deposited.
     pub highest: u64,
     /// The newest generation that the server side has confirmed; it may be over.
@@ -117,6 +114,31 @@ impl Record {
     /// pair.
     pub fn is_of_pair(&self) -> bool {
         self.highest == 0 || self.deposited.as_ref().or(self.current.as_ref()).is_some_and(|newest| newest.together)
+    }
+
+    fn begun(row: PlaceRow) -> Self {
+        Self {
+            place: row.place,
+            highest: row.highest,
+            current: None,
+            previous: None,
+            deposited: None,
+            rotation_ordered: row.ordered,
+            kept_locked: row.kept_locked,
+            set_free: row.set_free,
+        }
+    }
+
+    /// Takes a generation that is older than those before, if it counts.
+    fn take_older(&mut self, generation: Generation) {
+        let place = match generation.phase {
+            Phase::Deposited => &mut self.deposited,
+            _ if self.current.is_none() => &mut self.current,
+            _ => &mut self.previous,
+        };
+        if place.is_none() {
+            *place = Some(Box::new(generation));
+        }
     }
 
     /// The newest generation of all, confirmed or not.
@@ -143,8 +165,10 @@ impl Store {
 
     /// The same, and every place where an interface of the host is the peer.
     pub fn records_around(&self, host: &HostName) -> Result<Vec<Record>, StoreError> {
-        let condition = "(host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE host = ?1))";
-        self.records_where(condition, (host.as_str(),))
+        let mut records = self.records_where("host = ?1", (host.as_str(),))?;
+        let other_ends = "host <> ?1 AND peer IN (SELECT public_key FROM interfaces WHERE host = ?1)";
+        records.extend(self.records_where(other_ends, (host.as_str(),))?);
+        Ok(records)
     }
 
     /// What is known about every place, sorted.
@@ -152,63 +176,32 @@ impl Store {
         self.records_where("TRUE", ())
     }
 
-    /// A condition on `places`. However many there are, each table is asked once.
-    pub(super) fn records_where(
-        &self,
-        condition: &str,
-        parameters: impl Params + Clone,
-    ) -> Result<Vec<Record>, StoreError> {
-        let rows = places::select(&self.connection, condition, parameters.clone())?;
-        let peers = format!("IN (SELECT peer FROM places WHERE {condition})");
-        let names = connections::names(&self.connection, &peers, parameters.clone())?;
+    /// The name of a place's connection, by what is registered now.
+    pub fn connection_at(&self, place: &Place) -> Result<ConnectionName, StoreError> {
+        connections::name(&self.connection, place)
+    }
+
+    /// A condition on `places`. However many there are, the tables are walked through once, side by side.
+    pub(super) fn records_where(&self, condition: &str, parameters: impl Params) -> Result<Vec<Record>, StoreError> {
         let sql = format!(
-            "SELECT place, {GENERATION} FROM generations WHERE place IN (SELECT id FROM places WHERE {condition})
-             ORDER BY place, generation DESC"
+            "SELECT {PLACE}, {GENERATION} FROM places LEFT JOIN generations ON place = id
+             WHERE {condition} ORDER BY host, interface, peer, generation DESC"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let found = statement.query_map(parameters, |row| Ok((row.get::<_, i64>(0)?, generation(row, 1)?)))?;
-        let mut newest = HashMap::<_, Latest>::with_capacity(rows.len());
-        for found in found {
-            let (place, generation) = found?;
-            newest.entry(place).or_default().take_older(generation);
-        }
-        let complete = |row: PlaceRow| {
-            let Latest { deposited, current, previous } = newest.remove(&row.id).unwrap_or_default();
-            Record {
-                connection: names.of(&row.place),
-                place: row.place,
-                highest: row.highest,
-                current,
-                previous,
-                deposited,
-                rotation_ordered: row.ordered,
-                kept_locked: row.kept_locked,
-                set_free: row.set_free,
+        let mut rows = statement.query(parameters)?;
+        let (mut names, mut records, mut last) = (RowNames::default(), Vec::<Record>::new(), None);
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            if last != Some(id) {
+                records.push(Record::begun(place_row(row, &mut names)?));
+                last = Some(id);
             }
-        };
-        Ok(rows.into_iter().map(complete).collect())
-    }
-}
-
-/// The generations of a place that count.
-#[derive(Default)]
-struct Latest {
-    deposited: Option<Box<Generation>>,
-    current: Option<Box<Generation>>,
-    previous: Option<Box<Generation>>,
-}
-
-impl Latest {
-    /// Takes one that is older than those before, if it counts.
-    fn take_older(&mut self, generation: Generation) {
-        let place = match generation.phase {
-            Phase::Deposited => &mut self.deposited,
-            _ if self.current.is_none() => &mut self.current,
-            _ => &mut self.previous,
-        };
-        if place.is_none() {
-            *place = Some(Box::new(generation));
+            let has_generation = row.get_ref(PLACE_COLUMNS)? != ValueRef::Null;
+            if let Some(record) = records.last_mut().filter(|_| has_generation) {
+                record.take_older(generation(row, PLACE_COLUMNS)?);
+            }
         }
+        Ok(records)
     }
 }
 
