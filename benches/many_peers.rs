@@ -19,6 +19,9 @@ const PEERS: usize = 10_000;
 /// Rounds in which nothing changes.
 const ROUNDS: usize = 5;
 
+/// How long the keeper may look at what has changed.
+const REST: Duration = Duration::from_secs(120);
+
 /// How long the sessions last: long enough that the agent has heard of all of them.
 const SESSION: Duration = Duration::from_secs(40);
 
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
 
 /// Waits until the keeper has looked at all that the round has changed: it does so a few hundred connections at a time.
 fn rest(site: &Site) {
-    until("the keeper to come to rest", SESSION, || {
+    until("the keeper to come to rest", REST, || {
         let before = cpu_time(site.keeper());
         std::thread::sleep(Duration::from_secs(1));
         (millis(cpu_time(site.keeper()) - before) < 10.0).then_some(())

@@ -293,6 +293,10 @@ mod tests {
         let fingerprint = key.fingerprint(&a, &b);
         assert_eq!(fingerprint, key.fingerprint(&b, &a));
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        assert_eq!(fingerprint.to_string().to_uppercase().parse(), Ok(fingerprint));
+        for bad in ["", "0", &"+f".repeat(16), &"0g".repeat(16), &"\u{e4}".repeat(16)] {
+            assert_eq!(bad.parse::<Fingerprint>(), Err(KeyError), "{bad}");
+        }
         assert_ne!(fingerprint, PresharedKey::from_bytes([8; 32]).unwrap().fingerprint(&a, &b));
         // computed with: printf 'wgmfa-fingerprint-v1' + 32 bytes 01 + 32 bytes 02 | openssl dgst -sha256 -mac HMAC -macopt hexkey:0707…
         assert_eq!(fingerprint.to_string(), FINGERPRINT_BY_OPENSSL);
