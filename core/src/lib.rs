@@ -25,5 +25,6 @@ pub mod rotation;
 pub mod standing;
 pub mod state;
 pub mod tandem;
+mod text;
 pub mod turns;
 pub mod words;

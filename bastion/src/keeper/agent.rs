@@ -1,6 +1,6 @@
 //! A host's agent: it proves itself to the keeper, reports, deposits, confirms, and is told what concerns its peers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         id: conversation.id,
         channel,
         host: host.clone(),
-        assigned: BTreeSet::new(),
+        assigned: HashSet::new(),
         pairs: Pairs::new(),
         next_id: 0,
         pending: BTreeMap::new(),
@@ -169,7 +169,7 @@ struct Agent<'a> {
     channel: u32,
     host: HostName,
     /// The peers for which this host may deposit: those of the last assignments.
-    assigned: BTreeSet<PeerRef>,
+    assigned: HashSet<PeerRef>,
     /// The same of those whose key both ends change together.
     pairs: Pairs,
     next_id: u64,
@@ -249,7 +249,7 @@ impl Agent<'_> {
     }
 
     fn hear(&mut self, line: &str) -> Result<(), Over> {
-        let Ok(message) = decode::<FromAgent>(line.as_bytes()) else {
+        let Ok(message) = FromAgent::decode(line.as_bytes()) else {
             return self.refuse("a line is no message of this conversation");
         };
         self.keeper.heard(&self.host);
