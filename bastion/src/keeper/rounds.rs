@@ -72,7 +72,9 @@ impl Keeper {
     fn raise_highest(&self, host: &HostName, made: &[PeerGeneration], site: &Site) -> Result<bool, StoreError> {
         let known = |peer: &PeerRef| site.record(&Place::new(host, peer)).map_or(0, |record| record.highest);
         let above: Vec<_> = made.iter().filter(|made| made.generation > known(&made.peer)).cloned().collect();
-        self.store.raise_highest(self.now(), host, &above)?;
+        if !above.is_empty() {
+            self.store.raise_highest(self.now(), host, &above)?;
+        }
         Ok(!above.is_empty())
     }
 
