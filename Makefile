@@ -6,7 +6,7 @@ DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat nftables openssh-server pamtester sudo
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
-BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator openssh-server
+BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat nftables openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
