@@ -14,6 +14,7 @@ pub mod machine;
 pub mod pair;
 pub mod ping;
 pub mod program;
+pub mod terminal;
 pub mod tunnel;
 pub mod wait;
 
