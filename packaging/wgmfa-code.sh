@@ -1,6 +1,8 @@
 #!/bin/sh
 # Gives a one-time code to a wgmfa gateway inside the tunnel, on a machine without wgmfa: wgmfa-code.sh GATEWAY [PORT].
 # Needs ncat or bash, and a terminal. Takes 60 s at most. Ends with 0: open, 3: refused, 4: no code, 5: no gateway asks.
+# shellcheck disable=SC2016,SC2094
+: "${1:?the address of the gateway is missing}"
 (: </dev/tty) 2>/dev/null || { echo "code needed: $0 $*"; exit 4; }
 folder=$(mktemp -d) && mkfifo "$folder/said" || exit 1
 trap 'stty echo </dev/tty; rm -r "$folder"' EXIT

@@ -258,7 +258,7 @@ mod tests {
             sessions.tiers.iter().map(|one| (one.opened.tier.as_str(), one.opened.seconds_left)).collect();
         assert_eq!(known, [("admin", 60), ("prod", 60)]);
         assert_eq!(sessions.tiers[1].seconds_left(Boottime::from_millis(32_001)), 30);
-        let text = wgmfa_core::message::encode(&sessions);
+        let text = encode(&sessions);
         assert_eq!(decode::<Sessions>(&text), Ok(sessions));
     }
 

@@ -4,15 +4,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgrp, read, tcgetpgrp};
 use zeroize::Zeroizing;
 
@@ -83,9 +85,10 @@ impl Asking {
     }
 }
 
-/// The terminal, if it is ours to read: a program in the background would be stopped.
+/// The terminal, if it is ours to read: a program in the background would be stopped. One that somebody has stopped
+/// (Ctrl-S) stops nobody.
 fn terminal() -> Option<File> {
-    let tty = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+    let tty = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/tty").ok()?;
     (tcgetpgrp(&tty).ok()? == getpgrp()).then_some(tty)
 }
 
@@ -98,6 +101,9 @@ fn on_terminal(mut tty: &File, prompt: &str, gateway: BorrowedFd<'_>, until: Ins
     let hidden = Hidden::begin(tty)?;
     let _ = tty.write_all(prompt.as_bytes());
     let asked = read_line(tty.as_fd(), Some(&hidden.arrived), gateway, until);
+    if matches!(asked, Asked::TooLong) {
+        let _ = tcflush(tty, FlushArg::TCIFLUSH); // the rest of it is nothing for the shell
+    }
     drop(hidden);
     let _ = tty.write_all(b"\n");
     Ok(asked)
@@ -121,7 +127,7 @@ impl<'t> Hidden<'t> {
         let arrived = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let mut hidden = before.clone();
         hidden.local_flags.remove(LocalFlags::ECHO);
-        let hidden = tcsetattr(tty, SetArg::TCSADRAIN, &hidden);
+        let hidden = tcsetattr(tty, SetArg::TCSANOW, &hidden);
         let guard = Self { tty, before, signals, arrived };
         hidden.map(|()| guard)
     }
@@ -129,7 +135,7 @@ impl<'t> Hidden<'t> {
 
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.tty, SetArg::TCSADRAIN, &self.before);
+        let _ = tcsetattr(self.tty, SetArg::TCSANOW, &self.before);
         while let Ok(Some(_)) = self.arrived.read_signal() {} // what was said with it is told as an interruption
         let _ = self.signals.thread_unblock();
     }
@@ -145,28 +151,24 @@ fn read_line(from: BorrowedFd<'_>, signals: Option<&SignalFd>, gateway: Borrowed
         if ready.get(2) == Some(&true) {
             return Asked::Interrupted;
         }
-        if ready[0] {
-            let mut buffer = Zeroizing::new([0; LONGEST]);
-            let length = match read(from, &mut buffer[..]) {
-                Ok(length) => length,
-                Err(Errno::EINTR | Errno::EAGAIN) => continue,
-                Err(error) => return Asked::Failed(error),
-            };
-            line.extend_from_slice(&buffer[..length]);
-            let end = line.iter().position(|&byte| byte == b'\n');
-            if end.is_some() || length == 0 {
-                let typed = String::from_utf8_lossy(&line[..end.unwrap_or(line.len())]).trim().to_owned();
-                let typed = Zeroizing::new(typed);
-                let nothing = end.is_none() && typed.is_empty();
-                return if nothing { Asked::Nothing } else { fitting(typed) };
-            }
-            if line.len() > LONGEST {
-                return Asked::TooLong;
-            }
-        } else if ready[1] {
-            return Asked::GatewaySpeaks;
-        } else if Instant::now() >= until {
-            return Asked::TimeIsOver;
+        let mut buffer = Zeroizing::new([0; LONGEST]);
+        let length = match ready[0].then(|| read(from, &mut buffer[..])) {
+            Some(Ok(length)) => length,
+            Some(Err(error)) if !matches!(error, Errno::EINTR | Errno::EAGAIN) => return Asked::Failed(error),
+            _ if ready[1] => return Asked::GatewaySpeaks,
+            _ if Instant::now() >= until => return Asked::TimeIsOver,
+            _ => continue,
+        };
+        line.extend_from_slice(&buffer[..length]);
+        let end = line.iter().position(|&byte| byte == b'\n');
+        if end.is_some() || length == 0 {
+            let typed = String::from_utf8_lossy(&line[..end.unwrap_or(line.len())]).trim().to_owned();
+            let typed = Zeroizing::new(typed);
+            let nothing = end.is_none() && typed.is_empty();
+            return if nothing { Asked::Nothing } else { fitting(typed) };
+        }
+        if line.len() > LONGEST {
+            return Asked::TooLong;
         }
     }
 }
