@@ -16,6 +16,7 @@ pub mod pair;
 pub mod ping;
 pub mod program;
 pub mod stream;
+pub mod terminal;
 pub mod tunnel;
 pub mod wait;
 
