@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::agent::{
-    Delivery, Deposit, FromAgent, MOST_GENERATIONS, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+    Delivery, Deposit, FromAgent, MOST_GENERATIONS, PeerGeneration, PeerRef, PeerTier, SIGNATURE_NAMESPACE, ToAgent,
+    signed_text,
 };
 use wgmfa_core::message::front::FromFront;
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
@@ -18,6 +19,7 @@ use wgmfa_core::name::HostName;
 use wgmfa_core::tandem::PairEnd;
 
 use super::conversation::{Conversation, Over, out_of_place, rest_after};
+use super::gates::Gates;
 use super::pairs::{Pairs, Told};
 use super::rounds::{Assigned, Made};
 use super::{Keeper, say};
@@ -44,6 +46,10 @@ pub enum Ask {
     ChangeTo(PeerGeneration, u64, Answer),
     /// Put a key on a peer.
     Put(Delivery, Answer),
+    /// Open a tier for a peer, or prolong it.
+    Grant(PeerTier, u64, Answer),
+    /// Close every tier of a peer.
+    Revoke(PeerRef, String, Answer),
     /// Do a round.
     Round(String),
     /// Hang up.
@@ -242,6 +248,14 @@ impl Agent<'_> {
                 self.pending.insert(id, answer);
                 self.tell(&ToAgent::Put { id, delivery });
             }
+            Ask::Grant(which, seconds_left, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Grant { id, which, seconds_left });
+            }
+            Ask::Revoke(peer, reason, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Revoke { id, peer, reason });
+            }
             Ask::Round(reason) => self.tell(&ToAgent::Round { reason }),
             Ask::HangUp(reason) => return self.refuse(&reason),
         }
@@ -265,22 +279,34 @@ impl Agent<'_> {
                 highest,
                 holds,
                 stood_down,
+                open,
             } => {
                 if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
                     return self.refuse(&reason);
                 }
                 let report =
                     Report { interfaces: &interfaces, handshake_ages: &handshake_ages, next_in_seconds, stood_down };
-                let made = Made { highest: &highest, holds: &holds };
+                let made = Made { highest: &highest, holds: &holds, open: &open };
                 match self.keeper.take_report(&self.host, &report, &events, made) {
-                    Ok(Assigned { assignments, uncovered, pairs }) => {
+                    Ok(Assigned { assignments, uncovered, pairs, gates }) => {
                         self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
                         let place =
                             |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
                         let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
-                        self.tell(&ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs });
+                        let Gates { gates, free, gated } = gates;
+                        let gated = gated.into_iter().collect();
+                        self.tell(&ToAgent::Assignments {
+                            assignments,
+                            uncovered,
+                            deliveries,
+                            log_head,
+                            pairs,
+                            gates,
+                            free,
+                            gated,
+                        });
                     }
                     Err(reason) => return self.refuse(&reason),
                 }
@@ -310,7 +336,12 @@ impl Agent<'_> {
             }
             FromAgent::Opened { id, refused } => self.answer(id, refused),
             FromAgent::Locked { id, failed } => self.answer(id, failed),
-            FromAgent::Put { id, refused } => self.answer(id, refused),
+            FromAgent::Put { id, refused } | FromAgent::Granted { id, refused } => self.answer(id, refused),
+            FromAgent::Revoked { id, failed } => self.answer(id, failed),
+            FromAgent::CheckCode { id, peer, tiers, code } => {
+                let verdict = self.keeper.check_code(&self.host, &peer, &tiers, &code);
+                self.tell(&ToAgent::CodeChecked { id, verdict });
+            }
             FromAgent::Next { id, deposit, refused } => {
                 if let Some(answer) = self.pending_next.remove(&id) {
                     let _ = answer.send(deposit.ok_or_else(|| refused.unwrap_or_default()));

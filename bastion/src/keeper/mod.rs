@@ -16,6 +16,7 @@ mod conversation;
 mod coverage;
 mod dialogue;
 mod enrol;
+mod gates;
 mod heads;
 mod metrics;
 mod module;
@@ -274,6 +275,7 @@ impl Keeper {
             }
             Err(error) => say(&format!("a session's end could not be recorded: {error}")),
         }
+        self.expire_grants();
     }
 
     /// A clock that was set back would let every session last longer by as much: all of them are over.
@@ -283,6 +285,9 @@ impl Keeper {
             return Ok(());
         }
         say(&format!("the clock is {} s behind the last recorded time; all sessions are over", behind.as_secs()));
+        for grant in self.store.grants()? {
+            self.store.end_grants(self.now(), Actor::BASTION, &grant.place, None, "the clock was set back")?;
+        }
         for record in self.store.records()? {
             if record.current.is_some_and(|current| matches!(current.phase, Phase::Released { .. })) {
                 self.store.order_rotation(self.now(), Actor::BASTION, &record.place, "the clock was set back")?;
