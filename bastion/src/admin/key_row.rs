@@ -7,17 +7,17 @@ use serde::Serialize;
 use wgmfa_core::connection::{Connection, ConnectionName, Other};
 use wgmfa_core::inventory::Peer;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::name::HostName;
+use wgmfa_core::name::{HostName, TierName, UserName};
 use wgmfa_core::policy::{Policy, Selection, Selector, Sides, Warning, warnings};
 use wgmfa_core::release::Phase;
-use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, state};
+use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, TierGrant, state};
 
 use super::Context;
 use super::host::{is_overdue, last_seen};
 use super::pair_row::put_right;
 use super::site::{Site, places};
 use super::when::When;
-use crate::store::{Generation, Place, Record, StoreError};
+use crate::store::{Generation, Grant, Place, Record, StoreError};
 
 /// A connection, its policy, its newest generation and its state.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct KeyRow<'a> {
     pub deadline: Option<Timestamp>,
     /// The server side lets nobody in.
     pub locked: bool,
+    /// The tiers that are granted.
+    pub grants: &'a [Grant],
     /// As the hosts reported it.
     pub latest_handshake: Option<Timestamp>,
     /// Which end should have been heard by now, in words.
@@ -147,6 +149,9 @@ impl<'a> KeyRow<'a> {
         for end in &ends {
             unheard = unheard.or(heard.overdue(&end.server_side.host)?);
         }
+        let grants = place.as_ref().map_or(&[][..], |place| site.grants(place));
+        let grant = grant_of(&selection, grants).filter(|grant| grant.deadline > now);
+        let deadline = if by_firewall(&selection) { grant.map(|grant| grant.deadline) } else { deadline };
         let mut facts = Facts {
             now,
             selection: &selection,
@@ -154,7 +159,7 @@ impl<'a> KeyRow<'a> {
             ordered: record.and_then(|record| ordered(record, locked)),
             deadline,
             locked,
-            grant: None,
+            grant: grant.map(|grant| TierGrant { until: grant.deadline, unconfirmed: unconfirmed(grant) }),
             server: accepted.map_or_else(|| reported(server), |current| Reported::Key(current.fingerprint)),
             other: match reported(other) {
                 Reported::Nothing => read_back(accepted),
@@ -177,7 +182,10 @@ impl<'a> KeyRow<'a> {
         {
             reason = Some(format!("override by {by}"));
         }
-        Ok(Self { connection, selection, record, state, reason, deadline, locked, latest_handshake, unheard })
+        if let (KeyState::Ok, Some(by)) = (state, grant.and_then(|grant| grant.overridden.as_ref())) {
+            reason = Some(format!("override by {by}"));
+        }
+        Ok(Self { connection, selection, record, state, reason, deadline, locked, grants, latest_handshake, unheard })
     }
 
     /// The generation that the server side accepts, or accepted last.
@@ -206,8 +214,34 @@ impl<'a> KeyRow<'a> {
         self.current().is_some_and(|current| current.overridden.is_some())
     }
 
-    /// What stands behind the state: what is left, or why it is so.
+    /// What stands behind the state: what is left, or why it is so; and which tiers are open.
     pub fn detail(&self, when: &When) -> String {
+        let detail = self.detail_of_key(when);
+        match (self.open_tiers(when), detail.is_empty()) {
+            (None, _) => detail,
+            (Some(tiers), true) => tiers,
+            (Some(tiers), false) => format!("{detail}, {tiers}"),
+        }
+    }
+
+    /// `tier prod, admin until 15:10`
+    fn open_tiers(&self, when: &When) -> Option<String> {
+        let tier = self.tier()?;
+        let is_open = matches!(self.state, KeyState::Ok | KeyState::MatchPending | KeyState::Pending);
+        let opens = by_firewall(&self.selection) && !self.grants.is_empty() || is_open && !by_firewall(&self.selection);
+        let own = opens.then(|| format!("tier {tier}"));
+        let steps = self.grants.iter().filter(|grant| grant.tier != *tier);
+        let steps = steps.map(|grant| format!("{} until {}", grant.tier, when.clock(grant.deadline)));
+        let all: Vec<_> = own.into_iter().chain(steps).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
+    /// The tier that the policy gives.
+    pub fn tier(&self) -> Option<&'a TierName> {
+        self.selection.policy().and_then(|policy| policy.enforce.tier())
+    }
+
+    fn detail_of_key(&self, when: &When) -> String {
         let beside = match self.state {
             KeyState::Ok => &self.reason,
             KeyState::MatchPending if !self.is_overridden() => &self.unheard,
@@ -225,6 +259,8 @@ impl<'a> KeyRow<'a> {
     /// The same for programs.
     pub fn json(&self) -> KeyJson {
         let current = self.current();
+        let grant = grant_of(&self.selection, self.grants);
+        let granted_at = grant.map(|grant| grant.granted_at);
         let server_side = match &self.selection {
             Selection::Applies { sides, .. } => sides.server_side(self.connection).map(ToString::to_string),
             Selection::Conflict { .. } | Selection::None => None,
@@ -243,8 +279,13 @@ impl<'a> KeyRow<'a> {
             reason: self.reason.clone(),
             generation: current.map(|current| current.generation),
             rotated_at: current.and_then(|current| current.applied_at),
-            released_at: current.and_then(|current| current.released_at),
-            released_from: current.and_then(|current| current.released_from.clone()),
+            released_at: granted_at.or_else(|| current.and_then(|current| current.released_at)),
+            released_from: match grant {
+                Some(grant) => grant.from.clone(),
+                None => current.and_then(|current| current.released_from.clone()),
+            },
+            tier: self.tier().cloned(),
+            grants: self.grants.iter().map(GrantJson::of).collect(),
             deadline: self.deadline,
             latest_handshake: self.latest_handshake,
         }
@@ -271,6 +312,49 @@ pub struct KeyJson {
     released_from: Option<String>,
     deadline: Option<Timestamp>,
     latest_handshake: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<TierName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    grants: Vec<GrantJson>,
+}
+
+/// A tier that is granted, in `key list --json`.
+#[derive(Debug, Serialize)]
+pub struct GrantJson {
+    tier: TierName,
+    by: &'static str,
+    user: Option<UserName>,
+    from: Option<String>,
+    granted_at: Timestamp,
+    deadline: Timestamp,
+    confirmed: bool,
+}
+
+impl GrantJson {
+    /// The same for programs.
+    pub fn of(grant: &Grant) -> Self {
+        let Grant { tier, granted_at, deadline, by, person, from, confirmed, .. } = grant.clone();
+        Self { tier, by: by.as_str(), user: person, from, granted_at, deadline, confirmed }
+    }
+}
+
+/// Whether the firewall alone enforces the policy that applies.
+pub fn by_firewall(selection: &Selection<'_>) -> bool {
+    selection.policy().is_some_and(|policy| !policy.enforce.rotates())
+}
+
+/// The grant from which a connection's state follows where the firewall alone enforces: the one of the policy's tier, or
+/// of another that is open the longest.
+fn grant_of<'a>(selection: &Selection<'_>, grants: &'a [Grant]) -> Option<&'a Grant> {
+    let tier = selection.policy().filter(|_| by_firewall(selection))?.enforce.tier()?;
+    let own = grants.iter().find(|grant| grant.tier == *tier);
+    own.or_else(|| grants.iter().max_by_key(|grant| grant.deadline))
+}
+
+/// Why it is not known that a gateway lets a peer through; none: it has said so.
+fn unconfirmed(grant: &Grant) -> Option<String> {
+    let host = &grant.place.server_side.host;
+    (!grant.confirmed).then(|| format!("granted, and {host} has not confirmed it"))
 }
 
 /// Where the generations of a connection under an MFA policy are used.

@@ -95,6 +95,8 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         id: conversation.id,
         channel,
         host: host.clone(),
+        resident,
+        granted: Vec::new(),
         assigned: BTreeSet::new(),
         pairs: Pairs::new(),
         next_id: 0,
@@ -174,6 +176,10 @@ struct Agent<'a> {
     id: u64,
     channel: u32,
     host: HostName,
+    /// It stays connected.
+    resident: bool,
+    /// The tiers that its last assignments grant.
+    granted: Vec<PeerTier>,
     /// The peers for which this host may deposit: those of the last assignments.
     assigned: BTreeSet<PeerRef>,
     /// The same of those whose key both ends change together.
@@ -201,6 +207,9 @@ impl Agent<'_> {
                         }
                         FromFront::InputEnded { channel, .. } | FromFront::ChannelGone { channel, .. } if channel == self.channel => {
                             self.keeper.output(self.id, self.channel, SecretText::default(), "", Some(0));
+                            if !self.resident {
+                                self.keeper.note_round_done(&self.host, &self.granted);
+                            }
                             return Err(Over::Gone);
                         }
                         FromFront::ChannelGone { .. } | FromFront::InputEnded { .. } => {}
@@ -295,6 +304,7 @@ impl Agent<'_> {
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
                         let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
+                        self.granted = gates.granted();
                         let Gates { gates, free, gated } = gates;
                         let gated = gated.into_iter().collect();
                         self.tell(&ToAgent::Assignments {

@@ -16,7 +16,7 @@ use super::Keeper;
 use super::caller::By;
 use super::gates::TierOffer;
 use super::release::{Offer, Offered};
-use crate::admin::key_row::server_place;
+use crate::admin::key_row::{by_firewall, server_place};
 use crate::admin::site::{Site, places};
 use crate::admin::{ByHand, What};
 use crate::store::{Actor, Event, GrantedBy, Note, Place, Setting};
@@ -196,6 +196,12 @@ impl Keeper {
                 let above = site.record(&place).map_or(0, |record| record.highest);
                 self.set_session(connection, &place, (above + 1, key), seconds, (reason, by), done).await
             }
+            Selection::Applies { policy, .. } if by_firewall(&selection) && !is_locked(&site, connection) => {
+                let error =
+                    format!("{}: the firewall enforces policy {}, so there is no key", connection.name, policy.ordinal);
+                Err(Failure::new(Exit::Failed, error)
+                    .hint(format!("wgmfa-bastion override {} --reason TEXT opens its tier", connection.name)))
+            }
             Selection::Applies { .. } | Selection::None => self.set_free(connection, key, reason, by, done).await,
         }
     }
@@ -277,6 +283,12 @@ impl Keeper {
             None => Err(format!("{host} has not confirmed; is its agent connected?")),
         }
     }
+}
+
+/// Whether a key stands at an end of a connection that was made when another policy covered it, and that nobody has.
+fn is_locked(site: &Site, connection: &Connection) -> bool {
+    let made = |place: &Place| site.record(place).is_some_and(|record| !record.set_free && !record.is_of_pair());
+    places(connection).iter().any(made)
 }
 
 fn from(by: &By) -> Option<String> {

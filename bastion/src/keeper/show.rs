@@ -95,10 +95,10 @@ impl Keeper {
             };
             match decided {
                 Some(Ok(Offered::Key(offer))) => offers.push(*offer),
-                Some(Ok(Offered::Tier(tier))) => {
+                Some(Ok(Offered::Tier(_))) => {
                     let reason =
-                        format!("the firewall enforces policy {}, and there is no key to carry", tier.policy.ordinal);
-                    refused.push(RefusedKey { connection: connection.name.to_string(), reason });
+                        "the firewall enforces its policy, so there is no key; wgmfa-bastion override opens its tier";
+                    refused.push(RefusedKey { connection: connection.name.to_string(), reason: reason.to_owned() });
                 }
                 Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
                 None => {

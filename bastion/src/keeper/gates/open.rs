@@ -122,9 +122,11 @@ impl Keeper {
             (Some(next), _) if next > now => {
                 format!("opens at the next round of {host}, expected by {}", self.clock(next))
             }
-            (Some(next), _) => format!("opens when {host} comes, which is overdue since {}", self.clock(next)),
-            (None, Some(seen)) => format!("opens when {host} comes, which was last heard at {}", self.clock(seen)),
-            (None, None) => format!("opens when {host} comes, which was never heard"),
+            (Some(next), _) => format!("opens at the next round of {host}, overdue since {}", self.clock(next)),
+            (None, Some(seen)) => {
+                format!("opens at the next round of {host}, which was last heard at {}", self.clock(seen))
+            }
+            (None, None) => format!("opens at the next round of {host}, which was never heard"),
         })
     }
 }

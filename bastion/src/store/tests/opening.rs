@@ -81,7 +81,7 @@ fn a_newer_store_and_a_foreign_database_are_left_alone() {
     store.connection.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
     let failure = refused(&state);
-    assert!(failure.error.ends_with("made by a newer wgmfa-bastion (version 99, this one knows 2)"), "{failure}");
+    assert!(failure.error.ends_with("made by a newer wgmfa-bastion (version 99, this one knows 3)"), "{failure}");
 
     let other = tempfile::tempdir().unwrap();
     let state = other.path().join("state");
