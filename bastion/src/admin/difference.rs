@@ -7,7 +7,7 @@ use wgmfa_core::connection::{Connection, ConnectionName};
 use wgmfa_core::name::UserName;
 use wgmfa_core::policy::{Policy, PolicySet, Selection, Selector};
 
-use super::key_row::by_firewall;
+use super::tier_row::by_firewall;
 
 /// So many connections of each kind are named to people; the rest is a number.
 const MOST_LINES: usize = 20;

@@ -6,9 +6,9 @@ use wgmfa_core::connection::{Connection, InterfaceRef, Other};
 use wgmfa_core::key::PublicKey;
 
 use super::answer::{Answer, json_line, shown};
-use super::key_row::GrantJson;
 use super::site::Site;
 use super::table::{Table, or_dash};
+use super::tier_row::GrantJson;
 use super::{Asked, Context};
 use crate::store::Place;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use wgmfa_core::connection::{Connection, ConnectionName, Other};
 use wgmfa_core::inventory::Peer;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::name::{HostName, TierName, UserName};
+use wgmfa_core::name::{HostName, TierName};
 use wgmfa_core::policy::{Policy, Selection, Selector, Sides, Warning, warnings};
 use wgmfa_core::release::Phase;
 use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, TierGrant, state};
@@ -16,6 +16,7 @@ use super::Context;
 use super::host::{is_overdue, last_seen};
 use super::pair_row::put_right;
 use super::site::{Site, places};
+use super::tier_row::{GrantJson, by_firewall, grant_of, unconfirmed};
 use super::when::When;
 use crate::store::{Generation, Grant, Place, Record, StoreError};
 
@@ -224,23 +225,6 @@ impl<'a> KeyRow<'a> {
         }
     }
 
-    /// `tier prod, admin until 15:10`
-    fn open_tiers(&self, when: &When) -> Option<String> {
-        let tier = self.tier()?;
-        let is_open = matches!(self.state, KeyState::Ok | KeyState::MatchPending | KeyState::Pending);
-        let opens = by_firewall(&self.selection) && !self.grants.is_empty() || is_open && !by_firewall(&self.selection);
-        let own = opens.then(|| format!("tier {tier}"));
-        let steps = self.grants.iter().filter(|grant| grant.tier != *tier);
-        let steps = steps.map(|grant| format!("{} until {}", grant.tier, when.clock(grant.deadline)));
-        let all: Vec<_> = own.into_iter().chain(steps).collect();
-        (!all.is_empty()).then(|| all.join(", "))
-    }
-
-    /// The tier that the policy gives.
-    pub fn tier(&self) -> Option<&'a TierName> {
-        self.selection.policy().and_then(|policy| policy.enforce.tier())
-    }
-
     fn detail_of_key(&self, when: &When) -> String {
         let beside = match self.state {
             KeyState::Ok => &self.reason,
@@ -316,45 +300,6 @@ pub struct KeyJson {
     tier: Option<TierName>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     grants: Vec<GrantJson>,
-}
-
-/// A tier that is granted, in `key list --json`.
-#[derive(Debug, Serialize)]
-pub struct GrantJson {
-    tier: TierName,
-    by: &'static str,
-    user: Option<UserName>,
-    from: Option<String>,
-    granted_at: Timestamp,
-    deadline: Timestamp,
-    confirmed: bool,
-}
-
-impl GrantJson {
-    /// The same for programs.
-    pub fn of(grant: &Grant) -> Self {
-        let Grant { tier, granted_at, deadline, by, person, from, confirmed, .. } = grant.clone();
-        Self { tier, by: by.as_str(), user: person, from, granted_at, deadline, confirmed }
-    }
-}
-
-/// Whether the firewall alone enforces the policy that applies.
-pub fn by_firewall(selection: &Selection<'_>) -> bool {
-    selection.policy().is_some_and(|policy| !policy.enforce.rotates())
-}
-
-/// The grant from which a connection's state follows where the firewall alone enforces: the one of the policy's tier, or
-/// of another that is open the longest.
-fn grant_of<'a>(selection: &Selection<'_>, grants: &'a [Grant]) -> Option<&'a Grant> {
-    let tier = selection.policy().filter(|_| by_firewall(selection))?.enforce.tier()?;
-    let own = grants.iter().find(|grant| grant.tier == *tier);
-    own.or_else(|| grants.iter().max_by_key(|grant| grant.deadline))
-}
-
-/// Why it is not known that a gateway lets a peer through; none: it has said so.
-fn unconfirmed(grant: &Grant) -> Option<String> {
-    let host = &grant.place.server_side.host;
-    (!grant.confirmed).then(|| format!("granted, and {host} has not confirmed it"))
 }
 
 /// Where the generations of a connection under an MFA policy are used.

@@ -24,6 +24,7 @@ pub mod site;
 pub mod states;
 mod status;
 mod table;
+pub mod tier_row;
 mod user;
 mod watch;
 pub mod when;

@@ -8,8 +8,9 @@ use wgmfa_core::state::KeyState;
 
 use super::answer::{Answer, json_line, shown};
 use super::host::last_seen;
-use super::key_row::{KeyRow, by_firewall, rows};
+use super::key_row::{KeyRow, rows};
 use super::site::{Site, serves};
+use super::tier_row::by_firewall;
 use super::{Asked, Context};
 use crate::config::FirstFactor;
 use crate::store::{Event, Filter, PasswordKind, Person, StoreError};

@@ -18,6 +18,7 @@ mod dialogue;
 mod enrol;
 mod gates;
 mod heads;
+mod links;
 mod metrics;
 mod module;
 mod orders;
@@ -25,6 +26,7 @@ mod own_secrets;
 mod pairs;
 mod person;
 mod push;
+mod reach;
 mod release;
 mod renewal;
 mod requests;
@@ -149,23 +151,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         }
     });
     let now = store.now(Timestamp::now());
-    let keeper = Rc::new(Keeper {
-        store,
-        zone: TimeZone::system(),
-        policies: RefCell::new(Rc::new(Policies { set, since: now })),
-        front: sender,
-        logins: RefCell::default(),
-        links: RefCell::default(),
-        heard: RefCell::default(),
-        people: RefCell::default(),
-        sessions: sessions::Sessions::default(),
-        clock: clock::Clock::new(now),
-        said_head: heads::Said::default(),
-        measures: metrics::Measures::new(),
-        to_look_over: transitions::ToLookOver::default(),
-        hashing: Semaphore::new(2),
-        config,
-    });
+    let keeper = Rc::new(Keeper::new(config, store, Policies { set, since: now }, sender));
     keeper.store.note(now, Note::new(Event::Started))?;
     keeper.note_policies()?;
     keeper.say_head();
@@ -239,6 +225,26 @@ fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
 }
 
 impl Keeper {
+    fn new(config: Config, store: Store, policies: Policies, front: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>) -> Self {
+        Self {
+            store,
+            zone: TimeZone::system(),
+            clock: clock::Clock::new(policies.since),
+            policies: RefCell::new(Rc::new(policies)),
+            front,
+            logins: RefCell::default(),
+            links: RefCell::default(),
+            heard: RefCell::default(),
+            people: RefCell::default(),
+            sessions: sessions::Sessions::default(),
+            said_head: heads::Said::default(),
+            measures: metrics::Measures::new(),
+            to_look_over: transitions::ToLookOver::default(),
+            hashing: Semaphore::new(2),
+            config,
+        }
+    }
+
     fn to_front(&self, message: &ToFront) {
         // without a front there is nobody to tell, and the keeper is about to end
         let _ = self.front.send(Zeroizing::new(encode(message)));

@@ -10,9 +10,9 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
-use wgmfa_core::name::{HostName, TierName};
+use wgmfa_core::name::TierName;
 use wgmfa_core::policy::{Selection, Selector};
-use wgmfa_core::release::{Decision, Facts, Hears, Promise, RELEASE_WINDOW_SECONDS, decide, not_prolonged};
+use wgmfa_core::release::{Decision, Facts, Promise, RELEASE_WINDOW_SECONDS, decide, not_prolonged};
 use wgmfa_core::state::KeyState;
 
 use super::agent::{Ask, CONFIRM_WITHIN};
@@ -23,9 +23,6 @@ use super::target::{self, Target};
 use super::{Keeper, renewal};
 use crate::admin::site::Site;
 use crate::store::{Event, Granted, Login, Note, Place, Wanted};
-
-/// An agent that comes by is not overdue before it is so late: its rounds do not take equally long.
-const MAY_BE_LATE: SignedDuration = SignedDuration::from_secs(15);
 
 /// What a person asked for.
 pub struct Wish {
@@ -62,6 +59,15 @@ pub struct Offer {
     tier: Option<TierName>,
 }
 
+/// What the connections of a device have to give.
+#[derive(Default)]
+struct Offers {
+    keys: Vec<Offer>,
+    tiers: Vec<TierOffer>,
+    /// What they have not.
+    refused: Vec<RefusedKey>,
+}
+
 /// What one connection has to give.
 pub enum Offered {
     /// A key.
@@ -92,7 +98,7 @@ impl Keeper {
         let mut site = Site::read_for(&self.store, &login.user)?;
         let device = target::choose(&site, &self.policies.borrow().set, &login.user, wish, now)?;
         site.connections.retain(|connection| device.is_end_of(connection));
-        let (offers, tiers, mut refused) = self.offers(&site, &device, wish, now)?;
+        let Offers { keys: offers, tiers, mut refused } = self.offers(&site, &device, wish, now)?;
         if !offers.is_empty() || !tiers.is_empty() {
             // a login that may not release must not reach a server either: opening prolongs a running session
             self.store.may_release(now, login, &device.name)?;
@@ -152,31 +158,27 @@ impl Keeper {
     }
 
     /// Decides about each connection of the device.
-    fn offers(
-        &self,
-        site: &Site,
-        device: &Target,
-        wish: &Wish,
-        now: Timestamp,
-    ) -> Result<(Vec<Offer>, Vec<TierOffer>, Vec<RefusedKey>), Failure> {
+    fn offers(&self, site: &Site, device: &Target, wish: &Wish, now: Timestamp) -> Result<Offers, Failure> {
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let chosen = match wish.connections.as_slice() {
             [] => site.connections.iter().collect(),
             parts => parts.iter().map(|part| site.find(part)).collect::<Result<Vec<_>, _>>()?,
         };
-        let (mut offers, mut tiers, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all = Offers::default();
         for connection in chosen {
             let selection = selector.select(connection);
             let Some(place) = device.place(site, connection, &selection, now) else { continue };
             match self.offer(site, &selection, connection, place, now)? {
-                Some(Ok(Offered::Key(offer))) => offers.push(*offer),
-                Some(Ok(Offered::Tier(tier))) => tiers.push(*tier),
-                Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
+                Some(Ok(Offered::Key(offer))) => all.keys.push(*offer),
+                Some(Ok(Offered::Tier(tier))) => all.tiers.push(*tier),
+                Some(Err(reason)) => {
+                    all.refused.push(RefusedKey { connection: connection.name.to_string(), reason });
+                }
                 None => {}
             }
         }
-        Ok((offers, tiers, refused))
+        Ok(all)
     }
 
     /// Decides about one connection, whose key is used at this place. `None`: it has none to release.
@@ -281,47 +283,6 @@ impl Keeper {
         let which = PeerGeneration { peer: offer.place.peer(), generation: offer.generation };
         let host = &offer.place.server_side.host;
         self.ask(host, CONFIRM_WITHIN, |answer| Ask::Open(which, offer.seconds_left, answer)).await
-    }
-
-    /// For how many seconds a host's agent was not heard; one that is connected pings every ten seconds.
-    fn unheard(&self, host: &HostName, now: Timestamp) -> Result<Option<u64>, Failure> {
-        let heard = match self.heard.borrow().get(host) {
-            Some(heard) => Some(*heard),
-            None => self.store.host(host)?.and_then(|record| record.last_seen),
-        };
-        Ok(heard.map(|heard| u64::try_from(now.duration_since(heard).as_secs()).unwrap_or(0)))
-    }
-
-    /// How much of a session a server that does not hear of it will cut off: all the time since its last contact. One
-    /// that comes by as expected does hear of it.
-    fn uncounted(&self, host: &HostName, unheard: Option<u64>, now: Timestamp) -> Result<u64, Failure> {
-        let on_time = self.store.host(host)?.and_then(|record| record.next_round).is_some_and(|next| next > now);
-        Ok(unheard.filter(|_| !on_time).unwrap_or(0))
-    }
-
-    /// Whether a host will hear that a running session is prolonged.
-    fn hears(&self, host: &HostName, now: Timestamp) -> Result<Hears, Failure> {
-        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
-            return Ok(Hears::Asked);
-        }
-        let next = self.store.host(host)?.and_then(|record| record.next_round);
-        let on_time = next.is_some_and(|next| now.duration_since(next) < MAY_BE_LATE);
-        Ok(if on_time { Hears::ComesBy } else { Hears::NotReached(host.to_string()) })
-    }
-
-    /// When a server without a key to release is expected to have one, in words.
-    fn next_round(&self, host: &HostName, now: Timestamp) -> Result<String, Failure> {
-        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
-            return Ok(format!("{host} has no key ready yet; try again in a few seconds"));
-        }
-        let record = self.store.host(host)?;
-        let (next, seen) = record.map_or((None, None), |record| (record.next_round, record.last_seen));
-        Ok(match (next, seen) {
-            (Some(next), _) if next > now => format!("next round of {host} expected by {}", self.clock(next)),
-            (Some(next), _) => format!("{host} is overdue since {}", self.clock(next)),
-            (None, Some(seen)) => format!("{host} was last heard at {}", self.clock(seen)),
-            (None, None) => format!("{host} was never heard; its agent has not come yet"),
-        })
     }
 
     /// The client says that the keys stand in its interface.

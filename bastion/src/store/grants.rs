@@ -148,11 +148,14 @@ impl Store {
 
     /// A gateway has said that it lets a peer through; whether that is still granted.
     pub fn confirm_grant(&self, now: Timestamp, place: &Place, tier: &TierName) -> Result<bool, StoreError> {
-        self.write(now, |w| {
-            let (host, interface, peer) = at(place);
-            let sql = format!("UPDATE grants SET confirmed = 1 WHERE {AT} AND tier = ?4");
-            Ok(w.execute(&sql, (host, interface, peer, tier.as_str()))? == 1)
-        })
+        match self.grants_at(place)?.iter().find(|grant| grant.tier == *tier) {
+            Some(Grant { confirmed: false, .. }) => self.write(now, |w| {
+                let (host, interface, peer) = at(place);
+                let sql = format!("UPDATE grants SET confirmed = 1 WHERE {AT} AND tier = ?4");
+                Ok(w.execute(&sql, (host, interface, peer, tier.as_str()))? == 1)
+            }),
+            known => Ok(known.is_some()),
+        }
     }
 
     /// Takes what a host's gate has open: it confirms what is granted, and of what it does not name nothing is known.

@@ -4,6 +4,8 @@
 mod assign;
 mod check;
 mod open;
+#[cfg(test)]
+mod tests;
 
 pub use assign::Gates;
 pub use open::TierOffer;

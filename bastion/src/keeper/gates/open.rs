@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use wgmfa_core::connection::Connection;
 use wgmfa_core::message::agent::PeerTier;
 use wgmfa_core::message::sync::{GrantedTier, PolicyRef, RefusedKey};
-use wgmfa_core::name::{HostName, TierName};
+use wgmfa_core::name::TierName;
 use wgmfa_core::state::KeyState;
 
 use crate::keeper::agent::{Ask, CONFIRM_WITHIN};
@@ -112,21 +112,5 @@ impl Keeper {
                 Ok(offer.granted(deadline, Some(waits), now))
             }
         }
-    }
-
-    /// When a gateway that is not connected will open, in words.
-    fn opens_later(&self, host: &HostName, now: Timestamp) -> Result<String, StoreError> {
-        let record = self.store.host(host)?;
-        let (next, seen) = record.map_or((None, None), |record| (record.next_round, record.last_seen));
-        Ok(match (next, seen) {
-            (Some(next), _) if next > now => {
-                format!("opens at the next round of {host}, expected by {}", self.clock(next))
-            }
-            (Some(next), _) => format!("opens at the next round of {host}, overdue since {}", self.clock(next)),
-            (None, Some(seen)) => {
-                format!("opens at the next round of {host}, which was last heard at {}", self.clock(seen))
-            }
-            (None, None) => format!("opens at the next round of {host}, which was never heard"),
-        })
     }
 }
