@@ -188,6 +188,9 @@ pub enum ToAgent {
         /// The other peers of those interfaces that nothing holds back: connections of another policy or of none.
         #[serde(default)]
         free: Vec<PeerRef>,
+        /// The interfaces whose peers are held back, also where none of them can come in.
+        #[serde(default)]
+        gated: Vec<InterfaceName>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {

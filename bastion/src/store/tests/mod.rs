@@ -7,6 +7,7 @@ mod crash;
 mod evidence;
 mod full;
 mod generations;
+mod grants;
 mod handouts;
 mod logins;
 mod machines;
@@ -18,6 +19,7 @@ mod properties;
 mod release;
 mod reseal;
 mod states;
+mod tunnel_codes;
 
 use std::path::Path;
 
