@@ -1,6 +1,9 @@
 //! The second way to enforce: the tunnel comes up, and the gateway's firewall lets a peer's addresses through to the
 //! networks of a tier only while a grant is in force.
 
+pub mod parts;
+pub mod ruleset;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
