@@ -2,6 +2,7 @@
 //! networks of a tier only while a grant is in force.
 
 pub mod parts;
+pub mod routing;
 pub mod ruleset;
 
 use std::collections::BTreeSet;

@@ -27,8 +27,8 @@ pub const NONE: &str =
 ///
 /// Single addresses have a set of their own, which finds them by hash; networks need an interval set, which is slower to
 /// change, and is made only when a network is opened.
-pub fn tier_set(tier: &TierName, network: IpNet) -> String {
-    set(&format!("tier_{tier}"), is_wide(network), Family::of(network))
+pub fn tier_set(tier: &TierName, wide: bool, v6: bool) -> String {
+    set(&format!("tier_{tier}"), wide, if v6 { Family::V6 } else { Family::V4 })
 }
 
 /// Whether this is more than one address.

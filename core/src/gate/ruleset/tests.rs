@@ -66,9 +66,8 @@ fn nothing_is_held_back_where_no_interface_is_gated() {
 #[test]
 fn single_addresses_and_networks_have_sets_of_their_own() {
     let prod = "prod".parse().unwrap();
-    let name = |network: &str| tier_set(&prod, network.parse().unwrap());
-    assert_eq!(name("10.7.0.2/32"), "tier_prod_4");
-    assert_eq!(name("10.7.0.0/24"), "tier_prod_wide_4");
-    assert_eq!(name("fd07::2/128"), "tier_prod_6");
-    assert_eq!(name("::/0"), "tier_prod_wide_6");
+    assert_eq!(tier_set(&prod, false, false), "tier_prod_4");
+    assert_eq!(tier_set(&prod, true, false), "tier_prod_wide_4");
+    assert_eq!(tier_set(&prod, false, true), "tier_prod_6");
+    assert_eq!(tier_set(&prod, true, true), "tier_prod_wide_6");
 }
