@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use wgmfa_agent::gate::{Backend, Gate, backend};
+use wgmfa_agent::gate::{Backend, backend};
 use wgmfa_benches::figure::{Bound, Figure, Report, Unit};
 use wgmfa_core::document::Document;
 use wgmfa_core::gate::{Addresses, CODE_PORT, Layout, Opening};

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use netlink_bindings::builtin::Nlmsghdr;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv, send, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -186,7 +186,11 @@ impl Socket {
 
 /// A socket that tells of changes.
 #[derive(Debug)]
-pub struct Monitor(OwnedFd);
+pub struct Monitor {
+    fd: OwnedFd,
+    port: u32,
+    groups: u32,
+}
 
 impl Monitor {
     /// Listens to these groups (bit 0 is group 1).
@@ -194,7 +198,19 @@ impl Monitor {
         let fd = open(protocol, groups)?;
         // what does not fit is noticed as well (ENOBUFS), so less room would do
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &NOTICES);
-        Ok(Self(fd))
+        let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
+        Ok(Self { fd, port, groups })
+    }
+
+    /// Does something of which it does not tell. Otherwise the kernel would write a notice for each element, which takes
+    /// longer than to change it.
+    pub fn unaware<T>(&self, act: impl FnOnce() -> T) -> T {
+        let listen = |groups| bind(self.fd.as_raw_fd(), &NetlinkAddr::new(self.port, groups));
+        // where that fails there is more to read, and nothing is lost
+        let _ = listen(0);
+        let done = act();
+        let _ = listen(self.groups);
+        done
     }
 
     /// Throws away what was told. Whether there was anything.
@@ -202,7 +218,7 @@ impl Monitor {
         let mut any = false;
         let mut buffer = [0; 64];
         loop {
-            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(_) | Err(Errno::ENOBUFS) => any = true,
                 Err(Errno::EINTR) => {}
                 Err(_) => return any,
@@ -212,7 +228,7 @@ impl Monitor {
 
     /// The descriptor that becomes readable.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

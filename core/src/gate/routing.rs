@@ -146,8 +146,11 @@ pub fn routing(layout: &Layout, open: &Open, sections: &Sections, behind: &[IpNe
             // what is open without a code is open with one
             let allow: Vec<Allowed> = allow.iter().chain(layout.tiers.open()).copied().collect();
             routing.section(v6, 220 + 4 * number, TABLES + number, &allow);
-            let rule = |priority| Rule::new(v6, priority, Act::Goto(END));
-            routing.receive(&allow, &rule(520 + 4 * number));
+            routing.receive(&allow, &Rule::new(v6, 520 + 4 * number, Act::Goto(END)));
+            // a section needs a rule to begin with, even where it allows nothing: else nobody would come there
+            for begins in [220 + 4 * number, 520 + 4 * number] {
+                routing.rules.insert(Rule::new(v6, begins, Act::Nop));
+            }
             routing.rules.insert(Rule::new(v6, 521 + 4 * number, Act::Prohibit));
         }
     }

@@ -11,7 +11,7 @@ use wgmfa_core::gate::{Addresses, ruleset};
 use wgmfa_core::name::TierName;
 
 use super::message;
-use crate::gate::netlink::{ACK, Batch, CREATE};
+use crate::gate::netlink::{ACK, Batch, CREATE, EXCLUSIVE};
 
 /// Room for an interface's name in the kernel, with the zero after it.
 const NAME: usize = 16;
@@ -26,11 +26,11 @@ const VALUE: u16 = 1;
 
 /// What becomes of one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It is there, for this time from now.
-    Open(Duration),
-    /// It is not there.
-    Close,
+pub struct Change {
+    /// It is there for this time from now; none: it is not there.
+    pub open: Option<Duration>,
+    /// It is not there yet, as far as anybody knows.
+    pub absent: bool,
 }
 
 /// Changes by set.
@@ -109,36 +109,42 @@ impl Key {
 /// One transaction of all these changes, by set.
 ///
 /// Adding an element again does not prolong it before Linux 6.12, and deleting one that is not there fails as a whole: so
-/// each is added, deleted, and added with its time. Nobody sees the steps between.
-pub fn encode(batch: &mut Batch, changes: &Changes) {
+/// each is added, deleted, and added with its time. Nobody sees the steps between. Where it is `sure` what is absent, that
+/// is just added, which takes a third of the time; it fails if it is there after all.
+pub fn encode(batch: &mut Batch, changes: &Changes, sure: bool) {
     message::begin_transaction(batch);
-    let header = message::header(message::INET);
     for (set, changes) in changes {
         let set = set.name();
-        let all: Vec<(&Key, Option<Duration>)> = changes.keys().map(|key| (key, None)).collect();
-        let open = changes.iter().filter_map(|(key, change)| match change {
-            Change::Open(left) => Some((key, Some(*left))),
-            Change::Close => None,
-        });
-        let open: Vec<_> = open.collect();
-        let steps = [(message::NEW_ELEMENT, &all), (message::DELETE_ELEMENT, &all), (message::NEW_ELEMENT, &open)];
-        for (kind, elements) in steps {
-            for elements in elements.chunks(AT_ONCE) {
-                if kind == message::NEW_ELEMENT {
-                    let bytes = batch.begin(kind, ACK | CREATE);
-                    let request = OpNewsetelemDo::encode_request(bytes, &header);
-                    push(request.push_table_bytes(b"wgmfa").push_set_bytes(set.as_bytes()).nested_elements(), elements);
-                } else {
-                    let request = OpDelsetelemDo::encode_request(batch.begin(kind, ACK), &header);
-                    push(request.push_table_bytes(b"wgmfa").push_set_bytes(set.as_bytes()).nested_elements(), elements);
-                }
-            }
+        let (fresh, known): (Vec<_>, Vec<_>) = changes.iter().partition(|(_, change)| sure && change.absent);
+        let clear: Vec<Element<'_>> = known.iter().map(|(key, _)| (*key, None)).collect();
+        add(batch, &set, 0, &clear);
+        for elements in clear.chunks(AT_ONCE) {
+            let request = OpDelsetelemDo::encode_request(
+                batch.begin(message::DELETE_ELEMENT, ACK),
+                &message::header(message::INET),
+            );
+            push(request.push_table_bytes(b"wgmfa").push_set_bytes(set.as_bytes()).nested_elements(), elements);
+        }
+        for (flags, changes) in [(0, known), (EXCLUSIVE, fresh)] {
+            let open = changes.into_iter().filter(|(_, change)| change.open.is_some());
+            let open: Vec<Element<'_>> = open.map(|(key, change)| (key, change.open)).collect();
+            add(batch, &set, flags, &open);
         }
     }
     message::end_transaction(batch);
 }
 
-fn push<P: Pusher>(mut list: PushSetelemListElemAttrs<P>, elements: &[(&Key, Option<Duration>)]) {
+type Element<'a> = (&'a Key, Option<Duration>);
+
+fn add(batch: &mut Batch, set: &str, flags: u16, elements: &[Element<'_>]) {
+    for elements in elements.chunks(AT_ONCE) {
+        let bytes = batch.begin(message::NEW_ELEMENT, ACK | CREATE | flags);
+        let request = OpNewsetelemDo::encode_request(bytes, &message::header(message::INET));
+        push(request.push_table_bytes(b"wgmfa").push_set_bytes(set.as_bytes()).nested_elements(), elements);
+    }
+}
+
+fn push<P: Pusher>(mut list: PushSetelemListElemAttrs<P>, elements: &[Element<'_>]) {
     for (key, left) in elements {
         let mut element = list.nested_elem().nested_key().push_value(&key.first[..key.length]).end_nested();
         if let Some(last) = &key.last {

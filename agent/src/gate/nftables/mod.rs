@@ -86,20 +86,22 @@ impl Nftables {
     }
 
     /// Makes changes in the sets that there are.
-    fn carry_out(&mut self, changes: &Changes) -> Result<(), String> {
+    fn carry_out(&mut self, changes: &Changes, before: u32) -> Result<(), String> {
         if changes.is_empty() {
             return Ok(());
         }
-        let before = self.generation()?;
-        if let Err(error) = self.socket.transaction(|batch| element::encode(batch, changes)) {
+        let Self { socket, monitor, .. } = self;
+        let mut carry_out =
+            |sure| monitor.unaware(|| socket.transaction(|batch| element::encode(batch, changes, sure)));
+        let sure = self.seen == Some(before);
+        let done = carry_out(sure).or_else(|error| if sure { carry_out(false) } else { Err(error) });
+        if let Err(error) = done {
             self.seen = None;
             return Err(format!("nftables refuses the change: {error}"));
         }
-        if self.seen == Some(before) {
-            // in between only this change was made, or the gate is looked at again
-            let generation = self.generation()?;
-            self.seen = (generation == before.wrapping_add(1)).then_some(generation);
-        }
+        // in between only this change was made, or the gate is looked at again
+        let after = before.wrapping_add(1);
+        self.seen = (self.seen == Some(before) && self.generation()? == after).then_some(after);
         Ok(())
     }
 
@@ -128,7 +130,7 @@ impl Gate for Nftables {
         let now = now();
         for _ in 0..TRIES {
             let before = self.generation()?;
-            load(&text)?;
+            self.monitor.unaware(|| load(&text))?;
             let standing = Standing::read(&mut self.socket)?;
             let after = self.generation()?;
             self.seen = Some(after);
@@ -153,16 +155,18 @@ impl Gate for Nftables {
         if let Some(opening) = open.iter().find(|opening| self.layout.tiers.get(&opening.tier).is_none()) {
             return Err(format!("no such tier on this gateway: {}", opening.tier));
         }
+        let before = generation(&mut self.socket).map_err(|error| format!("nftables: {error}"))?;
         let mut changes = Changes::new();
-        for (addresses, tier) in close {
-            changes.entry(Set::of(tier, addresses)).or_default().insert(Key::of(addresses)?, Change::Close);
-        }
+        let mut note = |addresses: &Addresses, tier: &TierName, open| -> Result<(), String> {
+            let absent = !self.open.contains_key(&(addresses.clone(), tier.clone()));
+            let set = changes.entry(Set::of(tier, addresses)).or_default();
+            set.insert(Key::of(addresses)?, Change { open, absent });
+            Ok(())
+        };
         let open = || open.iter().filter(|opening| opening.left >= ruleset::LEAST_LEFT);
-        for opening in open() {
-            let set = changes.entry(Set::of(&opening.tier, &opening.addresses)).or_default();
-            set.insert(Key::of(&opening.addresses)?, Change::Open(opening.left));
-        }
-        let opens = |changes: &HashMap<Key, Change>| changes.values().any(|change| matches!(change, Change::Open(_)));
+        close.iter().try_for_each(|(addresses, tier)| note(addresses, tier, None))?;
+        open().try_for_each(|opening| note(&opening.addresses, &opening.tier, Some(opening.left)))?;
+        let opens = |changes: &HashMap<Key, Change>| changes.values().any(|change| change.open.is_some());
         let no_room = changes.iter().any(|(set, changes)| opens(changes) && !standing.has_set(&set.name()));
         let now = now();
         if no_room {
@@ -178,7 +182,7 @@ impl Gate for Nftables {
             return self.install(&self.layout.clone(), &openings);
         }
         changes.retain(|set, _| standing.has_set(&set.name()));
-        self.carry_out(&changes)?;
+        self.carry_out(&changes, before)?;
         for closing in close {
             self.open.remove(closing);
         }

@@ -8,9 +8,11 @@ mod a_grant_opens_its_tier_only;
 mod a_network_is_opened_as_a_whole;
 mod nothing_outlasts_a_deadline;
 mod nothing_passes_without_a_grant;
+mod peers_reach_each_other_only_when_both_may;
 mod rules_of_a_killed_agent_are_replaced;
 mod ten_thousand_are_opened_at_once;
 mod the_file_may_be_loaded_at_any_time;
+mod too_large_a_packet_is_reported;
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -162,19 +164,22 @@ pub fn connect(from: IpAddr, to: SocketAddr, limit: Duration) -> std::io::Result
 
 /// Tiers 0, prod and admin on `wg0`.
 pub fn layout() -> Layout {
-    let mut document = Document::parse(
-        "agent.toml",
+    layout_of(
         r#"
         [tier.0]
         allow = ["10.4.0.5:22/tcp"]
         [tier.prod]
-        allow = ["10.1.0.0/16", "fd00:1::/48", "10.2.0.5:443/tcp", "[fd00:2::5]:443/tcp", "10.7.0.1"]
+        allow = ["10.1.0.0/16", "fd00:1::/48", "10.2.0.5:443/tcp", "[fd00:2::5]:443/tcp", "10.7.0.1", "fd07::1"]
         [tier.admin]
         allow = ["10.9.0.0/24"]
         from = "prod"
         "#,
     )
-    .unwrap();
+}
+
+/// These tiers on `wg0`.
+pub fn layout_of(text: &str) -> Layout {
+    let mut document = Document::parse("agent.toml", text).unwrap();
     let tiers = Tiers::read(&mut document);
     document.finish().unwrap();
     Layout { interfaces: ["wg0".parse().unwrap()].into(), tiers, code_port: 7777, ..Layout::default() }

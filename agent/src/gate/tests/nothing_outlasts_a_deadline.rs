@@ -1,5 +1,4 @@
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use wgmfa_tests::ping::Pings;
@@ -54,46 +53,55 @@ fn of_ip_rule() {
     });
 }
 
-/// Begins two pings and a stream, and sees that they run and that they end.
+/// Through the gateway, and to the gateway itself.
+const STREAMS: [(&str, &str); 4] =
+    [(PEERS[0], INSIDE), (PEERS6[0], INSIDE6), (PEERS[0], GATEWAY), (PEERS6[0], GATEWAY6)];
+
+/// Begins two pings and four streams, and sees that they run and that they end.
 fn ends(bed: &Bed, since: SystemTime, mut meanwhile: impl FnMut()) {
     let pings = [INSIDE, INSIDE6].map(|address| Pings::start(&bed.peers, address));
-    let address: SocketAddr = format!("{INSIDE}:5000").parse().unwrap();
-    let listener = bed.inside.within(|| TcpListener::bind(address)).unwrap();
-    let stop = AtomicBool::new(false);
+    let over = since + LEFT + Duration::from_millis(1500); // the machine may be busy
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-            let mut byte = [0];
-            while !stop.load(Ordering::Relaxed) {
-                if stream.read(&mut byte).is_ok_and(|length| length == 1) {
-                    let _ = stream.write_all(&byte);
-                }
-            }
-        });
-        let mut stream =
-            bed.peers.within(|| connect(PEERS[0].parse().unwrap(), address, Duration::from_millis(900))).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        let mut last = SystemTime::now();
-        let mut echoes = 0;
-        // until an answer stays away
-        while stream.write_all(b"x").is_ok() && stream.read(&mut [0]).is_ok_and(|length| length == 1) {
-            (last, echoes) = (SystemTime::now(), echoes + 1);
+        let streams = STREAMS.map(|(from, to)| scope.spawn(move || stream(bed, from, to, over)));
+        while streams.iter().any(|stream| !stream.is_finished()) {
             meanwhile();
             std::thread::sleep(Duration::from_millis(5));
-            if since.elapsed().unwrap() > 10 * LEFT {
-                break;
-            }
         }
-        stop.store(true, Ordering::Relaxed);
-        assert!(echoes > 0, "it ran");
-        let over = since + LEFT + Duration::from_millis(1500); // the machine may be busy; the pings tell more exactly
-        assert!(last < over, "the stream ran for {:?}", last.duration_since(since));
-        for pings in &pings {
-            let reply = pings.await_silence(Duration::from_secs(1), LONG).expect("it ran");
-            assert!(reply.received < over, "pings were answered for {:?}", reply.received.duration_since(since));
+        for (stream, (from, to)) in streams.into_iter().zip(STREAMS) {
+            let last = stream.join().unwrap().unwrap_or_else(|| panic!("the stream from {from} to {to} never ran"));
+            assert!(last < over, "the stream from {from} to {to} ran for {:?}", last.duration_since(since));
         }
     });
+    for pings in &pings {
+        let reply = pings.await_silence(Duration::from_secs(1), LONG).expect("they ran");
+        assert!(reply.received < over, "pings were answered for {:?}", reply.received.duration_since(since));
+    }
+}
+
+/// Sends bytes that come back, until one does not; when the last one came back.
+fn stream(bed: &Bed, from: &str, to: &str, over: SystemTime) -> Option<SystemTime> {
+    let address = SocketAddr::new(to.parse().unwrap(), 5000);
+    let server = if to == GATEWAY || to == GATEWAY6 { &bed.gateway } else { &bed.inside };
+    let listener = server.within(|| TcpListener::bind(address)).unwrap();
+    let mut stream = bed.peers.within(|| connect(from.parse().unwrap(), address, Duration::from_millis(900))).ok()?;
+    let (mut other, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    other.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut last = None;
+    let mut echo = || {
+        stream.write_all(b"x")?;
+        other.read_exact(&mut [0])?;
+        other.write_all(b"y")?;
+        stream.read_exact(&mut [0])
+    };
+    while echo().is_ok() {
+        last = Some(SystemTime::now());
+        if last > Some(over) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    last
 }
 
 #[test]
