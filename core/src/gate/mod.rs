@@ -3,6 +3,9 @@
 
 pub mod code;
 pub mod cover;
+pub mod parts;
+pub mod routing;
+pub mod ruleset;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
