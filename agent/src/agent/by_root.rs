@@ -26,6 +26,7 @@ impl Agent {
         let mut faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::All);
         let due = here.into_iter().map(|peer| (peer, reason.to_owned())).collect();
         faults.extend(self.lock(due, &seen).into_values());
+        faults.extend(self.close_all(reason, &seen));
         self.state.happened("lock", None, reason, clock::now());
         faults.extend(self.save().err().map(|failure| failure.error));
         self.want_round();
@@ -85,6 +86,8 @@ impl Agent {
         self.save()?;
         configured.retain(|peer, _| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer));
         let mut faults = Vec::new();
+        let gated = std::mem::take(&mut self.state.gated);
+        faults.extend(self.take_gate_away().err());
         for (_, pair) in self.pairs.iter().filter(|(peer, _)| !configured.contains_key(peer)) {
             let name = &pair.connection;
             faults.push(format!("{name}: its configured key is not known; it keeps the key that both ends use"));
@@ -105,7 +108,12 @@ impl Agent {
             }
         }
         faults.extend(readd(&changes, EndpointRule::Keep).into_values());
+        if self.state.gate_stands {
+            self.state.gated = gated;
+        }
         if faults.is_empty() {
+            self.state.grants.clear();
+            self.state.free.clear();
             self.state.peers.clear();
             self.pairs.clear();
             self.unproved.clear();

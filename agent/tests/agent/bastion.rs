@@ -345,6 +345,9 @@ impl Model {
                     deliveries: Vec::new(),
                     log_head: None,
                     pairs: Vec::new(),
+                    gates: Vec::new(),
+                    free: Vec::new(),
+                    gated: Vec::new(),
                 })
             }
             FromAgent::Deposit { deposits } => {

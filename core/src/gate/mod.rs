@@ -1,6 +1,10 @@
 //! The second way to enforce: the tunnel comes up, and the gateway's firewall lets a peer's addresses through to the
 //! networks of a tier only while a grant is in force.
 
+pub mod dialogue;
+pub mod grants;
+pub mod identity;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

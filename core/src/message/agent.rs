@@ -188,6 +188,9 @@ pub enum ToAgent {
         /// The other peers of those interfaces that nothing holds back: connections of another policy or of none.
         #[serde(default)]
         free: Vec<PeerRef>,
+        /// Every interface of the host whose peers are held back, also one that has none of either list now.
+        #[serde(default)]
+        gated: Vec<InterfaceName>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {

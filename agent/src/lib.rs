@@ -1,0 +1,3 @@
+//! What of `wgmfa-agent` others use too: the gate.
+
+pub mod gate;
