@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
-use wgmfa_core::exit::Exit;
+use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::gate::grants::{Closing, Grants};
 use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{LocalEvent, LogHead, MOST_EVENTS, PeerRef};
@@ -70,6 +70,9 @@ pub struct State {
     /// A gate was put up and not taken away.
     #[serde(default)]
     pub gate_stands: bool,
+    /// What was wrong with the gate when it was last looked at.
+    #[serde(default)]
+    pub gate_fault: Option<String>,
 }
 
 /// What is remembered of one peer.
@@ -176,6 +179,7 @@ impl State {
             free: BTreeSet::new(),
             gated: BTreeSet::new(),
             gate_stands: false,
+            gate_fault: None,
         }
     }
 
@@ -256,6 +260,38 @@ impl State {
             seconds_ago: now.since(event.at).as_secs(),
         };
         self.events.iter().take(MOST_EVENTS).map(tell).collect()
+    }
+
+    /// The one peer that people call this: its public key, its connection's name, or a part of that.
+    ///
+    /// # Errors
+    /// None or several are called so.
+    pub fn find(&self, text: &str) -> Result<PeerRef, Failure> {
+        let peers: BTreeSet<_> = self.peers.keys().chain(self.grants.iter().map(|(peer, _)| peer)).collect();
+        let is_exact = |peer: &&PeerRef| self.name_of(peer) == text || peer.public_key.to_string() == text;
+        let exact: Vec<_> = peers.iter().copied().filter(is_exact).collect();
+        let found = if exact.is_empty() {
+            peers.into_iter().filter(|peer| self.name_of(peer).contains(text)).collect()
+        } else {
+            exact
+        };
+        match found[..] {
+            [one] => Ok(one.clone()),
+            [] => Err(Failure::new(Exit::Failed, "no peer under a policy has that name here")
+                .hint("wgmfa-agent status lists them")),
+            _ => {
+                let names: BTreeSet<_> =
+                    found.iter().map(|peer| format!("{} ({})", self.name_of(peer), peer.interface)).collect();
+                let names: Vec<_> = names.into_iter().collect();
+                Err(Failure::new(Exit::Failed, format!("several peers have that name: {}", names.join(", ")))
+                    .hint("write more of it"))
+            }
+        }
+    }
+
+    /// Whether a peer is held back by the firewall alone: no key opens it.
+    pub fn is_by_firewall_alone(&self, peer: &PeerRef) -> bool {
+        self.grants.get(peer).is_some_and(|gated| !gated.with_key)
     }
 
     /// What people call a peer: its connection's name, or interface and public key.

@@ -46,7 +46,9 @@ pub(super) async fn converse(
     let mut talk = Talk { stream, interface, address, shared };
     tokio::select! {
         () = talk.speak() => {}
-        _ = asked_to_go => _ = talk.carry_out(dialogue::over("others are waiting, begin again"), None).await,
+        _ = asked_to_go => {
+            talk.carry_out(dialogue::over("others are waiting, begin again"), None).await;
+        }
     }
     talk.hang_up().await;
 }

@@ -12,12 +12,16 @@ use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, Veri
 use russh::{Channel, ChannelId, ChannelMsg};
 use tokio::sync::{mpsc, oneshot};
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text};
+use wgmfa_core::message::agent::{
+    FromAgent, PeerGeneration, PeerRef, PeerTier, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::message::{Lines, decode, encode};
+use wgmfa_core::name::TierName;
 use wgmfa_core::rotation::{Assignment, Standing};
 
 use crate::bed::{preshared_keys, wait_until};
+use crate::gates::Gates;
 
 /// A message of the agent, and the preshared keys on its interface when it came.
 #[derive(Clone, Debug)]
@@ -49,6 +53,7 @@ struct Model {
     uncovered: Vec<PeerRef>,
     to_agent: Option<mpsc::UnboundedSender<Vec<u8>>>,
     answers: Vec<FromAgent>,
+    gates: Gates,
     /// Said in place of the next assignments.
     nonsense: Option<Vec<u8>>,
     connected: usize,
@@ -191,6 +196,18 @@ impl Bastion {
         lock(&self.model).heard.clone()
     }
 
+    /// What the agent has told of what happened there: the event and its reason.
+    pub fn events(&self) -> Vec<(String, String)> {
+        let heard = self.heard().into_iter();
+        heard
+            .flat_map(|heard| match heard.message {
+                FromAgent::Report { events, .. } => events,
+                _ => Vec::new(),
+            })
+            .map(|event| (event.event, event.reason))
+            .collect()
+    }
+
     pub fn forget_heard(&self) {
         lock(&self.model).heard.clear();
     }
@@ -224,6 +241,43 @@ impl Bastion {
                 FromAgent::Opened { id: of, refused } if *of == id => Some(refused.clone()),
                 _ => None,
             });
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Changes what is known of the gate.
+    pub fn gates<T>(&self, change: impl FnOnce(&mut Gates) -> T) -> T {
+        change(&mut lock(&self.model).gates)
+    }
+
+    /// Records a grant and has a resident agent open it; returns why it refused.
+    pub fn grant(&self, peer: &PeerRef, tier: &str, seconds_left: u64) -> Option<String> {
+        let tier: TierName = tier.parse().unwrap();
+        self.gates(|gates| gates.record(peer, &tier, seconds_left));
+        let id = rand::random_range(1..u64::MAX / 2);
+        self.send(ToAgent::Grant { id, which: PeerTier { peer: peer.clone(), tier }, seconds_left });
+        self.answer_to("grant", |answer| match answer {
+            FromAgent::Granted { id: of, refused } if *of == id => Some(refused.clone()),
+            _ => None,
+        })
+    }
+
+    /// Closes everything of a peer, also on a resident agent; returns why that failed.
+    pub fn revoke(&self, peer: &PeerRef, reason: &str) -> Option<String> {
+        self.gates(|gates| gates.close(peer));
+        let id = rand::random_range(1..u64::MAX / 2);
+        self.send(ToAgent::Revoke { id, peer: peer.clone(), reason: reason.to_owned() });
+        self.answer_to("revoke", |answer| match answer {
+            FromAgent::Revoked { id: of, failed } if *of == id => Some(failed.clone()),
+            _ => None,
+        })
+    }
+
+    fn answer_to<T>(&self, order: &str, find: impl Fn(&FromAgent) -> Option<T>) -> T {
+        let mut found = None;
+        wait_until(&format!("the answer to {order}"), || {
+            found = lock(&self.model).answers.iter().find_map(&find);
             found.is_some()
         });
         found.unwrap()
@@ -345,8 +399,8 @@ impl Model {
                     deliveries: Vec::new(),
                     log_head: None,
                     pairs: Vec::new(),
-                    gates: Vec::new(),
-                    free: Vec::new(),
+                    gates: self.gates.assignments(),
+                    free: self.gates.free.clone(),
                     gated: Vec::new(),
                 })
             }
@@ -373,6 +427,10 @@ impl Model {
                 Some(ToAgent::Noted { applied, staged })
             }
             FromAgent::Ping => Some(ToAgent::Pong),
+            FromAgent::CheckCode { id, peer, tiers, code } => {
+                let verdict = self.gates.check(&peer, &tiers, &code)?;
+                Some(ToAgent::CodeChecked { id, verdict })
+            }
             answer => {
                 self.answers.push(answer);
                 None

@@ -124,7 +124,7 @@ proptest::proptest! {
 
 #[test]
 fn a_port_is_a_number_that_can_be_one() {
-    let port = |text| {
+    let port = |text: &str| {
         let mut document = Document::parse("a.toml", text).unwrap();
         let port = document.port("code-port").map(|port| port.value);
         document.finish().map(|()| port).map_err(|faults| faults.to_string())

@@ -63,7 +63,12 @@ impl Agent {
             self.state.happened("changed-outside", None, &format!("the gate did not stand: {why}"), now);
         }
         self.changes.extend(found.news);
-        self.faults.extend(self.gate.put_up.refusal());
+        let fault = self.gate.put_up.refusal();
+        self.faults.extend(fault.clone());
+        if self.state.gate_fault != fault {
+            self.state.gate_fault = fault;
+            self.save_or_fault();
+        }
     }
 
     /// The same after something has happened about one peer.
@@ -88,6 +93,11 @@ impl Agent {
     /// What is wrong with the gate, if there is to be one.
     pub(super) fn gate_fault(&self) -> Option<String> {
         (!self.state.gated.is_empty()).then(|| self.gate.put_up.refusal()).flatten()
+    }
+
+    /// Whether anything is open for a peer.
+    pub(super) fn is_let_through(&self, peer: &PeerRef) -> bool {
+        !self.gate.put_up.open_for(peer).is_empty()
     }
 
     /// What becomes readable when somebody changes the firewall.
@@ -121,7 +131,7 @@ impl Agent {
     pub(super) fn take_gate_away(&mut self) -> Result<(), String> {
         if self.state.gate_stands {
             self.gate.put_up.remove(&self.config).map_err(|why| format!("the gate still stands: {why}"))?;
-            self.state.gate_stands = false;
+            (self.state.gate_stands, self.state.gate_fault) = (false, None);
             self.changes.push("gate: taken away".to_owned());
             self.save_or_fault();
         }

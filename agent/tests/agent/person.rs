@@ -1,0 +1,225 @@
+//! Somebody's machine at the other end of a real tunnel: a network namespace of its own, wired to the gateway's.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use wgmfa_core::message::agent::PeerRef;
+
+use crate::bed::{Bed, run, text, wait_until, wg_key};
+
+/// The gateway inside every tunnel.
+pub const GATEWAY: &str = "10.7.255.1";
+pub const GATEWAY6: &str = "fd07::1";
+
+/// What only a tier opens: an address of the gateway with a port that answers, standing for the network behind it.
+pub const PROTECTED: &str = "10.1.0.5";
+
+/// What this test's tiers are.
+pub const TIERS: &str = "[tier.prod]\nallow = [\"10.1.0.0/16\"]\n[tier.admin]\nallow = [\"10.2.0.0/16\"]\nfrom = \"prod\"\nlifetime = \"10m\"\n";
+
+/// How long a line of the gateway may take. Only a failing test waits for so long.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+pub struct Person {
+    pub peer: PeerRef,
+    pub address: String,
+    pub address6: String,
+    namespace: String,
+    interface: String,
+    daemon: Child,
+}
+
+impl Bed {
+    /// Gives the gateway its addresses, its tiers, and something to protect.
+    pub fn with_gate(peers: usize) -> Self {
+        let bed = Self::new(peers);
+        bed.bastion.uncover(&bed.peers);
+        bed.configure(TIERS);
+        for words in [
+            &["addr", "add", &format!("{GATEWAY}/32"), "dev", &bed.interface][..],
+            &["addr", "add", &format!("{GATEWAY6}/128"), "dev", &bed.interface, "nodad"],
+            &["link", "set", &bed.interface, "up"],
+            &["route", "add", "10.7.0.0/16", "dev", &bed.interface],
+            &["route", "add", "fd07::/64", "dev", &bed.interface],
+            &["addr", "add", &format!("{PROTECTED}/32"), "dev", "lo"],
+            &["addr", "add", "10.2.0.5/32", "dev", "lo"],
+        ] {
+            bed.ip(words);
+        }
+        bed
+    }
+
+    /// Does something on the gateway.
+    pub fn inside_gateway<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        inside(self.namespace(), act)
+    }
+
+    pub fn ip(&self, words: &[&str]) {
+        run("ip", &[&["-n", self.namespace()], words].concat());
+    }
+
+    /// Somebody with a tunnel to the gateway, known by one address of each kind.
+    pub fn person(&self, number: u8) -> Person {
+        let (namespace, interface) = (format!("{}p{number}", self.namespace()), format!("{}p{number}", self.interface));
+        let secret = wg_key(&["genkey"], None);
+        let public = wg_key(&["pubkey"], Some(&secret));
+        let (address, address6) = (format!("10.7.9.{number}"), format!("fd07::9:{number}"));
+        let allowed = format!("{address}/32,{address6}/128");
+        let out = self.wg(&["set", &self.interface, "peer", &public, "allowed-ips", &allowed]);
+        assert!(out.status.success(), "{out:?}");
+        run("ip", &["netns", "add", &namespace]);
+        let wire = format!("v{number}");
+        #[rustfmt::skip]
+        run("ip", &["link", "add", &wire, "netns", self.namespace(), "type", "veth", "peer", "name", "up", "netns", &namespace]);
+        self.ip(&["addr", "add", &format!("10.99.{number}.1/24"), "dev", &wire]);
+        self.ip(&["link", "set", &wire, "up"]);
+        let inside = |words: &[&str]| run("ip", &[&["-n", namespace.as_str()], words].concat());
+        inside(&["addr", "add", &format!("10.99.{number}.2/24"), "dev", "up"]);
+        inside(&["link", "set", "up", "up"]);
+        inside(&["link", "set", "lo", "up"]);
+        let daemon = Command::new("ip")
+            .args(["netns", "exec", &namespace, "wireguard-go", "-f", &interface])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the interface", || {
+            std::os::unix::net::UnixStream::connect(format!("/var/run/wireguard/{interface}.sock")).is_ok()
+        });
+        std::fs::write(self.path("secret"), &secret).unwrap();
+        let server = text(&self.wg(&["show", &self.interface, "public-key"]).stdout);
+        #[rustfmt::skip]
+        let out = self.wg(&[
+            "set", &interface, "private-key", self.path("secret").to_str().unwrap(), "peer", server.trim(),
+            "endpoint", &format!("10.99.{number}.1:51820"), "allowed-ips", "10.0.0.0/8,fd07::/64",
+        ]);
+        assert!(out.status.success(), "{out:?}");
+        inside(&["addr", "add", &format!("{address}/32"), "dev", &interface]);
+        inside(&["addr", "add", &format!("{address6}/128"), "dev", &interface, "nodad"]);
+        inside(&["link", "set", &interface, "up"]);
+        inside(&["route", "add", "10.0.0.0/8", "dev", &interface]);
+        inside(&["route", "add", "fd07::/64", "dev", &interface]);
+        let peer = PeerRef { interface: self.interface.parse().unwrap(), public_key: public.parse().unwrap() };
+        Person { peer, address, address6, namespace, interface, daemon }
+    }
+
+    /// Something that answers on an address of the gateway as long as it lives.
+    pub fn serve(&self, address: &str) -> TcpListener {
+        let listener = inside(self.namespace(), || TcpListener::bind((address, 80)).unwrap());
+        let answering = listener.try_clone().unwrap();
+        std::thread::spawn(move || while answering.accept().is_ok() {});
+        listener
+    }
+}
+
+impl Person {
+    /// Begins a conversation.
+    pub fn talk(&self) -> Talk {
+        self.talk_to(GATEWAY, 7777).expect("the gateway listens")
+    }
+
+    /// The same as soon as the agent listens.
+    pub fn talk_to_when_open(&self) -> Talk {
+        let mut talk = None;
+        wait_until("the gateway to listen", || {
+            let to = SocketAddr::new(GATEWAY.parse().unwrap(), 7777);
+            let connected = inside(&self.namespace, || TcpStream::connect_timeout(&to, Duration::from_secs(1)));
+            talk = connected.ok().map(Talk::new);
+            talk.is_some()
+        });
+        talk.unwrap()
+    }
+
+    pub fn talk_to(&self, address: &str, port: u16) -> std::io::Result<Talk> {
+        let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
+        inside(&self.namespace, || TcpStream::connect_timeout(&to, PATIENCE)).map(Talk::new)
+    }
+
+    /// Whether the gateway lets this machine reach an address now.
+    pub fn reaches(&self, address: &str) -> bool {
+        let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 80);
+        // long enough for one answer, and for a packet that is sent again
+        inside(&self.namespace, || TcpStream::connect_timeout(&to, Duration::from_millis(1500))).is_ok()
+    }
+
+    /// Gives this machine another address too.
+    pub fn add_address(&self, address: &str) {
+        run("ip", &["-n", &self.namespace, "addr", "add", address, "dev", &self.interface]);
+    }
+
+    /// Connects from a chosen source address.
+    pub fn connects_from(&self, source: &str) -> bool {
+        let ended = Command::new("ip")
+            .args(["netns", "exec", &self.namespace, "timeout", "3", "ncat", "-s", source, "-w", "2", GATEWAY, "7777"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        !ended.stdout.is_empty()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+        run("ip", &["netns", "del", &self.namespace]);
+        let _ = std::fs::remove_file(format!("/var/run/wireguard/{}.sock", self.interface));
+    }
+}
+
+/// Lines to and fro.
+pub struct Talk {
+    stream: TcpStream,
+    lines: BufReader<TcpStream>,
+}
+
+impl Talk {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { lines: BufReader::new(stream.try_clone().unwrap()), stream }
+    }
+
+    /// The next line of the gateway; empty: it has hung up.
+    pub fn hears(&mut self) -> String {
+        let mut line = String::new();
+        match self.lines.read_line(&mut line) {
+            Ok(_) => line.trim_end().to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => String::new(),
+            Err(error) => panic!("the gateway says nothing: {error}"),
+        }
+    }
+
+    /// All that comes until the gateway hangs up.
+    pub fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        let _ = self.lines.read_to_end(&mut rest);
+        String::from_utf8(rest).unwrap()
+    }
+
+    pub fn says(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Says a line, hears one.
+    pub fn asks(&mut self, line: &str) -> String {
+        self.says(format!("{line}\n").as_bytes());
+        self.hears()
+    }
+
+    pub fn says_no_more(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+}
+
+/// Does something in a network namespace.
+fn inside<T: Send>(namespace: &str, act: impl FnOnce() -> T + Send) -> T {
+    let namespace = std::fs::File::open(format!("/run/netns/{namespace}")).unwrap();
+    let there = || {
+        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(there).join().unwrap())
+}
