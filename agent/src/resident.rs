@@ -110,7 +110,6 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = timer.expired() => resident.agent.enforce(),
-            () = changed(&resident.gate) => resident.agent.enforce(),
             _ = look.tick() => resident.look(),
             Some(asked) = orders.recv() => {
                 if resident.obey(asked) {
@@ -118,6 +117,7 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
                 }
             }
             event = resident.link.event() => resident.react(event),
+            () = changed(&resident.gate) => resident.gate_changed(),
             Some(call) = calls.recv() => resident.hear_call(call),
         }
         resident.go_on();
@@ -233,16 +233,30 @@ impl Resident {
         for fault in self.codes.follow(self.agent.gated_interfaces()) {
             voice::fail(&Failure::new(Exit::Partly, fault));
         }
-        if self.gate.is_none() {
-            self.watch_gate();
-        }
+        self.watch_gate();
         self.say_changes();
     }
 
+    /// Watches the firewall as long as there is a gate.
     fn watch_gate(&mut self) {
-        #[expect(deprecated, reason = "its successor is unsafe; Watched owns one descriptor, open as long as it lives")]
-        let watched = self.agent.watch_gate().and_then(|descriptor| AsyncFd::new(Watched(descriptor)).ok());
-        self.gate = watched;
+        if self.agent.gated_interfaces().is_empty() {
+            self.gate = None;
+        } else if self.gate.is_none() {
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; Watched owns one descriptor, open as long as it lives"
+            )]
+            let watched = self.agent.watch_gate().and_then(|descriptor| AsyncFd::new(Watched(descriptor)).ok());
+            self.gate = watched;
+        }
+    }
+
+    /// Somebody has changed the firewall, perhaps this agent itself. Two that put up theirs in turn do so once a second.
+    fn gate_changed(&mut self) {
+        let again = self.agent.gate_put_up_again();
+        if again.is_none_or(|again| clock::now().since(again) >= LOOK_EVERY) {
+            self.agent.enforce();
+        }
     }
 
     /// Answers a question from inside a tunnel, or asks the bastion first.

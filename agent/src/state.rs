@@ -195,6 +195,8 @@ impl State {
         self.peers.values_mut().for_each(|kept| kept.same_boot = false);
         self.delivered.values_mut().for_each(|delivered| delivered.deadline = None);
         self.grants.rebooted();
+        let not_yet = || "the gate was not put up since this machine's boot".to_owned();
+        self.gate_fault = (!self.gated.is_empty()).then(not_yet);
         // It was at least as long ago as this boot is.
         self.events.iter_mut().for_each(|event| event.at = Boottime::from_millis(0));
         self

@@ -23,10 +23,14 @@ fn it_listens_in_the_tunnel_only() {
     let person = held_back(&bed, 1, "justins-laptop");
     let _resident = bed.resident();
     drop(person.talk_to_when_open());
-    // past the tunnel, over the wire that carries it, and on the gateway itself
-    assert!(person.talk_to("10.99.1.1", 7777).is_err());
-    let own = bed.inside_gateway(|| std::net::TcpStream::connect((GATEWAY, 7777)));
-    assert!(own.is_err());
+    assert!(person.talk_to("10.99.1.1", 7777).is_err(), "the wire that carries the tunnel");
+    // the gateway itself is nobody's device
+    let mut own = bed.talk_from_gateway(GATEWAY);
+    assert_eq!(own.hears(), "error: this address is no peer's");
+    // past the tunnel to the right address, also with the right source
+    person.goes_past_the_tunnel(GATEWAY);
+    assert!(person.talk_to(GATEWAY, 7777).is_err());
+    assert!(!person.connects_from(&person.address));
 }
 
 #[test]
@@ -67,7 +71,9 @@ fn an_address_of_a_network_is_nobody_unless_configured() {
     assert_eq!(resident.terminate(), Some(0));
     bed.bastion.gates(|gates| gates.close(&person.peer));
     bed.configure(&format!("codes-from-networks = true\n{}", crate::person::TIERS));
+    let connected = bed.bastion.connected();
     let _resident = bed.resident();
+    wait_until("the connection", || bed.bastion.connected() > connected);
     let mut talk = person.talk_to_when_open();
     assert_eq!(talk.hears(), "wgmfa app-gw: one-time code for branch-office:");
     assert_eq!(untimed(&talk.asks(CODE)), "ok: prod (60 min)");

@@ -390,7 +390,8 @@ impl Model {
     fn answer(&mut self, message: FromAgent) -> Option<ToAgent> {
         match message {
             FromAgent::Hello { host, .. } => Some(ToAgent::Welcome { host }),
-            FromAgent::Report { .. } => {
+            FromAgent::Report { events, .. } => {
+                events.iter().for_each(|event| self.gates.hear(event));
                 let assignments =
                     self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
                 Some(ToAgent::Assignments {

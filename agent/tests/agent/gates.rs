@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wgmfa_core::gate::{CodeVerdict, GateAssignment, TierLeft};
 use wgmfa_core::key::SecretText;
-use wgmfa_core::message::agent::{PeerRef, TierWish};
+use wgmfa_core::message::agent::{LocalEvent, PeerRef, TierWish};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::TierName;
 
@@ -47,6 +47,14 @@ impl Gates {
 
     pub fn close(&mut self, peer: &PeerRef) {
         self.peers.get_mut(peer).unwrap().grants.clear();
+    }
+
+    /// What was closed at the gateway is over.
+    pub fn hear(&mut self, event: &LocalEvent) {
+        let gated = event.peer.as_ref().filter(|_| event.event == "closed").and_then(|peer| self.peers.get_mut(peer));
+        if let Some(gated) = gated {
+            gated.grants.retain(|tier, _| event.tier.as_ref().is_some_and(|closed| closed != tier));
+        }
     }
 
     /// The verdict about a code; a good one opens what was wished for, at most an hour.

@@ -28,7 +28,7 @@ pub struct Person {
     pub address6: String,
     namespace: String,
     interface: String,
-    daemon: Child,
+    daemon: Option<Child>,
 }
 
 impl Bed {
@@ -51,9 +51,10 @@ impl Bed {
         bed
     }
 
-    /// Does something on the gateway.
-    pub fn inside_gateway<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
-        inside(self.namespace(), act)
+    /// A conversation that somebody on the gateway itself begins.
+    pub fn talk_from_gateway(&self, address: &str) -> Talk {
+        let to = SocketAddr::new(address.parse().unwrap(), 7777);
+        Talk::new(inside(self.namespace(), || TcpStream::connect(to)).unwrap())
     }
 
     pub fn ip(&self, words: &[&str]) {
@@ -70,14 +71,23 @@ impl Bed {
         let out = self.wg(&["set", &self.interface, "peer", &public, "allowed-ips", &allowed]);
         assert!(out.status.success(), "{out:?}");
         run("ip", &["netns", "add", &namespace]);
+        let peer = PeerRef { interface: self.interface.parse().unwrap(), public_key: public.parse().unwrap() };
+        let mut person = Person {
+            peer,
+            address,
+            address6,
+            namespace: namespace.clone(),
+            interface: interface.clone(),
+            daemon: None,
+        };
         let wire = format!("v{number}");
         #[rustfmt::skip]
-        run("ip", &["link", "add", &wire, "netns", self.namespace(), "type", "veth", "peer", "name", "up", "netns", &namespace]);
+        run("ip", &["link", "add", &wire, "netns", self.namespace(), "type", "veth", "peer", "name", "wire", "netns", &namespace]);
         self.ip(&["addr", "add", &format!("10.99.{number}.1/24"), "dev", &wire]);
         self.ip(&["link", "set", &wire, "up"]);
         let inside = |words: &[&str]| run("ip", &[&["-n", namespace.as_str()], words].concat());
-        inside(&["addr", "add", &format!("10.99.{number}.2/24"), "dev", "up"]);
-        inside(&["link", "set", "up", "up"]);
+        inside(&["addr", "add", &format!("10.99.{number}.2/24"), "dev", "wire"]);
+        inside(&["link", "set", "wire", "up"]);
         inside(&["link", "set", "lo", "up"]);
         let daemon = Command::new("ip")
             .args(["netns", "exec", &namespace, "wireguard-go", "-f", &interface])
@@ -86,6 +96,7 @@ impl Bed {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        person.daemon = Some(daemon);
         wait_until("the interface", || {
             std::os::unix::net::UnixStream::connect(format!("/var/run/wireguard/{interface}.sock")).is_ok()
         });
@@ -97,13 +108,12 @@ impl Bed {
             "endpoint", &format!("10.99.{number}.1:51820"), "allowed-ips", "10.0.0.0/8,fd07::/64",
         ]);
         assert!(out.status.success(), "{out:?}");
-        inside(&["addr", "add", &format!("{address}/32"), "dev", &interface]);
-        inside(&["addr", "add", &format!("{address6}/128"), "dev", &interface, "nodad"]);
+        inside(&["addr", "add", &format!("{}/32", person.address), "dev", &interface]);
+        inside(&["addr", "add", &format!("{}/128", person.address6), "dev", &interface, "nodad"]);
         inside(&["link", "set", &interface, "up"]);
         inside(&["route", "add", "10.0.0.0/8", "dev", &interface]);
         inside(&["route", "add", "fd07::/64", "dev", &interface]);
-        let peer = PeerRef { interface: self.interface.parse().unwrap(), public_key: public.parse().unwrap() };
-        Person { peer, address, address6, namespace, interface, daemon }
+        person
     }
 
     /// Something that answers on an address of the gateway as long as it lives.
@@ -145,6 +155,22 @@ impl Person {
         inside(&self.namespace, || TcpStream::connect_timeout(&to, Duration::from_millis(1500))).is_ok()
     }
 
+    /// Puts a preshared key on the tunnel, as `wgmfa sync` does.
+    pub fn set_key(&self, bed: &Bed, key: &str) {
+        std::fs::write(bed.path("psk"), key).unwrap();
+        let server = text(&bed.wg(&["show", &bed.interface, "public-key"]).stdout);
+        let file = bed.path("psk");
+        let words = ["set", &self.interface, "peer", server.trim(), "preshared-key", file.to_str().unwrap()];
+        assert!(bed.wg(&words).status.success());
+    }
+
+    /// Sends what is for this address past the tunnel.
+    pub fn goes_past_the_tunnel(&self, address: &str) {
+        let via = self.address.rsplit_once('.').unwrap().1;
+        let (to, via) = (format!("{address}/32"), format!("10.99.{via}.1"));
+        run("ip", &["-n", &self.namespace, "route", "replace", &to, "via", &via, "dev", "wire"]);
+    }
+
     /// Gives this machine another address too.
     pub fn add_address(&self, address: &str) {
         run("ip", &["-n", &self.namespace, "addr", "add", address, "dev", &self.interface]);
@@ -163,8 +189,10 @@ impl Person {
 
 impl Drop for Person {
     fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
         run("ip", &["netns", "del", &self.namespace]);
         let _ = std::fs::remove_file(format!("/var/run/wireguard/{}.sock", self.interface));
     }

@@ -6,7 +6,7 @@ pub(super) mod put_up;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use wgmfa_core::boottime::Boottime;
@@ -38,6 +38,8 @@ pub(super) struct AtGate {
     last_question: u64,
     /// What it said about them.
     answers: Vec<(u64, CodeVerdict)>,
+    /// When it was last put up again after somebody had changed it.
+    put_up_again: Option<Boottime>,
     /// Peers whose key's session is over since they logged out, and when each is to be locked.
     leaving: BTreeMap<PeerRef, Boottime>,
 }
@@ -59,8 +61,10 @@ impl Agent {
         let wanted = self.wanted(now);
         let found = self.gate.put_up.keep(&self.config, layout, wanted, now);
         if let Some(why) = found.disturbed {
+            self.gate.put_up_again = Some(now);
             self.changes.push(format!("gate: put up again: {why}"));
             self.state.happened("changed-outside", None, &format!("the gate did not stand: {why}"), now);
+            self.next_round = now;
         }
         self.changes.extend(found.news);
         let fault = self.gate.put_up.refusal();
@@ -77,9 +81,7 @@ impl Agent {
     /// Why it is not let through or kept out as it should be, in words.
     pub(super) fn keep_gate_for(&mut self, peer: &PeerRef, seen: &Seen) -> Result<(), String> {
         let now = clock::now();
-        if let Some(here) = seen.interfaces.get(&peer.interface) {
-            self.gate.put_up.owners.insert(peer.interface.clone(), owners(here));
-        }
+        self.see_owners(&peer.interface, seen);
         let mut wanted = self.wanted(now);
         wanted.retain(|(addresses, _), _| addresses.interface == peer.interface);
         self.gate.put_up.keep_one(&peer.interface, wanted, now)
@@ -103,6 +105,11 @@ impl Agent {
     /// What becomes readable when somebody changes the firewall.
     pub fn watch_gate(&self) -> Option<OwnedFd> {
         self.gate.put_up.watch()
+    }
+
+    /// When the gate was last put up again after somebody had changed it.
+    pub fn gate_put_up_again(&self) -> Option<Boottime> {
+        self.gate.put_up_again
     }
 
     /// The interfaces whose peers are held back: there codes are asked for.
@@ -166,16 +173,29 @@ impl Agent {
         let mut closings = Vec::new();
         for peer in peers {
             // An interface that is away lets nobody in, and is looked at when it comes back.
-            let Some(owners) = self.gate.put_up.owners.get(&peer.interface) else { continue };
-            let sight = seen.peer(&peer).map(|here| Sight {
-                addresses: owners.addresses(&peer.public_key, self.config.width),
-                handshake: here.latest_handshake.map(|at| {
-                    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
-                }),
-            });
-            closings.extend(self.state.grants.look(&peer, sight.as_ref(), now));
+            if seen.interfaces.contains_key(&peer.interface) {
+                closings.extend(self.look_at(&peer, seen, now));
+            }
         }
         self.tell_closings(&closings, now);
+    }
+
+    /// Looks at a peer of an interface that is there.
+    fn look_at(&mut self, peer: &PeerRef, seen: &Seen, now: Boottime) -> Option<Closing> {
+        let owners = self.gate.put_up.owners.get(&peer.interface)?;
+        let millis = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let sight = seen.peer(peer).map(|here| Sight {
+            addresses: owners.addresses(&peer.public_key, self.config.width),
+            handshake: here.latest_handshake.map(|at| millis(at).try_into().unwrap_or(u64::MAX)),
+        });
+        self.state.grants.look(peer, sight.as_ref(), now)
+    }
+
+    /// Notes whose the addresses of an interface are now.
+    fn see_owners(&mut self, interface: &InterfaceName, seen: &Seen) {
+        if let Some(here) = seen.interfaces.get(interface) {
+            self.gate.put_up.owners.insert(interface.clone(), owners(here));
+        }
     }
 
     /// The bastion hears of what was closed before its time.

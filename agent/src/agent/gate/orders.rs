@@ -116,6 +116,10 @@ impl Agent {
         if let Some(why) = self.gate.put_up.refusal() {
             return Err(why);
         }
+        // what it had before may be another one's by now
+        self.see_owners(&peer.interface, &seen);
+        let closing = self.look_at(peer, &seen, now);
+        self.tell_closings(closing.as_slice(), now);
         let sent = sent_at_worst(now, self.connected, self.state.last_contact);
         let before = self.state.grants.clone();
         for grant in granted {
@@ -125,6 +129,7 @@ impl Agent {
                 return Err(why);
             }
         }
+        self.look_at(peer, &seen, now);
         self.overtake(peer);
         let opened = self.keep_gate_for(peer, &seen).and_then(|()| {
             let has_addresses =
