@@ -117,7 +117,7 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
                 }
             }
             event = resident.link.event() => resident.react(event),
-            () = changed(&resident.gate) => resident.gate_changed(),
+            () = changed(&resident.gate) => resident.agent.firewall_changed(LOOK_EVERY),
             Some(call) = calls.recv() => resident.hear_call(call),
         }
         resident.go_on();
@@ -248,14 +248,6 @@ impl Resident {
             )]
             let watched = self.agent.watch_gate().and_then(|descriptor| AsyncFd::new(Watched(descriptor)).ok());
             self.gate = watched;
-        }
-    }
-
-    /// Somebody has changed the firewall, perhaps this agent itself. Two that put up theirs in turn do so once a second.
-    fn gate_changed(&mut self) {
-        let again = self.agent.gate_put_up_again();
-        if again.is_none_or(|again| clock::now().since(again) >= LOOK_EVERY) {
-            self.agent.enforce();
         }
     }
 

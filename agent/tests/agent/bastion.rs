@@ -12,12 +12,9 @@ use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, Veri
 use russh::{Channel, ChannelId, ChannelMsg};
 use tokio::sync::{mpsc, oneshot};
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::message::agent::{
-    FromAgent, PeerGeneration, PeerRef, PeerTier, SIGNATURE_NAMESPACE, ToAgent, signed_text,
-};
+use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::message::{Lines, decode, encode};
-use wgmfa_core::name::TierName;
 use wgmfa_core::rotation::{Assignment, Standing};
 
 use crate::bed::{preshared_keys, wait_until};
@@ -251,30 +248,7 @@ impl Bastion {
         change(&mut lock(&self.model).gates)
     }
 
-    /// Records a grant and has a resident agent open it; returns why it refused.
-    pub fn grant(&self, peer: &PeerRef, tier: &str, seconds_left: u64) -> Option<String> {
-        let tier: TierName = tier.parse().unwrap();
-        self.gates(|gates| gates.record(peer, &tier, seconds_left));
-        let id = rand::random_range(1..u64::MAX / 2);
-        self.send(ToAgent::Grant { id, which: PeerTier { peer: peer.clone(), tier }, seconds_left });
-        self.answer_to("grant", |answer| match answer {
-            FromAgent::Granted { id: of, refused } if *of == id => Some(refused.clone()),
-            _ => None,
-        })
-    }
-
-    /// Closes everything of a peer, also on a resident agent; returns why that failed.
-    pub fn revoke(&self, peer: &PeerRef, reason: &str) -> Option<String> {
-        self.gates(|gates| gates.close(peer));
-        let id = rand::random_range(1..u64::MAX / 2);
-        self.send(ToAgent::Revoke { id, peer: peer.clone(), reason: reason.to_owned() });
-        self.answer_to("revoke", |answer| match answer {
-            FromAgent::Revoked { id: of, failed } if *of == id => Some(failed.clone()),
-            _ => None,
-        })
-    }
-
-    fn answer_to<T>(&self, order: &str, find: impl Fn(&FromAgent) -> Option<T>) -> T {
+    pub fn answer_to<T>(&self, order: &str, find: impl Fn(&FromAgent) -> Option<T>) -> T {
         let mut found = None;
         wait_until(&format!("the answer to {order}"), || {
             found = lock(&self.model).answers.iter().find_map(&find);

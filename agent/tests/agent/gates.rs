@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use wgmfa_core::gate::{CodeVerdict, GateAssignment, TierLeft};
 use wgmfa_core::key::SecretText;
-use wgmfa_core::message::agent::{LocalEvent, PeerRef, TierWish};
+use wgmfa_core::message::agent::{FromAgent, LocalEvent, PeerRef, PeerTier, TierWish, ToAgent};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::TierName;
+
+use crate::bastion::Bastion;
 
 /// The only good code. It may be used as often as one likes.
 pub const CODE: &str = "123456";
@@ -77,6 +79,31 @@ impl Gates {
 
     pub fn assignments(&self) -> Vec<GateAssignment> {
         self.peers.iter().map(|(peer, gated)| gated.assignment(peer)).collect()
+    }
+}
+
+impl Bastion {
+    /// Records a grant and has a resident agent open it; returns why it refused.
+    pub fn grant(&self, peer: &PeerRef, tier: &str, seconds_left: u64) -> Option<String> {
+        let tier: TierName = tier.parse().unwrap();
+        self.gates(|gates| gates.record(peer, &tier, seconds_left));
+        let id = rand::random_range(1..u64::MAX / 2);
+        self.send(ToAgent::Grant { id, which: PeerTier { peer: peer.clone(), tier }, seconds_left });
+        self.answer_to("grant", |answer| match answer {
+            FromAgent::Granted { id: of, refused } if *of == id => Some(refused.clone()),
+            _ => None,
+        })
+    }
+
+    /// Closes everything of a peer, also on a resident agent; returns why that failed.
+    pub fn revoke(&self, peer: &PeerRef, reason: &str) -> Option<String> {
+        self.gates(|gates| gates.close(peer));
+        let id = rand::random_range(1..u64::MAX / 2);
+        self.send(ToAgent::Revoke { id, peer: peer.clone(), reason: reason.to_owned() });
+        self.answer_to("revoke", |answer| match answer {
+            FromAgent::Revoked { id: of, failed } if *of == id => Some(failed.clone()),
+            _ => None,
+        })
     }
 }
 

@@ -99,6 +99,37 @@ fn root_opens_the_gate_puts_it_up_at_boot_and_takes_it_away() {
     }
 }
 
+#[test]
+fn a_grant_without_a_handshake_is_over_and_the_bastion_is_told() {
+    let bed = Bed::with_gate(0);
+    let person = held_back(&bed, 1, "justins-laptop");
+    bed.bastion.gates(|gates| gates.peers.get_mut(&person.peer).unwrap().idle_timeout = Some(2));
+    let _resident = bed.resident();
+    drop(person.talk_to_when_open());
+    assert_eq!(bed.bastion.grant(&person.peer, "prod", 600), None);
+    wait_until("it is closed", || bed.log().contains(": prod closed: no handshake for 2 s\n"));
+    let told = ("closed".to_owned(), "no handshake for 2 s".to_owned());
+    wait_until("the bastion to be told", || bed.bastion.events().contains(&told));
+}
+
+#[test]
+fn an_interface_that_is_made_anew_is_gated_and_listened_on_again() {
+    let mut bed = Bed::with_gate(0);
+    let _protected = bed.serve(PROTECTED);
+    let person = held_back(&bed, 1, "justins-laptop");
+    let _resident = bed.resident();
+    drop(person.talk_to_when_open());
+    assert_eq!(bed.bastion.grant(&person.peer, "prod", 600), None);
+    bed.remove_interface();
+    bed.add_interface(&bed.interface.clone());
+    bed.set_from_file();
+    bed.add_peer(&person);
+    bed.set_addresses();
+    person.joins(&bed); // instead of waiting until it finds that the other side has forgotten the session
+    drop(person.talk_to_when_open());
+    wait_until("the grant", || person.reaches(PROTECTED));
+}
+
 impl Bed {
     /// `nft flush ruleset`, as a site's own reload does it.
     pub fn flush_rules(&self) {

@@ -37,18 +37,23 @@ impl Bed {
         let bed = Self::new(peers);
         bed.bastion.uncover(&bed.peers);
         bed.configure(TIERS);
-        for words in [
-            &["addr", "add", &format!("{GATEWAY}/32"), "dev", &bed.interface][..],
-            &["addr", "add", &format!("{GATEWAY6}/128"), "dev", &bed.interface, "nodad"],
-            &["link", "set", &bed.interface, "up"],
-            &["route", "add", "10.7.0.0/16", "dev", &bed.interface],
-            &["route", "add", "fd07::/64", "dev", &bed.interface],
-            &["addr", "add", &format!("{PROTECTED}/32"), "dev", "lo"],
-            &["addr", "add", "10.2.0.5/32", "dev", "lo"],
-        ] {
-            bed.ip(words);
-        }
+        bed.set_addresses();
+        bed.ip(&["addr", "add", &format!("{PROTECTED}/32"), "dev", "lo"]);
+        bed.ip(&["addr", "add", "10.2.0.5/32", "dev", "lo"]);
         bed
+    }
+
+    /// Gives the interface its addresses and routes.
+    pub fn set_addresses(&self) {
+        for words in [
+            &["addr", "add", &format!("{GATEWAY}/32"), "dev", &self.interface][..],
+            &["addr", "add", &format!("{GATEWAY6}/128"), "dev", &self.interface, "nodad"],
+            &["link", "set", &self.interface, "up"],
+            &["route", "add", "10.7.0.0/16", "dev", &self.interface],
+            &["route", "add", "fd07::/64", "dev", &self.interface],
+        ] {
+            self.ip(words);
+        }
     }
 
     /// A conversation that somebody on the gateway itself begins.
@@ -67,9 +72,6 @@ impl Bed {
         let secret = wg_key(&["genkey"], None);
         let public = wg_key(&["pubkey"], Some(&secret));
         let (address, address6) = (format!("10.7.9.{number}"), format!("fd07::9:{number}"));
-        let allowed = format!("{address}/32,{address6}/128");
-        let out = self.wg(&["set", &self.interface, "peer", &public, "allowed-ips", &allowed]);
-        assert!(out.status.success(), "{out:?}");
         run("ip", &["netns", "add", &namespace]);
         let peer = PeerRef { interface: self.interface.parse().unwrap(), public_key: public.parse().unwrap() };
         let mut person = Person {
@@ -80,6 +82,7 @@ impl Bed {
             interface: interface.clone(),
             daemon: None,
         };
+        self.add_peer(&person);
         let wire = format!("v{number}");
         #[rustfmt::skip]
         run("ip", &["link", "add", &wire, "netns", self.namespace(), "type", "veth", "peer", "name", "wire", "netns", &namespace]);
@@ -101,19 +104,23 @@ impl Bed {
             std::os::unix::net::UnixStream::connect(format!("/var/run/wireguard/{interface}.sock")).is_ok()
         });
         std::fs::write(self.path("secret"), &secret).unwrap();
-        let server = text(&self.wg(&["show", &self.interface, "public-key"]).stdout);
-        #[rustfmt::skip]
-        let out = self.wg(&[
-            "set", &interface, "private-key", self.path("secret").to_str().unwrap(), "peer", server.trim(),
-            "endpoint", &format!("10.99.{number}.1:51820"), "allowed-ips", "10.0.0.0/8,fd07::/64",
-        ]);
+        let out = self.wg(&["set", &interface, "private-key", self.path("secret").to_str().unwrap()]);
         assert!(out.status.success(), "{out:?}");
+        person.joins(self);
         inside(&["addr", "add", &format!("{}/32", person.address), "dev", &interface]);
         inside(&["addr", "add", &format!("{}/128", person.address6), "dev", &interface, "nodad"]);
         inside(&["link", "set", &interface, "up"]);
         inside(&["route", "add", "10.0.0.0/8", "dev", &interface]);
         inside(&["route", "add", "fd07::/64", "dev", &interface]);
         person
+    }
+
+    /// Makes somebody a peer of the interface.
+    pub fn add_peer(&self, person: &Person) {
+        let allowed = format!("{}/32,{}/128", person.address, person.address6);
+        let key = person.peer.public_key.to_string();
+        let out = self.wg(&["set", &self.interface, "peer", &key, "allowed-ips", &allowed]);
+        assert!(out.status.success(), "{out:?}");
     }
 
     /// Something that answers on an address of the gateway as long as it lives.
@@ -153,6 +160,16 @@ impl Person {
         let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 80);
         // long enough for one answer, and for a packet that is sent again
         inside(&self.namespace, || TcpStream::connect_timeout(&to, Duration::from_millis(1500))).is_ok()
+    }
+
+    /// Makes the gateway its peer, with no session.
+    pub fn joins(&self, bed: &Bed) {
+        let server = text(&bed.wg(&["show", &bed.interface, "public-key"]).stdout);
+        let endpoint = format!("10.99.{}.1:51820", self.address.rsplit_once('.').unwrap().1);
+        bed.wg(&["set", &self.interface, "peer", server.trim(), "remove"]);
+        let more = ["endpoint", &endpoint, "allowed-ips", "10.0.0.0/8,fd07::/64"];
+        let out = bed.wg(&[&["set", &self.interface, "peer", server.trim()][..], &more].concat());
+        assert!(out.status.success(), "{out:?}");
     }
 
     /// Puts a preshared key on the tunnel, as `wgmfa sync` does.

@@ -6,7 +6,7 @@ pub(super) mod put_up;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use wgmfa_core::boottime::Boottime;
@@ -107,9 +107,13 @@ impl Agent {
         self.gate.put_up.watch()
     }
 
-    /// When the gate was last put up again after somebody had changed it.
-    pub fn gate_put_up_again(&self) -> Option<Boottime> {
-        self.gate.put_up_again
+    /// Somebody has changed the firewall, perhaps this agent itself. Two that put up theirs in turn do so once in
+    /// `pause`.
+    pub fn firewall_changed(&mut self, pause: Duration) {
+        let is_at_peace = self.gate.put_up_again.is_none_or(|again| clock::now().since(again) >= pause);
+        if self.gate.put_up.is_disturbed() && is_at_peace {
+            self.enforce();
+        }
     }
 
     /// The interfaces whose peers are held back: there codes are asked for.

@@ -121,6 +121,9 @@ impl Agent {
         let closing = self.look_at(peer, &seen, now);
         self.tell_closings(closing.as_slice(), now);
         let sent = sent_at_worst(now, self.connected, self.state.last_contact);
+        if sent < now {
+            self.next_round = now; // the answer to a report says what is really left
+        }
         let before = self.state.grants.clone();
         for grant in granted {
             if let Err(why) = self.state.grants.grant(peer, &grant.tier, sent.plus_seconds(grant.seconds_left), now) {

@@ -118,6 +118,12 @@ impl PutUp {
         own.map(|((_, tier), (_, until))| (tier.clone(), *until)).collect()
     }
 
+    /// Whether it is not as it was left: then all of it is to be looked at. This reads what [`PutUp::watch`] tells of.
+    pub(super) fn is_disturbed(&mut self) -> bool {
+        let Some(backend) = &mut self.backend else { return false };
+        backend.intact().is_err() || backend.bypassed() != self.bypassed
+    }
+
     /// A descriptor that becomes readable when somebody changes the firewall; its owner then has the gate looked at.
     pub(in crate::agent) fn watch(&self) -> Option<OwnedFd> {
         self.backend.as_ref()?.changed()?.try_clone_to_owned().ok()
