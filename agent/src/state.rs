@@ -1,14 +1,18 @@
 //! What the agent remembers between rounds, restarts and reboots. No preshared key is among it, only what stands for one.
 
-use std::collections::BTreeMap;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
 use wgmfa_core::exit::Exit;
+use wgmfa_core::gate::grants::{Closing, Grants};
 use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{LocalEvent, LogHead, MOST_EVENTS, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
+use wgmfa_core::name::{InterfaceName, TierName};
 use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 
 /// The version of the state file.
@@ -56,6 +60,21 @@ pub struct State {
     /// The last line that it told of and then had no longer.
     #[serde(default)]
     pub lost_log_head: Option<LogHead>,
+    /// Peers that a policy enforces by the firewall, with their grants.
+    #[serde(default)]
+    pub grants: Grants,
+    /// Peers of the same interfaces that nothing holds back.
+    #[serde(default)]
+    pub free: BTreeSet<PeerRef>,
+    /// The interfaces whose peers are held back.
+    #[serde(default)]
+    pub gated: BTreeSet<InterfaceName>,
+    /// A gate was put up and not taken away.
+    #[serde(default)]
+    pub gate_stands: bool,
+    /// What was wrong with the gate when it was last looked at.
+    #[serde(default)]
+    pub gate_fault: Option<String>,
 }
 
 /// What is remembered of one peer.
@@ -123,6 +142,9 @@ pub struct Event {
     /// The generation that is over with it.
     #[serde(default)]
     pub generation: Option<u64>,
+    /// The tier that is closed with it; none: all of the peer's, if it is about tiers.
+    #[serde(default)]
+    pub tier: Option<TierName>,
     /// When, in this boot.
     pub at: Boottime,
 }
@@ -155,6 +177,11 @@ impl State {
             spoken: Vec::new(),
             log_head: None,
             lost_log_head: None,
+            grants: Grants::default(),
+            free: BTreeSet::new(),
+            gated: BTreeSet::new(),
+            gate_stands: false,
+            gate_fault: None,
         }
     }
 
@@ -169,6 +196,9 @@ impl State {
         self.last_round = None;
         self.peers.values_mut().for_each(|kept| kept.same_boot = false);
         self.delivered.values_mut().for_each(|delivered| delivered.deadline = None);
+        self.grants.rebooted();
+        let not_yet = || "the gate was not put up since this machine's boot".to_owned();
+        self.gate_fault = (!self.gated.is_empty()).then(not_yet);
         // It was at least as long ago as this boot is.
         self.events.iter_mut().for_each(|event| event.at = Boottime::from_millis(0));
         self
@@ -181,18 +211,43 @@ impl State {
 
     /// Notes an event for the bastion, once while it is unreported.
     pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
-        self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, at });
+        self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, tier: None, at });
+    }
+
+    /// Tiers were closed before their time.
+    pub fn closed(&mut self, closing: &Closing, at: Boottime) {
+        for tier in &closing.tiers {
+            let (event, peer, reason) = ("closed".to_owned(), Some(closing.peer.clone()), closing.reason.clone());
+            self.note(Event { event, peer, reason, generation: None, tier: Some(tier.clone()), at });
+        }
+    }
+
+    /// Somebody inside the tunnel has logged out: every tier is closed, and the session of this generation is over.
+    pub fn logged_out(&mut self, peer: &PeerRef, generation: Option<u64>, at: Boottime) {
+        let (event, peer, reason) = ("closed".to_owned(), Some(peer.clone()), "logged out".to_owned());
+        self.note(Event { event, peer, reason, generation, tier: None, at });
+    }
+
+    /// Peers of which something was closed that the bastion does not know yet.
+    pub fn untold_closings(&self) -> impl Iterator<Item = &PeerRef> {
+        self.events.iter().filter(|event| event.event == "closed").filter_map(|event| event.peer.as_ref())
     }
 
     /// A session was over for want of handshakes.
     pub fn idled(&mut self, peer: &PeerRef, generation: u64, reason: String, at: Boottime) {
         let (event, peer) = ("idle".to_owned(), Some(peer.clone()));
-        self.note(Event { event, peer, reason, generation: Some(generation), at });
+        self.note(Event { event, peer, reason, generation: Some(generation), tier: None, at });
     }
 
     fn note(&mut self, event: Event) {
-        let again =
-            |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
+        let again = |known: &Event| {
+            (&known.event, &known.peer, &known.reason, &known.tier)
+                == (&event.event, &event.peer, &event.reason, &event.tier)
+        };
+        // what was opened and closed again is over since the last time
+        if event.event == "closed" {
+            self.events.retain(|known| !again(known));
+        }
         if self.events.len() < MOST_KEPT && !self.events.iter().any(again) {
             self.events.push(event);
         }
@@ -204,18 +259,11 @@ impl State {
             event: event.event.clone(),
             peer: event.peer.clone(),
             generation: event.generation,
+            tier: event.tier.clone(),
             reason: event.reason.clone(),
             seconds_ago: now.since(event.at).as_secs(),
         };
         self.events.iter().take(MOST_EVENTS).map(tell).collect()
-    }
-
-    /// What people call a peer: its connection's name, or interface and public key.
-    pub fn name_of(&self, peer: &PeerRef) -> String {
-        match self.peers.get(peer) {
-            Some(kept) if !kept.connection.is_empty() => kept.connection.clone(),
-            _ => format!("{} peer {}", peer.interface, peer.public_key),
-        }
     }
 }
 

@@ -29,9 +29,14 @@ impl Agent {
         let seen = Seen::one(&self.config, &peer.interface);
         let here = seen.peer(peer).ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
         let observed = seen.fingerprint(peer);
+        // the gate opens with the key, or neither does
+        let refusal = self.gate_refusal(peer);
         let kept = self.state.peers.get_mut(peer).ok_or("this server has made no key for that peer")?;
         if kept.held.generation != which.generation {
             return Err(format!("this server holds generation {}", kept.held.generation));
+        }
+        if let Some(why) = refusal {
+            return Err(why);
         }
         let first = plan(&kept.view(now, observed, Contact::Lost(self.state.last_contact))).into_iter().next();
         if let Some(Action::Lock { reason }) = first {
@@ -73,6 +78,12 @@ impl Agent {
             }
         }
         crash_point("opened");
+        if self.state.grants.get(peer).is_some_and(|gated| gated.with_key)
+            && let Err(why) = self.keep_gate_for(peer, &seen)
+        {
+            self.want_round();
+            return Err(why);
+        }
         self.unproved.insert(peer.clone(), latest_handshake.filter(|_| !fresh));
         let what = if fresh { "opened" } else { "prolonged" };
         let left = wgmfa_core::interval::left(deadline.since(now).as_secs());

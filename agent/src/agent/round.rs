@@ -11,7 +11,7 @@ use wgmfa_wireguard::EndpointRule;
 
 use super::pair::Together;
 use super::parts::{Confirmations, Deposits};
-use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step};
+use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step, Told};
 use crate::carry_out::{Changes, random_key, readd};
 use crate::clock;
 use crate::crash::crash_point;
@@ -25,6 +25,7 @@ impl Agent {
         let now = clock::now();
         let seen = Seen::now(&self.config);
         self.faults = seen.faults.iter().cloned().collect();
+        self.faults.extend(self.gate_fault());
         self.outcome = None;
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
@@ -38,6 +39,7 @@ impl Agent {
         mut assignments: Vec<Assignment>,
         uncovered: Vec<PeerRef>,
         pairs: &[PairAssignment],
+        told_of_gate: Told,
     ) -> Vec<FromAgent> {
         let Step::Reported { asked, dry_run, told, overtaken } = std::mem::replace(&mut self.step, Step::Idle) else {
             return Vec::new();
@@ -60,6 +62,7 @@ impl Agent {
         if dry_run {
             let mut planned: Vec<_> = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
             planned.extend(self.pairs_in_words(pairs, &seen));
+            planned.extend(self.gates_in_words(&told_of_gate, asked));
             self.outcome = Some(Outcome { planned, ..Outcome::of(&std::mem::take(&mut self.faults)) });
             return Vec::new();
         }
@@ -72,7 +75,11 @@ impl Agent {
         assignments.iter().for_each(|one| _ = self.leave_pair(&one.peer));
         let together = self.follow_pairs(pairs, &seen);
         self.learn(&assignments);
-        self.follow(planned, &assignments, together, &seen)
+        // before the round can be over: what cannot be done is a fault of it
+        self.follow_gates(told_of_gate, &overtaken, asked, &seen);
+        let answers = self.follow(planned, &assignments, together, &seen);
+        self.keep_gate(&seen); // sessions that it has taken over open tiers too
+        answers
     }
 
     /// What to do about each peer that the bastion names or that was ever covered here.
@@ -341,7 +348,7 @@ impl Agent {
         Some(format!("{}: would {what}: {reason}", self.state.name_of(peer)))
     }
 
-    fn save_or_fault(&mut self) {
+    pub(super) fn save_or_fault(&mut self) {
         if let Err(failure) = self.save() {
             self.faults.insert(failure.error);
         }

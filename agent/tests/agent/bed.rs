@@ -125,6 +125,10 @@ impl Bed {
         std::fs::write(self.path("agent.toml"), text).unwrap();
     }
 
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -3,6 +3,9 @@
 
 pub mod code;
 pub mod cover;
+pub mod dialogue;
+pub mod grants;
+pub mod identity;
 pub mod parts;
 pub mod routing;
 pub mod ruleset;
