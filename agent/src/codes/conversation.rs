@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Zoned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::gate::CodeVerdict;
 use wgmfa_core::gate::dialogue::{self, Act, Dialogue, LONGEST_LINE};
@@ -19,7 +19,7 @@ use super::{Answer, Call, Question, Shared};
 use crate::agent::{LONGEST_ANSWER, NOT_REACHED};
 use crate::clock;
 
-/// The pause after each line: whoever sends faster waits, and the agent has time for others.
+/// How far apart lines are heard: whoever sends faster waits, and the agent has time for others.
 const PACE: Duration = Duration::from_millis(50);
 
 /// How long what is still on its way is taken after the last word, so that the other side can read that.
@@ -68,13 +68,15 @@ impl Talk<'_> {
         let mut acts = greeting;
         // one more byte for the carriage return that some programs send
         let (mut lines, mut part) = (Lines::new(LONGEST_LINE + 1), Zeroizing::new([0; 128]));
+        let mut next = Instant::now();
         loop {
             if self.carry_out(acts, Some(&mut dialogue)).await.is_none() {
                 return;
             }
             acts = match lines.next_line().map(|line| line.map(Zeroizing::new)) {
                 Ok(Some(line)) => {
-                    sleep(PACE).await;
+                    sleep_until(next).await;
+                    next = Instant::now() + PACE;
                     dialogue.hear(&line, &self.shared.tiers)
                 }
                 Err(_) => dialogue::too_long(),

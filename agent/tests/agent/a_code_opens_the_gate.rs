@@ -5,7 +5,7 @@ use wgmfa_core::message::agent::{FromAgent, ToAgent};
 
 use crate::bed::{Bed, wait_until};
 use crate::gates::CODE;
-use crate::person::{GATEWAY6, PROTECTED, Person};
+use crate::person::{GATEWAY6, PROTECTED, Person, TIERS};
 
 const BANNER: &str = "wgmfa app-gw: one-time code for justins-laptop:";
 
@@ -175,4 +175,24 @@ fn with_a_key_the_gate_opens_and_closes_with_its_session() {
             _ => false,
         })
     });
+}
+
+#[test]
+fn routing_rules_carry_the_gate_out_too() {
+    let bed = Bed::with_gate(0);
+    bed.configure(&format!("gate = \"ip-rule\"\n{TIERS}"));
+    let _protected = bed.serve(PROTECTED);
+    let person = held_back(&bed, 1, "justins-laptop");
+    let _resident = bed.resident();
+    let mut talk = person.talk_to_when_open();
+    assert_eq!(talk.hears(), BANNER);
+    assert!(!person.reaches(PROTECTED));
+    assert_eq!(untimed(&talk.asks(CODE)), "ok: prod (60 min)");
+    assert!(person.reaches(PROTECTED));
+    assert_eq!(talk.asks("logout"), "ok: logged out");
+    assert!(!person.reaches(PROTECTED));
+    assert_eq!(bed.bastion.grant(&person.peer, "prod", 3), None);
+    assert!(person.reaches(PROTECTED));
+    // they have no time of their own: the agent closes them
+    wait_until("the deadline", || !person.reaches(PROTECTED));
 }

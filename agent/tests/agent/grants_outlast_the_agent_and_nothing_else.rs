@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use wgmfa_core::message::agent::{FromAgent, ToAgent};
+
 use crate::a_code_opens_the_gate::held_back;
 use crate::bed::{Bed, text, wait_until};
 use crate::person::PROTECTED;
@@ -110,6 +112,29 @@ fn a_grant_without_a_handshake_is_over_and_the_bastion_is_told() {
     wait_until("it is closed", || bed.log().contains(": prod closed: no handshake for 2 s\n"));
     let told = ("closed".to_owned(), "no handshake for 2 s".to_owned());
     wait_until("the bastion to be told", || bed.bastion.events().contains(&told));
+}
+
+#[test]
+fn a_peer_that_is_new_is_held_back_and_reported_at_once() {
+    let bed = Bed::with_gate(0);
+    let _protected = bed.serve(PROTECTED);
+    let person = held_back(&bed, 1, "justins-laptop");
+    let _resident = bed.resident();
+    drop(person.talk_to_when_open());
+    let stranger = bed.person(2);
+    wait_until("a report with it", || {
+        bed.bastion.heard().iter().any(|heard| match &heard.message {
+            FromAgent::Report { interfaces, .. } => {
+                interfaces.iter().flat_map(|one| &one.peers).any(|peer| peer.public_key == stranger.peer.public_key)
+            }
+            _ => false,
+        })
+    });
+    assert_eq!(stranger.talk().hears(), "error: no code opens anything for you");
+    assert!(!stranger.reaches(PROTECTED));
+    bed.bastion.gates(|gates| gates.free.push(stranger.peer.clone()));
+    bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
+    wait_until("it is free", || stranger.reaches(PROTECTED));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use wgmfa_core::boottime::Boottime;
-use wgmfa_core::gate::grants::{Closing, Sight};
+use wgmfa_core::gate::grants::{Closing, Gated, Sight};
 use wgmfa_core::gate::identity::{Owners, Width};
 use wgmfa_core::gate::{Addresses, CodeVerdict, Layout};
 use wgmfa_core::interval;
@@ -40,6 +40,8 @@ pub(super) struct AtGate {
     answers: Vec<(u64, CodeVerdict)>,
     /// When it was last put up again after somebody had changed it.
     put_up_again: Option<Boottime>,
+    /// Peers that are held back, and of which the bastion has not said that a code lets them through.
+    strangers: BTreeSet<PeerRef>,
     /// Peers whose key's session is over since they logged out, and when each is to be locked.
     leaving: BTreeMap<PeerRef, Boottime>,
 }
@@ -56,6 +58,7 @@ impl Agent {
         }
         self.gate.put_up.owners = seen.interfaces.iter().map(|(name, seen)| (name.clone(), owners(seen))).collect();
         self.close_what_is_over(seen, now);
+        self.notice_strangers(seen, now);
         self.remember_that_it_stands();
         let layout = self.layout();
         let wanted = self.wanted(now);
@@ -173,7 +176,9 @@ impl Agent {
         for (peer, tier) in self.state.grants.expire(now) {
             self.changes.push(format!("{}: {tier} closed: its time is over", self.state.name_of(&peer)));
         }
-        let peers: Vec<_> = self.state.grants.iter().map(|(peer, _)| peer.clone()).collect();
+        let has_some = |gated: &Gated| !gated.open.is_empty() || gated.by_root.is_some() || !gated.addresses.is_empty();
+        let open = self.state.grants.iter().filter(|(_, gated)| has_some(gated));
+        let peers: Vec<_> = open.map(|(peer, _)| peer.clone()).collect();
         let mut closings = Vec::new();
         for peer in peers {
             // An interface that is away lets nobody in, and is looked at when it comes back.
@@ -182,6 +187,21 @@ impl Agent {
             }
         }
         self.tell_closings(&closings, now);
+    }
+
+    /// A peer that is new here is held back until the bastion has heard of it and says what it is: that is at once.
+    fn notice_strangers(&mut self, seen: &Seen, now: Boottime) {
+        let gated = seen.interfaces.iter().filter(|(name, _)| self.state.gated.contains(*name));
+        let peers = gated.flat_map(|(name, seen)| {
+            let peer = |peer: &wgmfa_wireguard::Peer| PeerRef { interface: name.clone(), public_key: peer.public_key };
+            seen.interface.peers.iter().map(peer)
+        });
+        let is_known = |peer: &PeerRef| self.state.grants.get(peer).is_some() || self.state.free.contains(peer);
+        let strangers: BTreeSet<_> = peers.filter(|peer| !is_known(peer)).collect();
+        if !strangers.is_subset(&self.gate.strangers) {
+            self.next_round = now;
+        }
+        self.gate.strangers = strangers;
     }
 
     /// Looks at a peer of an interface that is there.
