@@ -69,7 +69,7 @@ pub enum Backend {
 pub fn backend(kind: Backend, state_dir: &Path) -> Result<Box<dyn Gate>, String> {
     Ok(match kind {
         Backend::Nftables => Box::new(nftables::Nftables::new(state_dir)?),
-        Backend::IpRule => Box::new(ip_rule::IpRule::new()?),
+        Backend::IpRule => Box::new(ip_rule::IpRule::new(state_dir)?),
     })
 }
 

@@ -7,6 +7,7 @@ mod kernel;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
 use nix::sys::socket::SockProtocol;
 use wgmfa_core::gate::routing::{self, Open, Routing, Rule, Sections};
@@ -14,7 +15,7 @@ use wgmfa_core::gate::{Addresses, Layout, Opening, ruleset};
 use wgmfa_core::name::TierName;
 
 use super::netlink::{Monitor, Socket};
-use super::{Gate, flowtable};
+use super::{Gate, file, flowtable, nftables};
 
 /// Rules and routes of IPv4 and IPv6 (RTNLGRP_IPV4_RULE 8, _ROUTE 7, _IPV6_RULE 19, _ROUTE 11).
 const NOTICES: u32 = 1 << (8 - 1) | 1 << (7 - 1) | 1 << (19 - 1) | 1 << (11 - 1);
@@ -27,6 +28,9 @@ pub struct IpRule {
     monitor: Monitor,
     /// IPv4, and IPv6 where there is any.
     families: &'static [bool],
+    state_dir: PathBuf,
+    /// Whether no table of nftables stands beside it.
+    alone: bool,
     layout: Layout,
     open: Open,
     sections: Sections,
@@ -37,13 +41,14 @@ pub struct IpRule {
 }
 
 impl IpRule {
-    pub fn new() -> Result<Self, String> {
+    pub fn new(state_dir: &Path) -> Result<Self, String> {
         let fault = |error: io::Error| format!("routing rules: {error}");
-        let mut socket = Socket::open(SockProtocol::NetlinkRoute).map_err(fault)?;
-        let families: &[bool] = if kernel::has_v6(&mut socket) { &[false, true] } else { &[false] };
+        let (socket, families) = open().map_err(fault)?;
         Ok(Self {
             socket,
             families,
+            state_dir: state_dir.to_owned(),
+            alone: false,
             filter: Socket::open(SockProtocol::NetlinkNetFilter).ok(),
             monitor: Monitor::open(SockProtocol::NetlinkRoute, NOTICES).map_err(fault)?,
             layout: Layout::default(),
@@ -90,6 +95,14 @@ impl Gate for IpRule {
         self.doubtful = true;
         let found = self.read()?;
         self.make(layout, open, found)?;
+        // what another configuration of this agent has left, now that this gate stands
+        if !std::mem::replace(&mut self.alone, true) {
+            if let Some(filter) = &mut self.filter {
+                // a kernel without nftables has no table
+                let _ = nftables::clear(filter);
+            }
+            file::write(&self.state_dir, ruleset::NONE)?;
+        }
         self.intact()
     }
 
@@ -139,6 +152,20 @@ impl Gate for IpRule {
     fn bypassed(&mut self) -> Option<String> {
         flowtable::find(self.filter.as_mut()?)
     }
+}
+
+/// Takes all rules and routes of a gate away, if there are any.
+pub fn clear() -> Result<(), String> {
+    // a kernel without routing rules has none
+    let found = open().and_then(|(mut socket, families)| Ok((kernel::read(&mut socket, families)?, socket)));
+    found.map_or(Ok(()), |(found, mut socket)| replace(&mut socket, &found, &Routing::default()))
+}
+
+/// A socket, and the families of addresses that there are.
+fn open() -> io::Result<(Socket, &'static [bool])> {
+    let mut socket = Socket::open(SockProtocol::NetlinkRoute)?;
+    let families: &[bool] = if kernel::has_v6(&mut socket) { &[false, true] } else { &[false] };
+    Ok((socket, families))
 }
 
 /// Goes from one to the other: takes leave away before anybody gets any, and never lets a packet fall into a section that

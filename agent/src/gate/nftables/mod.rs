@@ -22,7 +22,7 @@ use wgmfa_core::name::TierName;
 use self::element::{Change, Changes, Key, Set};
 use self::standing::Standing;
 use super::netlink::{ACK, CREATE, Monitor, Socket};
-use super::{Gate, file, flowtable, now};
+use super::{Gate, file, flowtable, ip_rule, now};
 
 /// The multicast group of everything that changes in nftables (NFNLGRP_NFTABLES).
 const NOTICES: u32 = 1 << (7 - 1);
@@ -33,8 +33,8 @@ const TRIES: usize = 3;
 /// A grant that ended is forgotten after this time: until then the kernel may still have it, by its own clock.
 const SURELY_OVER: Duration = Duration::from_secs(10);
 
-/// Those for whom a tier is open, with their deadlines.
-type Open = HashMap<(Addresses, TierName), Duration>;
+/// Those for whom a tier is open, with the earliest and the latest end: the kernel began to count in between.
+type Open = HashMap<(Addresses, TierName), (Duration, Duration)>;
 
 /// The table `inet wgmfa`.
 pub struct Nftables {
@@ -43,6 +43,8 @@ pub struct Nftables {
     state_dir: PathBuf,
     layout: Layout,
     open: Open,
+    /// Whether no gate of routing rules stands beside it.
+    alone: bool,
     /// When grants that are surely over were last forgotten.
     forgot: Duration,
     /// What the kernel made of the text.
@@ -64,6 +66,7 @@ impl Nftables {
             state_dir: state_dir.to_owned(),
             layout: Layout::default(),
             open: Open::new(),
+            alone: false,
             forgot: now(),
             standing: None,
             seen: None,
@@ -77,10 +80,10 @@ impl Nftables {
 
     /// What is open, as of now.
     fn openings(&self, now: Duration) -> Vec<Opening> {
-        let opening = |((addresses, tier), deadline): (&(Addresses, TierName), &Duration)| Opening {
+        let opening = |((addresses, tier), (end, _)): (&(Addresses, TierName), &(Duration, Duration))| Opening {
             addresses: addresses.clone(),
             tier: tier.clone(),
-            left: deadline.saturating_sub(now),
+            left: end.saturating_sub(now),
         };
         self.open.iter().map(opening).collect()
     }
@@ -109,15 +112,14 @@ impl Nftables {
     fn look(&mut self) -> Result<(), String> {
         let standing = self.standing.as_ref().ok_or("the gate was not installed yet")?;
         standing.compare(&Standing::read(&mut self.socket)?)?;
-        let now = now();
-        let mut wanted: HashMap<Set, HashMap<Key, Duration>> = HashMap::new();
-        for ((addresses, tier), deadline) in &self.open {
-            wanted.entry(Set::of(tier, addresses)).or_default().insert(Key::of(addresses)?, *deadline);
+        let mut wanted: HashMap<Set, HashMap<Key, (Duration, Duration)>> = HashMap::new();
+        for ((addresses, tier), end) in &self.open {
+            wanted.entry(Set::of(tier, addresses)).or_default().insert(Key::of(addresses)?, *end);
         }
         let wanted: HashMap<String, _> = wanted.into_iter().map(|(set, keys)| (set.name(), keys)).collect();
         let none = HashMap::new();
         for set in standing.tier_sets() {
-            standing::compare_elements(&mut self.socket, set, wanted.get(set).unwrap_or(&none), now)?;
+            standing::compare_elements(&mut self.socket, set, wanted.get(set).unwrap_or(&none), now())?;
         }
         Ok(())
     }
@@ -127,7 +129,7 @@ impl Gate for Nftables {
     fn install(&mut self, layout: &Layout, openings: &[Opening]) -> Result<(), String> {
         let text = ruleset::text(layout, openings);
         self.standing = None;
-        let now = now();
+        let began = now();
         for _ in 0..TRIES {
             let before = self.generation()?;
             self.monitor.unaware(|| load(&text))?;
@@ -141,12 +143,17 @@ impl Gate for Nftables {
         }
         let known =
             openings.iter().filter(|one| layout.tiers.get(&one.tier).is_some() && one.left >= ruleset::LEAST_LEFT);
+        let after = now();
         self.open.clear();
         for opening in known {
-            let deadline = self.open.entry((opening.addresses.clone(), opening.tier.clone())).or_default();
-            *deadline = (*deadline).max(now + opening.left);
+            let end = self.open.entry((opening.addresses.clone(), opening.tier.clone())).or_default();
+            *end = (*end).max((began + opening.left, after + opening.left));
         }
         self.layout = layout.clone();
+        // what another configuration of this agent has left, now that this gate stands
+        if !std::mem::replace(&mut self.alone, true) {
+            ip_rule::clear()?;
+        }
         file::write(&self.state_dir, &ruleset::text(layout, &[]))
     }
 
@@ -168,10 +175,10 @@ impl Gate for Nftables {
         open().try_for_each(|opening| note(&opening.addresses, &opening.tier, Some(opening.left)))?;
         let opens = |changes: &HashMap<Key, Change>| changes.values().any(|change| change.open.is_some());
         let no_room = changes.iter().any(|(set, changes)| opens(changes) && !standing.has_set(&set.name()));
-        let now = now();
+        let began = now();
         if no_room {
             // the first network of its tier: only now is there need of an interval set
-            let mut openings = self.openings(now);
+            let mut openings = self.openings(began);
             let concerned = |one: &Opening| {
                 changes
                     .get(&Set::of(&one.tier, &one.addresses))
@@ -183,15 +190,17 @@ impl Gate for Nftables {
         }
         changes.retain(|set, _| standing.has_set(&set.name()));
         self.carry_out(&changes, before)?;
+        let after = now();
         for closing in close {
             self.open.remove(closing);
         }
         for opening in open() {
-            self.open.insert((opening.addresses.clone(), opening.tier.clone()), now + opening.left);
+            let end = (began + opening.left, after + opening.left);
+            self.open.insert((opening.addresses.clone(), opening.tier.clone()), end);
         }
-        if now > self.forgot + SURELY_OVER {
-            self.open.retain(|_, deadline| *deadline + SURELY_OVER > now);
-            self.forgot = now;
+        if after > self.forgot + SURELY_OVER {
+            self.open.retain(|_, (_, end)| *end + SURELY_OVER > after);
+            self.forgot = after;
         }
         Ok(())
     }
@@ -216,16 +225,7 @@ impl Gate for Nftables {
         self.standing = None;
         self.seen = None;
         self.open.clear();
-        let header = message::header(message::INET);
-        let removed = self.socket.transaction(|batch| {
-            message::begin_transaction(batch);
-            // a table that is not there cannot be deleted, and need not be
-            OpNewtableDo::encode_request(batch.begin(message::NEW_TABLE, ACK | CREATE), &header)
-                .push_name_bytes(b"wgmfa");
-            OpDeltableDo::encode_request(batch.begin(message::DELETE_TABLE, ACK), &header).push_name_bytes(b"wgmfa");
-            message::end_transaction(batch);
-        });
-        removed.map_err(|error| format!("the gate still stands: {error}"))?;
+        clear(&mut self.socket).map_err(|error| format!("the gate still stands: {error}"))?;
         // the site's own ruleset may include it
         file::write(&self.state_dir, ruleset::NONE)
     }
@@ -243,6 +243,18 @@ impl Gate for Nftables {
     }
 }
 
+/// Takes the table away, if it is there.
+pub fn clear(socket: &mut Socket) -> io::Result<()> {
+    let header = message::header(message::INET);
+    socket.transaction(|batch| {
+        message::begin_transaction(batch);
+        // a table that is not there cannot be deleted, and need not be
+        OpNewtableDo::encode_request(batch.begin(message::NEW_TABLE, ACK | CREATE), &header).push_name_bytes(b"wgmfa");
+        OpDeltableDo::encode_request(batch.begin(message::DELETE_TABLE, ACK), &header).push_name_bytes(b"wgmfa");
+        message::end_transaction(batch);
+    })
+}
+
 /// The number of the ruleset: each transaction makes a new one.
 fn generation(socket: &mut Socket) -> io::Result<u32> {
     let answers = socket.request(message::GET_GENERATION, 0, |bytes| {
@@ -254,7 +266,9 @@ fn generation(socket: &mut Socket) -> io::Result<u32> {
 
 /// Has `nft` make the table: all of it, or nothing.
 fn load(text: &str) -> Result<(), String> {
-    let mut command = Command::new("nft");
+    // cron's PATH has no sbin
+    let program = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("nft");
+    let mut command = Command::new(program);
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut run = || -> io::Result<_> {
         let mut child = command.spawn()?;

@@ -104,19 +104,19 @@ impl Standing {
 pub fn compare_elements(
     socket: &mut Socket,
     set: &str,
-    wanted: &HashMap<Key, Duration>,
+    wanted: &HashMap<Key, (Duration, Duration)>,
     now: Duration,
 ) -> Result<(), String> {
     let found = elements(socket, set).map_err(|error| format!("nftables: {set}: {error}"))?;
-    let missing = wanted.iter().any(|(key, deadline)| *deadline > now + TOLERANCE && !found.contains_key(key));
+    let missing = wanted.iter().any(|(key, (end, _))| *end > now + TOLERANCE && !found.contains_key(key));
     if missing {
         return Err(format!("a grant was taken out of {set}"));
     }
     for (key, left) in &found {
-        let Some(deadline) = wanted.get(key) else {
+        let Some((_, end)) = wanted.get(key) else {
             return Err(format!("somebody was let into {set} without a grant"));
         };
-        if left.is_none_or(|left| now + left > *deadline + TOLERANCE) {
+        if left.is_none_or(|left| now + left > *end + TOLERANCE) {
             return Err(format!("a grant in {set} was made longer"));
         }
     }

@@ -58,3 +58,22 @@ fn and_those_that_were_touched() {
         assert_ne!(refused.code(), 0);
     });
 }
+
+/// When agent.toml names another backend.
+#[test]
+fn and_those_of_the_other_backend() {
+    let bed = Bed::new();
+    let before = shown(&bed);
+    let install = |kind, peer| {
+        bed.with_gate(kind, |gate| gate.install(&layout(), &[opening(peer, "prod", HOUR)]).unwrap());
+        assert_eq!(bed.pings(PEERS[0], INSIDE), peer == PEERS[0]);
+        assert_eq!(bed.pings(PEERS[1], INSIDE), peer == PEERS[1]);
+    };
+    install(Backend::IpRule, PEERS[0]);
+    install(Backend::Nftables, PEERS[1]);
+    assert_eq!(shown(&bed), before);
+    install(Backend::IpRule, PEERS[0]);
+    assert_eq!(bed.gateway.run("nft", &["list", "tables"]).ok().stdout, "");
+    let file = std::fs::read_to_string(bed.gateway.path("gate.nft")).unwrap();
+    assert!(!file.contains("chain"), "{file}");
+}
