@@ -142,6 +142,7 @@ fn peer(public_key: PublicKey, now: Timestamp, at: usize) -> Peer {
         handshake_with_this_key: false,
         opened_by_root_for: None,
         opened_by_root_until: None,
+        kept_locked: false,
         generation: Some(7),
         rotated_at: Some(now),
         released_at: released.then_some(now),

@@ -1,6 +1,7 @@
 //! Putting preshared keys on peers that are there.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use rand::Rng as _;
@@ -8,6 +9,8 @@ use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::InterfaceName;
 use wgmfa_wireguard::{EndpointRule, Error, readd as readd_peers, set_preshared_key};
+
+use crate::voice;
 
 /// Which key each peer is to get, by interface.
 pub type Changes = BTreeMap<InterfaceName, Vec<(PublicKey, PresharedKey)>>;
@@ -65,6 +68,25 @@ pub fn take_key_out(interface: &InterfaceName, peer: &PublicKey) -> Result<(), S
     match ended {
         Ok(status) if status.success() => Ok(()),
         _ => Err(format!("{interface}: the last key is still there; take it out: wg {}", words.join(" "))),
+    }
+}
+
+/// Tells an interface where a peer is, with `wg(8)`. Nobody waits for a name to be looked up: deadlines are kept meanwhile.
+pub fn point_out(peer: &PeerRef, endpoint: &str) {
+    let PeerRef { interface, public_key } = peer;
+    let words = ["set", interface.as_str(), "peer", &public_key.to_string(), "endpoint", endpoint];
+    let mut wg = Command::new("wg");
+    let started = wg.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let told = match started {
+        Ok(mut wg) if endpoint.parse::<SocketAddr>().is_ok() => wg.wait().is_ok_and(|status| status.success()),
+        Ok(mut wg) => {
+            std::thread::spawn(move || wg.wait());
+            true
+        }
+        Err(_) => false,
+    };
+    if !told {
+        voice::note(&format!("{interface}: wg does not take the endpoint that the file has for peer {public_key}"));
     }
 }
 

@@ -103,7 +103,26 @@ pub struct Init {
     pub print_key: bool,
 }
 
+/// Longest reason, in characters, as on the bastion: it is kept until the bastion is reached, and stands in its audit log.
+const LONGEST_REASON: usize = 500;
+
 fn text(reason: &str) -> Result<String, &'static str> {
-    let reason = reason.trim();
-    if reason.is_empty() { Err("say why") } else { Ok(reason.to_owned()) }
+    match reason.trim() {
+        "" => Err("say why"),
+        reason if reason.chars().count() > LONGEST_REASON => Err("at most 500 characters"),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_something_and_is_not_too_long() {
+        assert_eq!(text("  the bastion is down "), Ok("the bastion is down".to_owned()));
+        assert_eq!(text(&"\u{e4}".repeat(500)).map(|reason| reason.chars().count()), Ok(500));
+        assert_eq!(text(" \n"), Err("say why"));
+        assert_eq!(text(&"x".repeat(501)), Err("at most 500 characters"));
+    }
 }

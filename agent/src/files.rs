@@ -92,6 +92,12 @@ pub fn configured<'a>(config: &Config, peers: impl Iterator<Item = &'a PeerRef>)
     found
 }
 
+/// Where the file of its interface expects a peer.
+pub fn endpoint(config: &Config, peer: &PeerRef) -> Option<String> {
+    let file = StoredFile::open(&config.wireguard_dir, &peer.interface).ok()??;
+    file.config.endpoint(&peer.public_key)
+}
+
 /// Puts keys back into the files, and takes out the lines that were not there. Returns the peers that are in a file and
 /// have their old line again; what could not be done is added to `faults`.
 pub fn put_back(config: &Config, keys: &ConfiguredKeys, faults: &mut Vec<String>) -> HashSet<PeerRef> {

@@ -68,6 +68,21 @@ fn a_part_of_a_name_chooses_connections() {
 }
 
 #[test]
+fn a_connection_is_named_by_either_order_of_its_ends_or_a_public_key() {
+    for name in ["db-gw/infra:app-gw/infra", "app-gw/infra:db-gw/infra"] {
+        let output = explain(&vectors().join("article"), &[name, "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let names: Vec<_> = json["connections"].as_array().unwrap().iter().map(|each| &each["connection"]).collect();
+        assert_eq!(names, ["app-gw/infra:db-gw/infra"]);
+    }
+    let output = explain(&vectors().join("article"), &["Lz/D0WoH+6P57u+LFEYweVtJ4cg5ia4nkNyyawxApWY=", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let connections = json["connections"].as_array().unwrap();
+    assert!(connections.len() == 4 && connections.iter().all(|each| each["other"] == "alice-laptop"), "{json:#}");
+}
+
+#[test]
 fn sound_policies_are_counted() {
     let folder = vectors().join("article/policy.d");
     let output = bastion(&["policy", "check", folder.to_str().unwrap()]);

@@ -129,6 +129,22 @@ impl fmt::Display for ConnectionName {
     }
 }
 
+impl ConnectionName {
+    /// Whether this is its name, whole; between two hosts also with its ends the other way round.
+    pub fn is(&self, text: &str) -> bool {
+        let reversed = match &self.other {
+            Other::Interface(end) => Some(format!("{end}:{}", self.one)),
+            Other::Device(_) | Other::Unmonitored(_) => None,
+        };
+        self.to_string() == text || reversed.is_some_and(|name| name == text)
+    }
+
+    /// Whether people may mean it by this: its name or any part of that.
+    pub fn has(&self, part: &str) -> bool {
+        self.to_string().contains(part) || self.is(part)
+    }
+}
+
 impl FromStr for ConnectionName {
     type Err = ConnectionNameError;
     fn from_str(text: &str) -> Result<Self, ConnectionNameError> {

@@ -146,7 +146,9 @@ pub fn render(connections: &[Explanation], when: impl Fn(Timestamp) -> String) -
         }
         match (&explanation.server_side, explanation.winner) {
             (Some(server), _) => text.push_str(&format!("  server side: {server}\n")),
-            (None, Some(_)) if !explanation.conflict => text.push_str("  server side: both rotate together\n"),
+            (None, Some(_)) if !explanation.conflict && matches!(explanation.other, Other::Interface(_)) => {
+                text.push_str("  server side: both rotate together\n")
+            }
             (None, _) => {}
         }
         if let Some(tier) = &explanation.tier {

@@ -92,6 +92,9 @@ pub struct Peer {
     /// The same, in what the bastion says: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by_root_until: Option<Timestamp>,
+    /// Nobody may come in here until what was removed is registered again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_locked: bool,
     /// The newest generation that the server side accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,

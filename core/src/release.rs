@@ -186,14 +186,16 @@ pub enum Decision {
     Pass,
 }
 
+/// Why nobody gets a key of a connection whose sides are others now while a session from before runs until then.
+pub fn sides_change(until: &str) -> String {
+    format!("the sides of this connection change at the deadline of the session that runs, at {until}")
+}
+
 /// Decides about one connection.
 pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
     let (policy, rotation_interval) = match &facts.cover {
         Cover::SessionAtOtherEnd { until } => {
-            return Decision::Refuse(format!(
-                "the sides of this connection change at the deadline of the session that runs, at {until}; \
-                 log in after that"
-            ));
+            return Decision::Refuse(format!("{}; log in after that", sides_change(until)));
         }
         Cover::NotReleased | Cover::ClientSide if facts.newest.is_none() => return Decision::Pass,
         Cover::NotReleased | Cover::ClientSide => {

@@ -116,6 +116,7 @@ impl GoldenConnection {
             handshake_with_this_key: false,
             opened_by_root_for: None,
             opened_by_root_until: None,
+            kept_locked: false,
             generation: self.generation,
             rotated_at: self.rotated_at,
             released_at: self.released_at,

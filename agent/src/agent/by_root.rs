@@ -72,6 +72,7 @@ impl Agent {
             self.enforce();
             return Err(Failure::new(Exit::Failed, format!("{name}: {why}")));
         }
+        self.point_out(&peer, &seen);
         self.keep_gate(&Seen::now(&self.config)); // with both ways the gate opens too
         self.want_round();
         Ok(format!("{name}: open for {time}; then it is locked again"))
@@ -136,6 +137,7 @@ impl Agent {
         if self.state.gate_stands {
             self.state.gated = gated;
         }
+        configured.keys().for_each(|peer| self.point_out(peer, &seen));
         if faults.is_empty() {
             self.state.grants.clear();
             self.state.free.clear();

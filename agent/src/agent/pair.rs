@@ -207,8 +207,13 @@ impl Agent {
             crash_point("pair-staged");
         }
         if !puts.is_empty() {
+            let said: BTreeSet<_> = together.applied.iter().map(|which| which.peer.clone()).collect();
+            let put_back = puts.iter().any(|put| !said.contains(&put.peer));
             let not_done = self.put(puts, seen);
             together.applied.retain(|which| !not_done.contains_key(&which.peer));
+            if put_back {
+                self.want_round(); // the bastion knows that generation already: a report alone shows where it stands
+            }
         }
         together
     }

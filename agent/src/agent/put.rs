@@ -7,7 +7,7 @@ use wgmfa_core::rotation::{Held, Hold};
 use wgmfa_wireguard::EndpointRule;
 
 use super::{Agent, Step};
-use crate::carry_out::{Changes, NotDone, change_in_place, readd};
+use crate::carry_out::{Changes, NotDone, change_in_place, point_out, readd};
 use crate::clock;
 use crate::files;
 use crate::seen::Seen;
@@ -32,9 +32,21 @@ impl Agent {
             Role::Server { seconds_left } => self.put_as_server(&delivery, fingerprint, seconds_left, &seen),
             Role::Free => self.put_and_let_go(&delivery, &seen),
         }?;
+        if !matches!(delivery.role, Role::Server { .. }) {
+            self.point_out(&peer, &seen);
+        }
         self.changes.push(format!("{}: a key came from the bastion", delivery.connection));
         self.want_round(); // the report is what shows the bastion that the key stands here
         Ok(())
+    }
+
+    /// A lock has dropped the endpoint: what begins handshakes itself gets back the one in its interface's file.
+    pub(super) fn point_out(&self, peer: &PeerRef, before: &Seen) {
+        if before.peer(peer).is_some_and(|peer| peer.endpoint.is_none())
+            && let Some(endpoint) = files::endpoint(&self.config, peer)
+        {
+            point_out(peer, &endpoint);
+        }
     }
 
     /// Takes what the answer to a report delivers.

@@ -53,6 +53,7 @@ impl Agent {
                 handshake_with_this_key: false,
                 opened_by_root_for: held.and_then(|held| opened_by_root(held, now)),
                 opened_by_root_until: None,
+                kept_locked: false,
                 generation: held.filter(|held| accepts(held, fingerprint)).map(|held| held.generation),
                 rotated_at: None,
                 released_at: None,

@@ -76,10 +76,15 @@ async fn one_round(agent: &mut Agent, dry_run: bool) -> Result<Outcome, Failure>
     let mut conversation = or_enforce(agent, soon, Conversation::begin(&config, false)).await?;
     conversation.send(agent.begin_round(dry_run));
     let mut message = or_enforce(agent, soon, conversation.answer()).await?;
+    let mut again = !dry_run;
     loop {
         agent.hear(message).into_iter().for_each(|answer| conversation.send(answer));
         if let Some(outcome) = agent.take_outcome() {
-            return Ok(outcome);
+            // what was changed without a word of confirmation shows in a second report, not a minute later
+            if !(std::mem::take(&mut again) && agent.is_round_due()) {
+                return Ok(outcome);
+            }
+            conversation.send(agent.begin_round(false));
         }
         message = conversation.answer().await?;
     }

@@ -2,10 +2,11 @@
 
 use wgmfa_core::exit::{Exit, Failure};
 
-use super::answer::{Answer, json_line, rounds, shown};
+use super::answer::{Answer, acted, json_line, rounds, shown};
 use super::{Asked, Context};
+use crate::store::Change;
 
-/// Sets the bastion's time to the clock of the machine.
+/// Sets the bastion's time back to the clock of the machine, if it is ahead of that.
 ///
 /// # Errors
 /// It was asked over SSH: whoever resets the time makes codes of that time good again.
@@ -13,6 +14,10 @@ pub fn reset(reason: &str, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     if context.from.is_some() {
         return Err(Failure::new(Exit::Usage, "clock reset is refused here")
             .hint("give this command on the bastion itself, as root"));
+    }
+    // it locks everybody and voids every code: for nothing, where the time is not ahead
+    if context.store.recorded_time() <= context.system {
+        return Ok(acted(Change::Unchanged, asked.json, ""));
     }
     let ahead = context.act(|actor| context.store.reset_time(context.system, actor, reason))?.as_secs();
     let mut outcome = shown(if asked.json {

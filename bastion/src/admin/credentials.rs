@@ -7,7 +7,7 @@ use wgmfa_core::code::{self, CodeSecret, CodeVerdict, Parameters, RecoveryCode, 
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::name::UserName;
-use wgmfa_core::password::LONGEST;
+use wgmfa_core::password::{Unfit, fit};
 use zeroize::Zeroizing;
 
 use crate::store::{NewPerson, Password, hash_password};
@@ -120,8 +120,10 @@ pub fn password_from(stdin: &str) -> Result<Password, Failure> {
     if line.is_empty() {
         return Err(wrong("no password on standard input"));
     }
-    if line.len() > LONGEST {
-        return Err(wrong("a password has at most 512 bytes"));
+    match fit(line) {
+        // nobody could type these at a login; how short a password may be is the administrator's affair
+        Err(unfit @ (Unfit::TooLong | Unfit::Control)) => return Err(wrong(&unfit.to_string())),
+        Ok(()) | Err(Unfit::TooShort) => {}
     }
     Ok(Password::Hashed(hash_password(&SecretText::new(line.to_owned()))))
 }
@@ -157,5 +159,7 @@ mod tests {
         assert_eq!(password_from("\nx").unwrap_err().error, "--password-stdin: no password on standard input");
         let long = "x".repeat(513);
         assert_eq!(password_from(&long).unwrap_err().error, "--password-stdin: a password has at most 512 bytes");
+        let torn = password_from("correct\0horse\n").unwrap_err();
+        assert_eq!(torn.error, "--password-stdin: a password has no control characters");
     }
 }

@@ -19,7 +19,7 @@ const MOST_OBJECTS: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Effect {
-    /// A policy with a second factor covers it now, and did not before.
+    /// A policy with a second factor covers it now, and did not before; nobody has a session there.
     LockNow,
     /// Another policy applies, or the same one with other values.
     ChangePolicy,
@@ -43,10 +43,11 @@ impl Effect {
         }
     }
 
-    fn of(before: &Selection<'_>, after: &Selection<'_>) -> Option<Self> {
+    /// `session`: one from under an earlier policy is running, and ends at its deadline whatever the policies say.
+    fn of(before: &Selection<'_>, after: &Selection<'_>, session: bool) -> Option<Self> {
         let was_mfa = before.policy().is_some_and(Policy::mfa);
         match after.policy() {
-            Some(policy) if policy.mfa() && !was_mfa => Some(Self::LockNow),
+            Some(policy) if policy.mfa() && !was_mfa && !session => Some(Self::LockNow),
             Some(policy) if !policy.mfa() && was_mfa => Some(Self::LoseSecondFactor),
             None if was_mfa && by_firewall(before) => Some(Self::LoseSecondFactor),
             None if was_mfa => Some(Self::LockAtDeadline),
@@ -73,15 +74,20 @@ struct Concerned<'s> {
 }
 
 impl<'s> Difference<'s> {
-    /// Compares what two sets say.
-    pub fn between(old: &PolicySet, new: &PolicySet, connections: &'s [Connection]) -> Self {
+    /// Compares what two sets say. `session`: whether one is running on a connection.
+    pub fn between(
+        old: &PolicySet,
+        new: &PolicySet,
+        connections: &'s [Connection],
+        session: impl Fn(&Connection) -> bool,
+    ) -> Self {
         let (mut old, mut new) = (Selector::new(old), Selector::new(new));
         let concerned = |connection: &'s Connection| {
             let (before, after) = (old.select(connection), new.select(connection));
             Some(Concerned {
                 connection: &connection.name,
                 owner: connection.person(),
-                effect: Effect::of(&before, &after)?,
+                effect: Effect::of(&before, &after, session(connection))?,
                 before: winner(&before),
                 after: winner(&after),
             })
@@ -205,7 +211,8 @@ mod tests {
     #[test]
     fn a_reload_tells_what_it_does_to_the_connections() {
         let site = article();
-        let text = |old: &[_], new: &[_]| Difference::between(&set(old), &set(new), &site.connections).summary();
+        let text =
+            |old: &[_], new: &[_]| Difference::between(&set(old), &set(new), &site.connections, |_| false).summary();
         let (prod, infra) = (("1-prod.toml", PROD), ("2-infra.toml", INFRA));
         assert_eq!(text(&[infra], &[prod, infra]), "8 connections lock now");
         let mail = PROD.replace("*/devices", "mail-gw/*").replace("1h", "10m");
@@ -223,12 +230,25 @@ mod tests {
         );
         assert_eq!(text(&[prod], &[prod]), "no connection changes");
     }
+
+    #[test]
+    fn a_session_that_runs_is_not_said_to_be_locked_now() {
+        let site = article();
+        let text = |old: &[_], new: &[_]| {
+            let session = |connection: &Connection| connection.name.to_string().contains("alice");
+            Difference::between(&set(old), &set(new), &site.connections, session).summary()
+        };
+        let (prod, infra) = (("1-prod.toml", PROD), ("2-infra.toml", INFRA));
+        assert_eq!(text(&[infra], &[prod, infra]), "4 connections lock now, 4 change policy");
+        assert_eq!(text(&[infra], &[infra]), "no connection changes");
+    }
+
     #[test]
     fn whom_it_concerns_is_named_up_to_a_number() {
         let site = article();
         let mail = PROD.replace("*/devices", "mail-gw/*").replace("1h", "10m");
         let (old, new) = (set(&[("3-prod.toml", PROD)]), set(&[("0-mail.toml", &mail), ("3-prod.toml", PROD)]));
-        let difference = Difference::between(&old, &new, &site.connections);
+        let difference = Difference::between(&old, &new, &site.connections, |_| false);
         assert_eq!(
             difference.text(),
             "2 connections change policy\nchange policy (2 people's):\n  \
@@ -244,10 +264,13 @@ mod tests {
                 "before": 3, "after": 0,
             })
         );
-        let edited = Difference::between(&old, &set(&[("3-prod.toml", &PROD.replace("1h", "2h"))]), &site.connections);
+        let edited =
+            Difference::between(&old, &set(&[("3-prod.toml", &PROD.replace("1h", "2h"))]), &site.connections, |_| {
+                false
+            });
         assert!(edited.text().contains("(alice): policy 3, edited\n"), "{}", edited.text());
         let many: Vec<_> = site.connections.iter().cycle().take(50).cloned().collect();
-        let difference = Difference::between(&old, &set(&[("9-prod.toml", PROD)]), &many);
+        let difference = Difference::between(&old, &set(&[("9-prod.toml", PROD)]), &many, |_| false);
         let text = difference.text();
         assert!(text.ends_with(" more\n") && text.lines().count() == MOST_LINES + 3, "{text}");
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use wgmfa_core::connection::Connection;
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::name::UserName;
+use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::{Selection, Selector};
 use wgmfa_core::release::Phase;
 
@@ -67,8 +67,8 @@ pub fn run(command: &KeyCommand, asked: &Asked<'_>, context: &Context<'_>) -> An
             }
             let more = site.connections.iter().filter(wanted);
             let mut selector = Selector::new(context.policies);
-            let more = more.filter(|connection| rotatable(connection, &selector.select(connection), &site).is_ok());
-            let more: Vec<_> = more.collect();
+            let more = more
+                .filter(|connection| rotatable(connection, &selector.select(connection), &site, context.now).is_ok());
             chosen.extend(more);
             chosen.sort_by(|one, other| one.name.cmp(&other.name));
             chosen.dedup_by(|one, other| one.name == other.name);
@@ -121,6 +121,11 @@ pub fn table(rows: &[KeyRow<'_>], colour: bool, context: &Context<'_>) -> String
     table.render("no connections")
 }
 
+/// Whether a person has the key of this connection now, on whichever end accepts it.
+pub fn has_session(connection: &Connection, site: &Site, now: Timestamp) -> bool {
+    places(connection).iter().any(|place| is_open(place, site, now))
+}
+
 /// Whether a person has the key of this place now: its server must lock the peer before it makes another key.
 fn is_open(place: &Place, site: &Site, now: Timestamp) -> bool {
     let current = site.record(place).and_then(|record| record.current.as_ref());
@@ -139,31 +144,47 @@ enum Rotated {
     Gate(Place),
 }
 
-/// Where a new generation of this connection can be ordered.
-fn rotatable(connection: &Connection, selection: &Selection<'_>, site: &Site) -> Result<Rotated, String> {
-    let Some(policy) = selection.policy() else {
-        return Err("no policy applies".to_owned());
-    };
+/// Where a new generation of this connection can be ordered. Whoever has its key now loses it, also where the policies
+/// have changed meanwhile and a session from before runs: then it is at the end that lets them in.
+fn rotatable(
+    connection: &Connection,
+    selection: &Selection<'_>,
+    site: &Site,
+    now: Timestamp,
+) -> Result<Rotated, String> {
+    if let Some(open) = places(connection).into_iter().find(|place| is_open(place, site, now)) {
+        return Ok(Rotated::Key(open));
+    }
+    let Some(policy) = selection.policy() else { return Err("no policy applies".to_owned()) };
     if !policy.enforce.rotates() {
         let place = server_place(connection, selection).filter(|place| !site.grants(place).is_empty());
         return place
             .map(Rotated::Gate)
             .ok_or_else(|| "the firewall enforces its policy, and no tier is open".to_owned());
     }
-    // of two servers that rotate together the first end makes the generations
-    let place = server_place(connection, selection).unwrap_or_else(|| places(connection).swap_remove(0));
+    let Some(policy) = selection.policy() else { return Err("no policy applies".to_owned()) };
+    if let Some(why) = policy.rests(connection) {
+        return Err(why);
+    }
+    let place = maker(connection, selection);
     site.record(&place)
         .map(|_| Rotated::Key(place))
         .ok_or_else(|| "it has no generation yet: its host has not deposited one".to_owned())
 }
 
+/// Which end makes the generations: of two servers that rotate together the first one.
+fn maker(connection: &Connection, selection: &Selection<'_>) -> Place {
+    server_place(connection, selection).unwrap_or_else(|| places(connection).swap_remove(0))
+}
+
 fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
-    let (mut done, mut closed, mut failed, mut orders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut done, mut closed, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut orders, mut due) = (Vec::new(), Vec::new());
     let mut selector = Selector::new(context.policies);
     for connection in chosen {
         let name = connection.name.to_string();
         let selection = selector.select(connection);
-        let ordered = rotatable(connection, &selection, site).and_then(|rotated| {
+        let ordered = rotatable(connection, &selection, site, context.now).and_then(|rotated| {
             let order = context.act(|actor| match &rotated {
                 Rotated::Key(place) => context.store.order_rotation(context.now, actor, place, reason),
                 Rotated::Gate(place) => {
@@ -182,15 +203,21 @@ fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, 
                     orders.extend(revokes(std::slice::from_ref(&place), reason));
                 }
                 let host = place.server_side.host.clone();
-                if server_place(connection, &selection).as_ref() == Some(&place) && is_open(&place, site, context.now) {
+                if is_open(&place, site, context.now) {
                     orders.push(Order::Lock { host: host.clone(), peer: place.peer(), reason: reason.to_owned() });
                 }
-                done.push((name, host));
+                // the next one is made by whoever makes them now
+                let next = match &selection {
+                    Selection::Applies { .. } => Some(maker(connection, &selection).server_side.host),
+                    Selection::Conflict { .. } | Selection::None => None,
+                };
+                due.extend(std::iter::once(host.clone()).chain(next.clone()));
+                done.push((name, host, next));
             }
             Err(why) => failed.push((name, why)),
         }
     }
-    orders.extend(rounds(done.iter().map(|(_, host)| host.clone()), &format!("a rotation was ordered: {reason}")));
+    orders.extend(rounds(due.into_iter(), &format!("a rotation was ordered: {reason}")));
     let exit = match (done.is_empty() && closed.is_empty(), failed.is_empty()) {
         (_, true) => Exit::Done,
         (true, false) => Exit::Failed,
@@ -199,14 +226,17 @@ fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, 
     let text = if asked.json {
         let failed: Vec<_> =
             failed.iter().map(|(name, why)| serde_json::json!({ "connection": name, "reason": why })).collect();
-        let mut names: Vec<_> = done.iter().map(|(name, _)| name).chain(&closed).collect();
+        let mut names: Vec<_> = done.iter().map(|(name, ..)| name).chain(&closed).collect();
         names.sort();
         let changed = !names.is_empty();
         json_line(&serde_json::json!({ "version": 1, "changed": changed, "connections": names, "failed": failed }))
     } else {
-        let line = |(name, host): &(String, wgmfa_core::name::HostName)| {
-            let when = if context.agents.connected(host) { "now" } else { "at the next round of its host" };
-            format!("{name}: a new generation is made {when}\n")
+        let line = |(name, host, next): &(String, HostName, Option<HostName>)| {
+            let when = |host| if context.agents.connected(host) { "now" } else { "at the next round of its host" };
+            match next {
+                Some(next) => format!("{name}: a new generation is made {}\n", when(next)),
+                None => format!("{name}: its session ends {}\n", when(host)),
+            }
         };
         let tiers = closed.iter().map(|name| format!("{name}: its tiers are closed\n"));
         if chosen.is_empty() { "unchanged\n".to_owned() } else { done.iter().map(line).chain(tiers).collect() }

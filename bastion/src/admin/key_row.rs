@@ -69,8 +69,7 @@ pub fn rows<'a>(
     }
     let mut rows = states(site, of, context)?;
     for row in &mut rows {
-        // a peer that nobody registered any more may be kept locked
-        let open = uncovered.get(&row.connection.name).filter(|_| !row.is_kept_locked());
+        let open = uncovered.get(&row.connection.name);
         row.reason = match (site.cut_off(row.connection), row.reason.take(), open) {
             (Some(cut_off), _, _) => Some(cut_off),
             (None, Some(reason), Some(open)) => Some(format!("{reason}; {open}")),
@@ -153,11 +152,13 @@ impl<'a> KeyRow<'a> {
         let grants = place.as_ref().map_or(&[][..], |place| site.grants(place));
         let grant = grant_of(&selection, grants).filter(|grant| grant.deadline > now);
         let deadline = if by_firewall(&selection) { grant.map(|grant| grant.deadline) } else { deadline };
+        // whether any policy has another key made here
+        let makes_more = selection.policy().is_some_and(|policy| policy.rests(connection).is_none());
         let mut facts = Facts {
             now,
             selection: &selection,
             unmonitored: matches!(connection.name.other, Other::Unmonitored(_)),
-            ordered: record.and_then(|record| ordered(record, locked)),
+            ordered: record.and_then(|record| ordered(record, makes_more, locked)),
             deadline,
             locked,
             grant: grant.map(|grant| TierGrant { until: grant.deadline, unconfirmed: unconfirmed(grant) }),
@@ -186,6 +187,9 @@ impl<'a> KeyRow<'a> {
         if let (KeyState::Ok, Some(by)) = (state, grant.and_then(|grant| grant.overridden.as_ref())) {
             reason = Some(format!("override by {by}"));
         }
+        if let (KeyState::Pending | KeyState::Mismatch, Some(policy), None) = (state, selection.policy(), deadline) {
+            reason = policy.rests(connection).or(reason);
+        }
         Ok(Self { connection, selection, record, state, reason, deadline, locked, grants, latest_handshake, unheard })
     }
 
@@ -205,10 +209,6 @@ impl<'a> KeyRow<'a> {
     /// Whether a person's login stands in front of this connection.
     pub fn has_second_factor(&self) -> bool {
         self.selection.policy().is_some_and(Policy::mfa)
-    }
-
-    fn is_kept_locked(&self) -> bool {
-        self.record.is_some_and(|record| record.kept_locked.is_some())
     }
 
     fn is_overridden(&self) -> bool {
@@ -325,11 +325,12 @@ fn deadline(selection: &Selection<'_>, current: Option<&Generation>) -> Option<T
     }
 }
 
-/// What the server side has not confirmed; a lock that is to stay is confirmed by being one.
-fn ordered(record: &Record, locked: bool) -> Option<Ordered> {
+/// What the server side has not confirmed; a lock that is to stay is confirmed by being one, and so is a rotation where no
+/// policy has another key made.
+fn ordered(record: &Record, makes_more: bool, locked: bool) -> Option<Ordered> {
     match (&record.kept_locked, &record.rotation_ordered) {
         (Some(reason), _) if !locked => Some(Ordered::Other(reason.clone())),
-        (None, Some(_)) => Some(Ordered::Rotation),
+        (None, Some(_)) if makes_more || !locked => Some(Ordered::Rotation),
         (Some(_) | None, _) => None,
     }
 }

@@ -170,10 +170,7 @@ impl Site {
     }
 
     fn matching(&self, text: &str) -> Vec<&Connection> {
-        let whole = |connection: &&Connection| {
-            connection.name.to_string() == text || reversed(connection).is_some_and(|name| name == text)
-        };
-        match self.connections.iter().find(whole) {
+        match self.connections.iter().find(|connection| connection.name.is(text)) {
             Some(connection) => vec![connection],
             None => self.connections.iter().filter(|connection| bears(connection, text)).collect(),
         }
@@ -190,16 +187,8 @@ fn by_place(grants: Vec<Grant>) -> BTreeMap<Place, Vec<Grant>> {
 
 /// Whether a connection's name has this part, or an end has this public key.
 fn bears(connection: &Connection, part: &str) -> bool {
-    connection.name.to_string().contains(part)
+    connection.name.has(part)
         || part.parse::<PublicKey>().is_ok_and(|key| key == connection.public_key || key == connection.other_public_key)
-}
-
-/// Between two hosts: the name with its ends the other way round.
-fn reversed(connection: &Connection) -> Option<String> {
-    match &connection.name.other {
-        Other::Interface(end) => Some(format!("{end}:{}", connection.name.one)),
-        Other::Device(_) | Other::Unmonitored(_) => None,
-    }
 }
 
 fn unknown(text: &str) -> Failure {
@@ -272,5 +261,6 @@ pub mod tests {
         assert_eq!(found("nowhere"), Err("no connection is called 'nowhere'".to_owned()));
         assert_eq!(site.having(&["alice".to_owned()]).unwrap().len(), 4);
         assert_eq!(site.having(&[]).unwrap().len(), 11);
+        assert_eq!(site.having(&["db-gw/infra:app-gw/infra".to_owned()]).unwrap().len(), 1);
     }
 }

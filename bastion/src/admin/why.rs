@@ -236,6 +236,14 @@ fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obsta
             return Ok(Some(obstacle));
         }
     }
+    if let Some(reason) = policy.rests(row.connection) {
+        // what a policy with a second factor left behind there
+        let locked = || {
+            let set = format!("wgmfa-bastion key set {} --reason TEXT < key", row.connection.name);
+            Obstacle::new(format!("it stays locked: {reason}"), set)
+        };
+        return Ok(row.record.map(|_| locked()));
+    }
     if !policy.mfa() {
         return Ok(None);
     }

@@ -50,9 +50,10 @@ impl TryOut<'_> {
     }
 
     fn inventory(&self) -> Result<Inventory, Failure> {
-        let shown = self.file.display().to_string();
+        let stdin = self.file == Path::new("-");
+        let shown = if stdin { "standard input".to_owned() } else { self.file.display().to_string() };
         let mut bytes = Vec::new();
-        let read = if self.file == Path::new("-") {
+        let read = if stdin {
             std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
         } else {
             std::fs::read(self.file).map(|content| bytes = content)
@@ -75,7 +76,7 @@ pub fn read_inventory(text: &[u8], shown: &str) -> Result<Inventory, Failure> {
     })?;
     if inventory.version != 1 {
         let error = format!("{shown}: version {} is not one that this program knows (1)", inventory.version);
-        return Err(Failure::new(Exit::Usage, error));
+        return Err(Failure::new(Exit::Usage, error).hint(HINT));
     }
     let faults = contradictions(&inventory).into_iter().map(|what| Fault::of_file(shown.to_owned(), what));
     let faults = Faults::new(faults.collect());
@@ -109,17 +110,18 @@ pub fn explained(
 /// # Errors
 /// No connection has one of them.
 fn named(all: Vec<Explanation>, names: &[String]) -> Result<Vec<Explanation>, Failure> {
-    for name in names {
-        if !all.iter().any(|each| each.connection.to_string().contains(name)) {
-            return Err(Failure::new(Exit::Failed, format!("no connection is called '{name}'"))
-                .hint("any part of HOST/INTERFACE:OTHER will do"));
-        }
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|each| bears(each, name))) {
+        return Err(Failure::new(Exit::Failed, format!("no connection is called '{name}'"))
+            .hint("any part of HOST/INTERFACE:OTHER will do"));
     }
-    let wanted = |each: &Explanation| {
-        let connection = each.connection.to_string();
-        names.is_empty() || names.iter().any(|name| connection.contains(name))
-    };
+    let wanted = |each: &Explanation| names.is_empty() || names.iter().any(|name| bears(each, name));
     Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Whether a connection's name has this part, or an end has this public key.
+fn bears(explanation: &Explanation, part: &str) -> bool {
+    let keys = [explanation.public_key, explanation.other_public_key];
+    explanation.connection.has(part) || part.parse().is_ok_and(|key| keys.contains(&key))
 }
 
 /// What people read.

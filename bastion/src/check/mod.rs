@@ -124,7 +124,9 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
     match crate::policies::read(&config.policy_dir, Trust::Required) {
         Ok(set) => {
             let warnings = policy::warnings(&set, inventory);
-            findings.warnings.extend(warnings.0.iter().map(ToString::to_string));
+            // each says by itself that it is one, for where it stands without the others
+            let told = |warning: &policy::Warning| warning.to_string().replacen(": warning: ", ": ", 1);
+            findings.warnings.extend(warnings.0.iter().map(told));
         }
         Err(faults) => findings.faults(&faults),
     }

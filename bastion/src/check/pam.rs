@@ -46,6 +46,13 @@ pub fn check(config: &Config, findings: &mut Findings) {
     } else if !entries.iter().any(|entry| entry.kind == Kind::Account && entry.ours()) {
         findings.warning(format!("{}: no line 'account required pam_wgmfa.so'", path.display()));
     }
+    let listens = config.keeper_socket();
+    let elsewhere = |entry: &&Entry| entry.ours() && in_real_folder(entry.socket()) != in_real_folder(&listens);
+    for entry in entries.iter().filter(elsewhere) {
+        let (at, asks, listens) = (&entry.place, entry.socket().display(), listens.display());
+        let text = format!("{at}: pam_wgmfa.so asks the keeper at {asks}, which listens at {listens}");
+        findings.fault(format!("{text}: every login will be refused (socket={listens})"));
+    }
     let mut modules: Vec<&str> =
         entries.iter().filter(|entry| entry.ours()).map(|entry| entry.module.as_str()).collect();
     modules.dedup();
@@ -95,6 +102,12 @@ fn check_auth(auth: &[&Entry], path: &Path, config: &Config, findings: &mut Find
         let text = format!("{}: the stack asks for a code and for no password", entry.place);
         findings.fault(format!("{text}: it lets a single factor pass"));
     }
+}
+
+/// A path without the links of its folder: `/var/run` is `/run` on most machines.
+fn in_real_folder(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    folder.zip(path.file_name()).map_or(path.to_owned(), |(folder, name)| folder.join(name))
 }
 
 /// The file of a PAM module: an absolute path, or the name of a file where this machine keeps them.

@@ -94,10 +94,18 @@ pub fn what(error: &clap::Error) -> String {
         Some(ContextValue::String(word)) => Some(word.as_str()),
         _ => None,
     };
+    let possible = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => Some(values.join(", ")),
+        _ => None,
+    };
     match (error.kind(), stray) {
         (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => "one word too many".to_owned(),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(argument)) => {
-            let why = std::error::Error::source(error).map_or("not understood".to_owned(), ToString::to_string);
+            let why = match (std::error::Error::source(error), possible) {
+                (Some(why), _) => why.to_string(),
+                (None, Some(possible)) => format!("write one of {possible}"),
+                (None, None) => "not understood".to_owned(),
+            };
             format!("{argument}: {why}")
         }
         _ => first_paragraph(&error.to_string()),
@@ -174,6 +182,17 @@ mod tests {
             assert!(failure.hint.as_deref().unwrap().starts_with(hint), "{line}: {failure:?}");
             assert_eq!(failure.exit, Exit::Usage);
         }
+    }
+
+    #[test]
+    fn what_could_stand_in_place_of_a_wrong_value_is_told() {
+        #[derive(Debug, Parser)]
+        struct Words {
+            #[arg(long, value_parser = ["tsv", "json"])]
+            format: String,
+        }
+        let wrong = Words::try_parse_from(["x", "--format", "secret"]).unwrap_err();
+        assert_eq!(what(&wrong), "--format <FORMAT>: write one of tsv, json");
     }
 
     #[test]

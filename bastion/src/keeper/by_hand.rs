@@ -11,9 +11,11 @@ use wgmfa_core::message::agent::{Delivery, Deposit, PeerGeneration, PeerRef, Rol
 use wgmfa_core::message::sync::RefusedKey;
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selection, Selector};
+use wgmfa_core::release::sides_change;
 
 use super::Keeper;
 use super::caller::By;
+use super::coverage::{session_at_other_end, session_end};
 use super::gates::TierOffer;
 use super::release::{Offer, Offered};
 use crate::admin::key_row::server_place;
@@ -132,16 +134,28 @@ impl Keeper {
         let name = offer.connection.name.to_string();
         let seconds_left = key.seconds_left;
         done.done.push((name.clone(), format!("open on {host} until {}, by override", self.clock(key.deadline))));
-        let Some((client, _)) = self.store.client_peer(&offer.place)? else { return Ok(()) };
-        let peer = PeerRef { interface: client.interface, public_key: key.peer_public_key };
+        let put = (key.generation, &key.preshared_key);
+        self.put_on_client(&offer.place, &name, put, seconds_left, done).await
+    }
+
+    /// The same key on the client side, if that is a host: its agent gets it now, or at its next contact.
+    async fn put_on_client(
+        &self,
+        place: &Place,
+        name: &str,
+        (generation, key): (u64, &PresharedKey),
+        seconds_left: u64,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let Some((client, server_key)) = self.store.client_peer(place)? else { return Ok(()) };
         let delivery = Delivery {
-            which: PeerGeneration { peer, generation: key.generation },
-            connection: name.clone(),
-            preshared_key: key.preshared_key,
+            which: PeerGeneration { peer: PeerRef { interface: client.interface, public_key: server_key }, generation },
+            connection: name.to_owned(),
+            preshared_key: key.clone(),
             role: Role::Client { seconds_left, in_place: false },
         };
-        if let Err(why) = self.put(host, delivery).await {
-            done.failed.push((name, Failure::new(Exit::Partly, why)));
+        if let Err(why) = self.put(&client.host, delivery).await {
+            done.failed.push((name.to_owned(), Failure::new(Exit::Partly, why)));
         }
         Ok(())
     }
@@ -187,12 +201,18 @@ impl Keeper {
                 let error = format!("{}: the policies contradict each other: {reason}", connection.name);
                 Err(Failure::new(Exit::Failed, error).hint("wgmfa-bastion policy explain shows where"))
             }
-            Selection::Applies { policy, .. } if policy.enforce.rotates() => {
+            Selection::Applies { policy, .. } if policy.enforce.rotates() && policy.rests(connection).is_none() => {
                 let Some(place) = server_place(connection, &selection) else {
                     let error = format!("{}: policy {} rotates both ends together", connection.name, policy.ordinal);
                     return Err(Failure::new(Exit::Failed, error)
                         .hint(format!("wgmfa-bastion key rotate {} --reason TEXT", connection.name)));
                 };
+                let now = self.now();
+                if let Some(end) = session_at_other_end(connection, &place, |end| session_end(site.record(end)?, now)) {
+                    let error = format!("{}: {}", connection.name, sides_change(&self.clock(end)));
+                    return Err(Failure::new(Exit::Failed, error)
+                        .hint(format!("wgmfa-bastion key rotate {} --reason TEXT ends it now", connection.name)));
+                }
                 let seconds = policy.rotation_interval.as_seconds();
                 let above = site.record(&place).map_or(0, |record| record.highest);
                 self.set_session(connection, &place, (above + 1, key), seconds, (reason, by), done).await
@@ -226,29 +246,22 @@ impl Keeper {
         let deposit = Deposit { which: which.clone(), preshared_key: key.clone() };
         let setting = Setting { device: &device, deadline, reason };
         self.store.deposit_set(self.now(), actor(by, from.as_deref()), host, &deposit, setting)?;
-        let delivery = |peer: PeerRef, role: Role| Delivery {
-            which: PeerGeneration { peer, generation },
+        let delivery = Delivery {
+            which: which.clone(),
             connection: name.clone(),
             preshared_key: key.clone(),
-            role,
+            role: Role::Server { seconds_left: seconds },
         };
-        if let Err(why) = self.put_now(host, delivery(place.peer(), Role::Server { seconds_left: seconds })).await {
+        if let Err(why) = self.put_now(host, delivery).await {
             done.failed.push((name, Failure::new(Exit::Partly, why)));
             return Ok(());
         }
         self.store.applied(self.now(), host, &[which])?;
         done.done.push((name.clone(), format!("set, until {}", self.clock(deadline))));
-        if let Some((client, server_key)) = client {
-            let peer = PeerRef { interface: client.interface, public_key: server_key };
-            let role = Role::Client { seconds_left: seconds, in_place: false };
-            if let Err(why) = self.put(&client.host, delivery(peer, role)).await {
-                done.failed.push((name, Failure::new(Exit::Partly, why)));
-            }
-        }
-        Ok(())
+        self.put_on_client(place, &name, (generation, key), seconds, done).await
     }
 
-    /// Where no policy applies: on every end that is a host's interface, for as long as nobody changes it.
+    /// Where no policy applies, or one that rotates nothing here: on every end that is a host's interface, for as long as nobody changes it.
     async fn set_free(
         self: &Rc<Self>,
         connection: &Connection,

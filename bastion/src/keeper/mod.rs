@@ -370,7 +370,9 @@ impl Keeper {
         let request = AdminRequest { version: VERSION, words, stdin: None, terminal: false, colour: false };
         let mut outcome = self.with_admin(&caller::By::root(), |context| crate::admin::run(&request, context));
         let told = [outcome.reply.stdout.expose(), &outcome.reply.stderr].concat();
-        told.lines().for_each(|line| say(&format!("reload: {line}")));
+        // the program's name stands in front of each line here, once
+        let named = format!("{}: ", voice::PROGRAM);
+        told.lines().for_each(|line| say(&format!("reload: {}", line.strip_prefix(&named).unwrap_or(line))));
         if let Some(set) = outcome.policies.take() {
             self.put_in_force(set);
         }

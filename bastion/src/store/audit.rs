@@ -53,7 +53,7 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// About this person, or done by them.
     pub user: Option<String>,
-    /// About this host.
+    /// About this host, or about a connection of which it is an end.
     pub host: Option<String>,
     /// About this connection: any part of its name.
     pub connection: Option<String>,
@@ -77,7 +77,9 @@ impl Store {
         let sql = format!(
             "SELECT * FROM log
              WHERE (?1 IS NULL OR time >= ?1) AND (?2 IS NULL OR time < ?2)
-               AND (?3 IS NULL OR user = ?3 OR actor = ?3) AND (?4 IS NULL OR host = ?4)
+               AND (?3 IS NULL OR user = ?3 OR actor = ?3)
+               AND (?4 IS NULL OR host = ?4 OR instr(connection, ?4 || '/') = 1
+                    OR instr(connection, ':' || ?4 || '/') > 0)
                AND (?5 IS NULL OR instr(connection, ?5) > 0) AND (?6 IS NULL OR event = ?6)
                AND seq > ?7
              ORDER BY seq {order} LIMIT ?8"

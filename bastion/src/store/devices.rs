@@ -114,7 +114,7 @@ impl Store {
             w.audit(Note::new(event).user(&device.owner).device(name).actor(actor))?;
             w.inventory_changed()?;
             let places = w.places_of_key(&device.public_key)?;
-            let reason = format!("device {name} is disabled");
+            let reason = format!("device {name} was disabled");
             let cut = CutOff::made(w.cut_or_let_in(places, disabled, &reason)?);
             w.close_or_tell(cut, disabled, "peer = ?1", [Text(&device.public_key)], &reason)
         })

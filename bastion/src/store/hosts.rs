@@ -130,7 +130,7 @@ impl Store {
             let event = if disabled { Event::HostDisabled } else { Event::HostEnabled };
             w.audit(Note::new(event).host(name).actor(actor))?;
             w.inventory_changed()?;
-            let reason = format!("host {name} is disabled");
+            let reason = format!("host {name} was disabled");
             let cut = CutOff::made(w.cut_or_let_in(w.places_of_host(name)?, disabled, &reason)?);
             w.close_or_tell(cut, disabled, OF_HOST, [name.as_str()], &reason)
         })

@@ -25,7 +25,7 @@ impl Store {
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let (mut interfaces, generations, handshakes) =
             (self.interfaces("TRUE", [])?, self.current()?, self.handshakes()?);
-        let opened_by_root = self.opened_by_root()?;
+        let (opened_by_root, kept_locked) = (self.opened_by_root()?, self.kept_locked()?);
         for (host, interfaces) in &mut interfaces {
             for interface in interfaces {
                 let name =
@@ -36,6 +36,7 @@ impl Store {
                         (peer.latest_handshake, peer.handshake_with_this_key) = (Some(*at), *with_this_key);
                     }
                     peer.opened_by_root_until = opened_by_root.get(&name).copied();
+                    peer.kept_locked = kept_locked.contains(&name);
                     if let Some(current) = generations.get(&name) {
                         peer.generation = Some(current.generation);
                         peer.rotated_at = current.applied_at;
@@ -120,6 +121,14 @@ impl Store {
         let mut statement = self.connection.prepare_cached("SELECT * FROM handshakes")?;
         let found =
             statement.query_map([], |row| Ok((peer_name(row)?, (time(row, "at")?, row.get("with_this_key")?))))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Where nobody may come in until what was removed is registered again.
+    fn kept_locked(&self) -> Result<HashSet<PeerName>, StoreError> {
+        let sql = "SELECT host, interface, peer FROM places WHERE kept_locked IS NOT NULL";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_map([], peer_name)?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 

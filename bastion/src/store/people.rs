@@ -128,7 +128,7 @@ impl Store {
             let event = if disabled { Event::UserDisabled } else { Event::UserEnabled };
             w.audit(Note::new(event).user(name).actor(actor))?;
             w.inventory_changed()?;
-            let reason = format!("user {name} is disabled");
+            let reason = format!("user {name} was disabled");
             let cut = CutOff::made(w.cut_or_let_in(w.places_of_person(name)?, disabled, &reason)?);
             w.close_or_tell(cut, disabled, OF_PERSON, [name.as_str()], &reason)
         })

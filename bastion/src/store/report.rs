@@ -111,7 +111,7 @@ fn as_reported(interface: &Interface) -> Interface {
     interface.peers.sort_by_key(|peer| peer.public_key);
     for peer in &mut interface.peers {
         (peer.latest_handshake, peer.handshake_with_this_key, peer.generation) = (None, false, None);
-        (peer.opened_by_root_for, peer.opened_by_root_until) = (None, None);
+        (peer.opened_by_root_for, peer.opened_by_root_until, peer.kept_locked) = (None, None, false);
         (peer.rotated_at, peer.released_at, peer.deadline) = (None, None, None);
     }
     interface

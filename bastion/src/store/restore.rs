@@ -89,11 +89,17 @@ impl Store {
     }
 }
 
-/// Moves what is there to names that nobody reads.
+/// Moves what is there to names that nobody reads, and that nothing has yet: the first of two restores in one second set
+/// the store aside that people may want back.
 fn set_aside(folder: &Path, now: Timestamp) -> std::io::Result<Option<PathBuf>> {
-    let aside = format!("{FILE_NAME}.replaced-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    const ENDS: [&str; 3] = ["-wal", "-shm", ""];
+    let at = now.strftime("%Y%m%dT%H%M%SZ");
+    let names = std::iter::once(format!("{FILE_NAME}.replaced-{at}"))
+        .chain((2..).map(|number: u32| format!("{FILE_NAME}.replaced-{at}-{number}")));
+    let is_free = |name: &String| ENDS.iter().all(|end| !folder.join(format!("{name}{end}")).exists());
+    let aside = names.into_iter().find(is_free).unwrap_or_default();
     let mut replaced = None;
-    for end in ["-wal", "-shm", ""] {
+    for end in ENDS {
         let (from, to) = (folder.join(format!("{FILE_NAME}{end}")), folder.join(format!("{aside}{end}")));
         match std::fs::rename(&from, &to) {
             Ok(()) => replaced = Some(to),

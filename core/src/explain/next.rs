@@ -72,6 +72,9 @@ pub(super) fn next(
     if let Some(name) = disabled.end_of(connection) {
         return Next::nothing(format!("{name} is disabled, and its connections stay locked"));
     }
+    if let Some(reason) = policy.rests(connection) {
+        return Next::nothing(reason);
+    }
     match server(sides, connection) {
         None => together(policy, reported, now),
         Some((server, server_key)) => match reported.by(server_key) {

@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::connection::{Connection, Other};
 use crate::interval::Interval;
 use crate::message::sync::PolicyRef;
 use crate::name::TierName;
@@ -102,6 +103,17 @@ impl Policy {
     /// Whether a person must fetch the key.
     pub fn mfa(&self) -> bool {
         matches!(self.covers, Covers::Mfa { .. })
+    }
+
+    /// Why no key of this connection rotates under a policy that has both ends rotate together: one of them is none that
+    /// could. None: it does, or one end rotates alone.
+    pub fn rests(&self, connection: &Connection) -> Option<String> {
+        match &connection.name.other {
+            Other::Device(_) | Other::Unmonitored(_) if !self.mfa() => {
+                Some(format!("{} has no agent, and no end rotates alone under mfa = false", connection.name.other))
+            }
+            Other::Device(_) | Other::Unmonitored(_) | Other::Interface(_) => None,
+        }
     }
 
     /// The policy as messages and lists name it.

@@ -149,6 +149,8 @@ fn of_connection(considered: Considered<'_>, reported: Reported<'_>) -> Option<W
     let Considered { candidates, selection } = considered;
     let mfa = candidates.iter().find(|candidate| candidate.policy.mfa());
     let unmonitored = matches!(connection.name.other, Other::Unmonitored(_));
+    // nobody comes in there, whoever it was
+    let kept_locked = reported.one.is_some_and(|peer| peer.kept_locked);
     match selection {
         Selection::Conflict { policy, reason } => {
             Some(Warning::Conflict { connection: connection.name, policy: policy.ordinal, reason })
@@ -158,6 +160,7 @@ fn of_connection(considered: Considered<'_>, reported: Reported<'_>) -> Option<W
             let (winner, loser) = (policy.ordinal, mfa?.policy.ordinal);
             Some(Warning::NonMfaWins { connection: connection.name, winner, loser })
         }
+        Selection::Applies { .. } | Selection::None if kept_locked => None,
         Selection::Applies { .. } | Selection::None => {
             let policy = mfa?.policy.ordinal;
             let public_key = connection.other_public_key;

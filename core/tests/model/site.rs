@@ -114,6 +114,7 @@ fn peer(public_key: PublicKey) -> Peer {
         handshake_with_this_key: false,
         opened_by_root_for: None,
         opened_by_root_until: None,
+        kept_locked: false,
     }
 }
 

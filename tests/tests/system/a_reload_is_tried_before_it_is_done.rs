@@ -73,7 +73,7 @@ fn a_broken_file_leaves_the_running_set_in_force() {
         assert!(refused.stderr.contains("hint: the policies in force stay as they are"), "{refused:#?}");
     }
     serve.signal(Signal::SIGHUP);
-    serve.await_line("hint: the policies in force stay as they are");
+    serve.await_line("wgmfa-bastion: reload: hint: the policies in force stay as they are");
     assert!(serve.said().contains("050-new.toml:2:21: "), "{}", serve.said());
     assert_eq!(site.count("policies-refused"), 2, "one for each that was no dry run");
     assert_eq!(assigned(&host, &peers), 1, "the running set stays");

@@ -5,7 +5,7 @@ use wgmfa_tests::Lab;
 use wgmfa_tests::lab::{DEVICE, GATEWAY, policy};
 use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::program::run;
-use wgmfa_tests::tunnel::Keys;
+use wgmfa_tests::tunnel::{Keys, genkey};
 use wgmfa_tests::wait::{LONG, until};
 
 use super::site::{Agent, INTERFACE, Site};
@@ -36,6 +36,39 @@ fn a_key_that_is_shown_opens_the_tunnel_until_its_deadline() {
     let again = lab.bastion.admin(&["--json", "key", "show", "laptop", "--reason", "lost the paper"]).ok().json();
     assert_eq!(again["keys"][0]["preshared_key"], key);
     assert_eq!((&again["changed"], lab.bastion.log("renewed").len()), (&json!(true), 1));
+}
+
+#[test]
+fn a_key_is_set_where_a_policy_for_two_servers_names_a_device() {
+    let lab = Lab::with_resident_agent("1h");
+    let (interface, device) = (lab.gateway.interface(), &lab.laptop.tunnel.keys.public);
+    let both = "description = \"Both\"\nrotation-interval = \"1h\"\nmfa = false\n";
+    lab.bastion.policy("050-both.toml", &format!("{both}peers = [\"{interface}\"]\n"));
+    lab.bastion.admin(&["reload"]).ok();
+    // what was under a second factor is locked, and nothing will ever rotate there
+    until("the lock", LONG, || (lab.gateway.status()["peers"][0]["hold"] == "locked").then_some(()));
+    let told = lab.bastion.admin(&["why", DEVICE]).ok().stdout;
+    assert!(told.contains(&format!("wgmfa-bastion key set {interface}:{DEVICE} --reason TEXT")), "{told}");
+    let refused = lab.bastion.admin(&["key", "rotate", DEVICE, "--reason", "x"]).expect(1);
+    assert!(refused.stderr.contains("has no agent, and no end rotates alone"), "{refused:#?}");
+
+    let key = genkey();
+    lab.bastion.admin_with(&["key", "set", DEVICE, "--reason", "by hand"], key.as_bytes()).ok();
+    assert_eq!(lab.gateway.preshared_key(device).as_deref(), Some(&*key));
+    lab.gateway.agent(&["rotate"]).ok();
+    assert_eq!(lab.gateway.preshared_key(device).as_deref(), Some(&*key), "nobody locks it again");
+    let nothing = lab.bastion.admin(&["why", DEVICE]).ok().stdout;
+    assert!(nothing.contains("nothing stands in the way"), "{nothing}");
+    let peer = &lab.gateway.tunnel.keys.public;
+    let set = ["set", &lab.laptop.tunnel.name, "peer", peer, "preshared-key", "/dev/stdin"];
+    run(lab.laptop.machine.command("wg").args(set), format!("{key}\n").as_bytes()).ok();
+    until("an answered ping", LONG, || is_answered(&lab.laptop.machine, GATEWAY).then_some(()));
+
+    // the second factor takes it over again
+    std::fs::remove_file(lab.bastion.folder().join("policy.d/050-both.toml")).expect("it was written");
+    lab.bastion.admin(&["reload"]).ok();
+    lab.bastion.await_state(DEVICE, "Expired");
+    assert_ne!(lab.gateway.preshared_key(device).as_deref(), Some(&*key));
 }
 
 /// Answers the next order to open; gives it.

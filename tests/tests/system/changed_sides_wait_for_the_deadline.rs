@@ -10,7 +10,7 @@ use wgmfa_tests::machine::{Machine, unique};
 use wgmfa_tests::pair::{FIRST, IN_TUNNEL, Pair, SECOND};
 use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::program::Ended;
-use wgmfa_tests::tunnel::{Keys, Tunnel};
+use wgmfa_tests::tunnel::{Keys, Tunnel, genkey};
 use wgmfa_tests::wait::{LONG, until};
 
 /// The length of each session: long enough for what happens in one, and waited for twice.
@@ -36,6 +36,8 @@ impl Site {
         let codes = codes.map(|code| code.as_str().expect("a text").to_owned()).collect();
         let authenticator = Authenticator::from_url(added["otpauth_url"].as_str().expect("an otpauth URL"));
         for gateway in [&pair.first, &pair.second] {
+            // a server drops the endpoint of what it locks, and finds it here when it is the client side
+            gateway.write_configuration();
             let key = gateway.agent(&["init", "--print-key"]).ok().stdout;
             pair.bastion.admin(&["host", "remove", &gateway.name]).ok();
             pair.bastion
@@ -72,7 +74,6 @@ impl Site {
     /// The person opens a machine of theirs: both ends have the same key, and packets pass.
     #[track_caller]
     fn push(&mut self, host: &str) -> String {
-        self.point_out(host);
         self.try_to_push(host).ok();
         self.await_connected(host);
         let [first, second] = self.pair.preshared_keys().map(|key| key.expect("a preshared key"));
@@ -85,16 +86,6 @@ impl Site {
         let code = self.codes.pop().expect("a person has ten recovery codes");
         self.phone.set_code(&code);
         self.phone.ssh_as_set(&["wgmfa-sync", "--push", host])
-    }
-
-    /// A server drops the endpoint of what it locks: as a client it must be told anew where the other end is.
-    fn point_out(&self, client: &str) {
-        let (client, server, address) = match client {
-            FIRST => (&self.pair.first, &self.pair.second, "10.99.0.3:51820"),
-            _ => (&self.pair.second, &self.pair.first, "10.99.0.2:51820"),
-        };
-        let words = ["set", &client.tunnel.name, "peer", &server.tunnel.keys.public, "endpoint", address];
-        client.machine.run("wg", &words).ok();
     }
 
     /// The client side begins.
@@ -125,6 +116,9 @@ impl Site {
         }
         let connection = self.pair.connection();
         let late = self.pair.bastion.admin(&["override", &connection, "--reason", "now"]);
+        assert!(late.stderr.contains("the sides of this connection change"), "{late:#?}");
+        let set = ["key", "set", &connection, "--reason", "now"];
+        let late = self.pair.bastion.admin_with(&set, genkey().as_bytes()).expect(1);
         assert!(late.stderr.contains("the sides of this connection change"), "{late:#?}");
         self.rounds();
         assert!(is_answered(&self.pair.second.machine, IN_TUNNEL[0]), "the session goes on");
@@ -162,4 +156,17 @@ fn the_session_ends_on_the_old_server_side_and_the_next_begins_on_the_new_one() 
     site.await_turned(&key);
     site.await_waiting_key(2);
     site.push(SECOND);
+}
+
+#[test]
+fn an_ordered_rotation_ends_the_session_and_the_sides_change_at_once() {
+    let mut site = Site::new();
+    let (connection, second) = (site.pair.connection(), site.pair.second.interface());
+    let key = site.push(SECOND);
+    site.serve(&second);
+    site.pair.bastion.admin(&["key", "rotate", &connection, "--reason", "now"]).ok();
+    assert_ne!(site.pair.preshared_keys()[0].as_deref(), Some(&*key), "locked before the command returns");
+    site.await_turned(&key);
+    site.await_waiting_key(1);
+    site.push(FIRST);
 }

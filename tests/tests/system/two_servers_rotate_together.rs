@@ -54,6 +54,21 @@ fn a_pair_without_a_key_gets_its_first_one_in_place() {
 }
 
 #[test]
+fn one_round_after_a_stand_down_shows_both_ends_alike_again() {
+    let mut pair = Pair::with_resident_agents("1h");
+    for end in [End::First, End::Second] {
+        let gateway = pair.gateway(end);
+        gateway.agent(&["stand-down", "--reason", "a test"]).ok();
+        gateway.agent.as_mut().expect("it ran").await_end();
+        gateway.agent(&["rotate"]).ok();
+        let row = pair.bastion.key(&pair.connection());
+        assert_eq!(row["state"], "OK", "{end:?}: {row:#}");
+        let [first, second] = pair.preshared_keys();
+        assert_eq!(first, second, "{end:?}");
+    }
+}
+
+#[test]
 fn who_is_cut_off_is_locked_at_the_other_end_until_let_in_again() {
     let pair = Pair::with_resident_agents("1h");
     pair.await_ping();

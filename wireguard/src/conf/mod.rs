@@ -133,6 +133,13 @@ impl ConfigFile {
         std::str::from_utf8(&section.value("presharedkey")?).ok()?.parse().ok()
     }
 
+    /// Where `wg setconf` would expect this peer: `ADDRESS:PORT` or `NAME:PORT`, as it is written there.
+    pub fn endpoint(&self, peer: &PublicKey) -> Option<String> {
+        let last = |place: &usize| self.sections[*place].value("endpoint");
+        let value = self.places.get(peer)?.iter().rev().find_map(last)?;
+        String::from_utf8(value.to_vec()).ok().filter(|text| !text.is_empty())
+    }
+
     /// Puts this preshared key into every `[Peer]` section of this peer: replaces the value alone, or adds a line after
     /// `PublicKey`, spaced like it.
     pub fn set_preshared_key(&mut self, peer: &PublicKey, key: &PresharedKey) -> Result<(), UnknownPeer> {

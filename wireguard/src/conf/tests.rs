@@ -185,3 +185,14 @@ fn is_preshared_key(line: &[u8]) -> bool {
 fn trim_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
+
+#[test]
+fn the_endpoint_of_a_peer_is_read_as_it_is_written() {
+    let text = fill("[Peer]\nPublicKey = {A}\nendpoint=[fd00::1]:51820 # here\n[Peer]\nPublicKey = {B}\nEndpoint =\n");
+    let file = ConfigFile::parse(text.as_bytes());
+    assert_eq!(file.endpoint(&peer(A)).as_deref(), Some("[fd00::1]:51820"));
+    assert_eq!((file.endpoint(&peer(B)), file.endpoint(&peer(OLD))), (None, None));
+    let again =
+        ConfigFile::parse(fill("[Peer]\nPublicKey = {A}\nEndpoint = gw:1\n[Peer]\nPublicKey = {A}\n").as_bytes());
+    assert_eq!(again.endpoint(&peer(A)).as_deref(), Some("gw:1"), "a later section without one leaves it");
+}

@@ -134,3 +134,17 @@ fn the_log_follows() {
     assert_eq!((&line["event"], &line["actor"]), (&"noted".into(), &"root".into()));
     assert_eq!(follow.next(&mut bastion.context()).stdout.expose(), "");
 }
+
+#[test]
+fn the_time_is_set_back_only_where_it_is_ahead() {
+    let bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    bastion.release(1);
+    assert_eq!(bastion.good("clock reset --reason x"), "unchanged\n");
+    assert_eq!(bastion.ask("clock reset --reason x --json").json()["changed"], false);
+    assert!(bastion.good("key list").contains("Match Pending"), "the session goes on");
+    bastion.pass(-3600);
+    let said = bastion.good("clock reset --reason wrong");
+    assert!(said.starts_with("the bastion's time was 3600 s ahead"), "{said}");
+    assert!(!bastion.good("key list").contains("Match Pending"));
+}

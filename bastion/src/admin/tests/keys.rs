@@ -75,6 +75,13 @@ fn what_is_kept_locked_is_not_said_to_have_no_second_factor() {
     let row = &bastion.ask("key list --json").json()["connections"][0];
     let reason = row["reason"].as_str().unwrap();
     assert!(reason.contains("device justins-laptop was removed") && !reason.contains("no second factor"), "{row:#}");
+    for command in ["policy check", "check"] {
+        let said = bastion.ask(command);
+        assert!(!said.out.contains("no second factor"), "{command}: {}", said.out);
+    }
+    // somebody else's new key on the same interface has none
+    let peer = &bastion.ask("inventory --json").json()["hosts"][0]["interfaces"][0]["peers"][0];
+    assert_eq!(peer["kept_locked"], true, "{peer:#}");
 }
 
 #[test]
@@ -98,4 +105,56 @@ fn a_rotation_is_ordered_by_any_unique_part_of_a_name() {
     assert_eq!((said.exit, said.err.lines().next()), (Some(2), Some("wgmfa-bastion: error: no connection is named")));
     let said = bastion.ask("key rotate --user justin --reason lent --json");
     assert_eq!(said.json()["connections"], serde_json::json!(["app-gw/devices:justins-laptop"]));
+}
+
+#[test]
+fn a_rotation_ends_the_session_that_outlived_its_policy() {
+    let mut bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    bastion.release(1);
+    std::fs::write(bastion.config.policy_dir.join("101-prod.toml"), POLICY.replace("app-gw/devices", "db-gw/devices"))
+        .unwrap();
+    bastion.policies = crate::policies::load(&bastion.config.policy_dir).unwrap();
+    let said = bastion.ask("key rotate laptop --reason lent");
+    assert_eq!((said.exit, said.err.as_str()), (Some(0), ""));
+    assert_eq!(said.out, "app-gw/devices:justins-laptop: its session ends at the next round of its host\n");
+    let lock = Order::Lock { host: Bastion::gateway(), peer: Bastion::place().peer(), reason: "lent".to_owned() };
+    assert_eq!(said.orders[0], lock);
+    // the server has confirmed with its next report: another key than the two that it had before
+    let row = &bastion.ask("key list --json").json()["connections"][0];
+    assert_eq!(row["state"], "Mismatch Pending", "{row:#}");
+    bastion.report_key("\"00112233445566778899aabbccddeeff\"", &[]);
+    let row = &bastion.ask("key list --json").json()["connections"][0];
+    assert_eq!(row["state"], "Mismatch", "{row:#}");
+    let again = bastion.ask("key rotate laptop --reason lent");
+    assert_eq!(again.exit, Some(1));
+    assert_eq!(again.err, "wgmfa-bastion: error: app-gw/devices:justins-laptop: no policy applies\n");
+}
+
+#[test]
+fn a_device_under_a_policy_for_two_servers_is_told_the_truth() {
+    let mut bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    let both = "description = \"Both\"\nrotation-interval = \"1h\"\nmfa = false\npeers = [\"app-gw/devices\"]\n";
+    std::fs::write(bastion.config.policy_dir.join("050-both.toml"), both).unwrap();
+    bastion.policies = crate::policies::load(&bastion.config.policy_dir).unwrap();
+    let why = "justins-laptop has no agent, and no end rotates alone under mfa = false";
+    let row = &bastion.ask("key list --json").json()["connections"][0];
+    assert!(row["reason"].as_str().unwrap().starts_with(why), "{row:#}");
+    // the server was told to lock, and has
+    let (now, place) = (bastion.now.get(), Bastion::place());
+    bastion.store.order_rotation(now, Actor::BASTION, &place, "the server was told to lock").unwrap();
+    bastion.report_key("\"00112233445566778899aabbccddeeff\"", &[]);
+    let row = &bastion.ask("key list --json").json()["connections"][0];
+    assert!(row["reason"].as_str().unwrap().starts_with(why), "{row:#}");
+    let checked = bastion.ask("check");
+    let warned = "warning: app-gw/devices:justins-laptop: this connection has no second factor: policy 50";
+    assert!(checked.out.contains(warned), "{}", checked.out);
+    let explained = &bastion.ask("policy explain --json").json()["connections"][0];
+    assert_eq!(explained["next"], serde_json::json!({"action": "none", "at": null, "reason": why}));
+    assert!(!bastion.good("policy explain").contains("both rotate together"));
+    let said = bastion.ask("key rotate laptop --reason x");
+    assert_eq!((said.exit, said.err.as_str().contains(why)), (Some(1), true), "{}", said.err);
+    let told = bastion.good("why laptop");
+    assert!(told.contains("it stays locked") && told.contains("wgmfa-bastion key set app-gw/devices:"), "{told}");
 }

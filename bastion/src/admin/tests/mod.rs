@@ -149,9 +149,15 @@ impl Bastion {
 
     /// The gateway reports its interface, and when the laptop last shook hands.
     fn report(&self, handshake_ages: &[u64]) {
+        self.report_key("null", handshake_ages);
+    }
+
+    /// The same, with what stands for the laptop's key there, as JSON.
+    fn report_key(&self, fingerprint: &str, handshake_ages: &[u64]) {
         let json = format!(
             r#"{{"name": "devices", "public_key": "0KL4NMTMM64zrRyHASlga46ubmiUtDsayaTJyF/EUYA=", "peers":
-                [{{"public_key": "{}", "allowed_ips": ["10.0.0.2/32"], "has_preshared_key": true}}]}}"#,
+                [{{"public_key": "{}", "allowed_ips": ["10.0.0.2/32"], "has_preshared_key": true,
+                   "fingerprint": {fingerprint}}}]}}"#,
             laptop()
         );
         let interfaces: [Interface; 1] = [serde_json::from_str(&json).unwrap()];

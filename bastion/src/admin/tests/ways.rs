@@ -36,6 +36,11 @@ fn why_names_the_first_obstacle_and_what_mends_it() {
     assert_eq!(bastion.good("why justin"), disabled);
     let json = bastion.ask("why justin --json").json();
     assert_eq!(json["mend"], "wgmfa-bastion user enable justin");
+    // what ended the last session is past
+    bastion.good("user enable justin");
+    bastion.rotate(2);
+    let shown = bastion.good("key list");
+    assert!(shown.ends_with("Expired  a login is needed: device justins-laptop was disabled\n"), "{shown}");
     assert_eq!(bastion.ask("why nobody").exit, Some(1));
 }
 

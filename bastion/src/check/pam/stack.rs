@@ -10,6 +10,9 @@ use crate::trusted;
 /// Includes go no deeper (Linux-PAM's own limit is 32).
 const DEEPEST: usize = 16;
 
+/// Where our module asks the keeper when its line does not say.
+const SOCKET: &str = "/run/wgmfa/keeper.sock";
+
 /// Which of the four stacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -66,6 +69,16 @@ impl Entry {
     pub fn asks(&self, question: &str) -> bool {
         let named = |question: &str| self.arguments.iter().any(|argument| argument == question);
         named(question) || !(named("password") || named("otp"))
+    }
+
+    /// Where our module asks the keeper.
+    pub fn socket(&self) -> &Path {
+        let named = self.arguments.iter().rev().find_map(|argument| {
+            // one with blanks stands in brackets
+            let plain = argument.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(argument);
+            plain.strip_prefix("socket=")
+        });
+        Path::new(named.unwrap_or(SOCKET))
     }
 
     /// Whether the login fails when this module refuses.

@@ -98,6 +98,20 @@ fn a_password_module_in_front_and_the_code_behind_it_are_good() {
 }
 
 #[test]
+fn a_module_that_asks_where_no_keeper_listens_is_a_fault() {
+    let service = format!("auth required pam_wgmfa.so socket=/elsewhere/keeper.sock\n{ACCOUNT}");
+    let fault = |line: u32, asks: &str, listens: &str| {
+        format!(
+            "wgmfa:{line}: pam_wgmfa.so asks the keeper at {asks}/keeper.sock, which listens at {listens}/keeper.sock: \
+             every login will be refused (socket={listens}/keeper.sock)"
+        )
+    };
+    assert_eq!(faults(&service), [fault(1, "/elsewhere", "/run/wgmfa")]);
+    let found = findings(&[("wgmfa", &service)], |config| config.run_dir = "/elsewhere".into());
+    assert_eq!(found.faults, [fault(2, "/run/wgmfa", "/elsewhere")]);
+}
+
+#[test]
 fn a_code_alone_is_good_behind_an_ssh_key() {
     let service = format!("auth required pam_wgmfa.so otp\n{ACCOUNT}");
     let found = findings(&[("wgmfa", &service)], |config| config.first_factor = FirstFactor::Publickey);

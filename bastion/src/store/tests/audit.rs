@@ -2,6 +2,8 @@
 
 use super::*;
 
+const OTHER_SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBVrMhJp+u6ut7EBRfoRs2pEW0u9cGbDL6MxQ+yMBDqR";
+
 /// A store with lines 1 to 6, whose guards against changes are off.
 fn unguarded() -> (TempDir, Store) {
     let (folder, store) = empty();
@@ -127,6 +129,15 @@ fn lines_are_found_by_what_they_are_about() {
     let count = |filter: Filter| store.log(&filter).unwrap().len();
     assert_eq!(count(Filter { event: Some(Event::Applied), ..Filter::default() }), 1);
     assert_eq!(count(Filter { host: Some("db-gw".to_owned()), ..Filter::default() }), 1);
+    let gateways = Place { server_side: "app-gw/infra".parse().unwrap(), public_key: public(40) };
+    store.add_host(at(51), Actor::ROOT, &"b-gw".parse().unwrap(), OTHER_SSH_KEY, None).unwrap();
+    store.report(at(51), &"b-gw".parse().unwrap(), &report(&[interface("infra", 40, &[])])).unwrap();
+    let before = count(Filter { host: Some("b-gw".to_owned()), ..Filter::default() });
+    store.note(at(51), Note::new(Event::Noted).place(&gateways)).unwrap();
+    let line = last_line(&store);
+    assert_eq!((line.host.as_deref(), line.connection.as_deref()), (Some("app-gw"), Some("app-gw/infra:b-gw/infra")));
+    assert_eq!(count(Filter { host: Some("b-gw".to_owned()), ..Filter::default() }), before + 1);
+    assert_eq!(count(Filter { host: Some("gw".to_owned()), ..Filter::default() }), 0);
     assert_eq!(count(Filter { user: Some("ann".to_owned()), ..Filter::default() }), 1);
     assert_eq!(count(Filter { user: Some("justin".to_owned()), ..Filter::default() }), 2);
     assert_eq!(count(Filter { connection: Some("gw/devices:justins".to_owned()), ..Filter::default() }), 2);

@@ -110,6 +110,18 @@ fn after_a_restore_nothing_of_before_lets_anybody_in() {
 }
 
 #[test]
+fn each_store_that_was_replaced_is_kept_also_within_one_second() {
+    let (_folder, state, store, text) = in_use();
+    drop(store);
+    let first = restore(&state, text.as_bytes(), sealing(), at(1000)).unwrap().replaced.unwrap();
+    let whole = std::fs::read(&first).unwrap();
+    let second = restore(&state, text.as_bytes(), sealing(), at(1000)).unwrap().replaced.unwrap();
+    assert_ne!(first, second);
+    assert!(second.exists());
+    assert_eq!(std::fs::read(&first).unwrap(), whole);
+}
+
+#[test]
 fn generations_are_raised_by_what_a_host_has_made_and_by_nothing_else() {
     let (_folder, store) = with_applied(5);
     store.raise_highest(at(10), &host(), &[which(5), which(3)]).unwrap();

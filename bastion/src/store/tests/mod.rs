@@ -11,6 +11,7 @@ mod grants;
 mod handouts;
 mod logins;
 mod machines;
+mod migration;
 mod opening;
 mod pairs;
 mod people;
@@ -98,6 +99,7 @@ fn interface(name: &str, own: u8, peers: &[u8]) -> Interface {
         handshake_with_this_key: false,
         opened_by_root_for: None,
         opened_by_root_until: None,
+        kept_locked: false,
         generation: None,
         rotated_at: None,
         released_at: None,
