@@ -67,9 +67,11 @@ impl Site {
             last_reports.extend(last_seen.map(|seen| (host.name.clone(), seen)));
         }
         let mut site = Self { records, last_reports, ..Self::of(inventory) };
-        let ends: BTreeSet<Place> = site.connections.iter().flat_map(self::places).collect();
-        for end in ends {
-            site.grants.extend(by_place(store.grants_at(&end)?));
+        if store.has_grants()? {
+            let ends: BTreeSet<Place> = site.connections.iter().flat_map(self::places).collect();
+            for end in ends {
+                site.grants.extend(by_place(store.grants_at(&end)?));
+            }
         }
         Ok(site)
     }

@@ -14,8 +14,12 @@ impl<'a> KeyRow<'a> {
     /// `tier prod, admin until 15:10`
     pub(super) fn open_tiers(&self, when: &When) -> Option<String> {
         let tier = self.tier()?;
-        let is_open = matches!(self.state, KeyState::Ok | KeyState::MatchPending | KeyState::Pending);
-        let opens = by_firewall(&self.selection) && !self.grants.is_empty() || is_open && !by_firewall(&self.selection);
+        let opens = match self.state {
+            KeyState::Ok | KeyState::MatchPending => true,
+            // granted, and not confirmed
+            KeyState::Pending => by_firewall(&self.selection) && !self.grants.is_empty(),
+            _ => false,
+        };
         let own = opens.then(|| format!("tier {tier}"));
         let steps = self.grants.iter().filter(|grant| grant.tier != *tier);
         let steps = steps.map(|grant| format!("{} until {}", grant.tier, when.clock(grant.deadline)));

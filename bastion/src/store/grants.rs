@@ -104,6 +104,11 @@ impl Store {
         self.grants_where("TRUE", ())
     }
 
+    /// Whether there is any.
+    pub fn has_grants(&self) -> Result<bool, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT 1 FROM grants")?.exists([])?)
+    }
+
     /// Those of one host.
     pub fn grants_of(&self, host: &HostName) -> Result<Vec<Grant>, StoreError> {
         self.grants_where("host = ?1", [host.as_str()])

@@ -188,7 +188,7 @@ pub enum ToAgent {
         /// The other peers of those interfaces that nothing holds back: connections of another policy or of none.
         #[serde(default)]
         free: Vec<PeerRef>,
-        /// The interfaces whose peers are held back, also where none of them can come in.
+        /// Every interface of the host whose peers are held back, also one that has none of either list now.
         #[serde(default)]
         gated: Vec<InterfaceName>,
     },
