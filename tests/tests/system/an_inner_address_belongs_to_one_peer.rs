@@ -133,6 +133,6 @@ fn a_peer_with_more_than_one_address_is_refused_unless_the_gateway_allows_it() {
     let code = gated.lab.laptop.authenticator.next_code();
     let said =
         until("the listener", LONG, || Some(gated.ask(&format!("{code}\n"))).filter(|said| said.contains("error: ")));
-    assert!(said.contains("more than one address") && !said.contains("ok:"), "{said}");
+    assert!(said.contains("one of a network") && !said.contains("ok:"), "{said}");
     assert!(!gated.reaches(PROTECTED));
 }

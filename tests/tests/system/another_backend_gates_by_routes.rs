@@ -26,7 +26,10 @@ fn routes_open_after_a_code_and_are_gone_at_the_deadline() {
     assert!(!is_answered(&gated.protected, LAPTOP));
     gated.open();
     let opened = SystemTime::now();
-    assert!(gated.reaches(PROTECTED) && gated.reaches(PROTECTED6) && is_answered(&gated.protected, LAPTOP));
+    for address in [PROTECTED, PROTECTED6] {
+        assert!(gated.reaches(address), "{address} after the code: {}", rules(&gated));
+    }
+    assert!(is_answered(&gated.protected, LAPTOP), "and back: {}", rules(&gated));
     assert!(!gated.reaches(ADMIN_ONLY));
     let pings = [Pings::start(&gated.lab.laptop.machine, PROTECTED), Pings::start(&gated.protected, LAPTOP)];
     for pings in &pings {

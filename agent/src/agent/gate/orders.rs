@@ -50,14 +50,13 @@ impl Agent {
         newer.extend(self.state.untold_closings().cloned());
         let before = self.open_grants();
         let closings = self.state.grants.follow(&told.gates, &newer, asked, now);
-        for (peer, tier, deadline) in self.open_grants() {
-            if !before.iter().any(|(known, of, _)| (known, of) == (&peer, &tier)) {
-                self.changes.push(format!(
-                    "{}: open: {}",
-                    self.state.name_of(&peer),
-                    for_how_long(&tier, deadline, now)
-                ));
-            }
+        let is_new = |(peer, tier, _): &(PeerRef, TierName, Boottime)| {
+            !before.iter().any(|(known, of, _)| (known, of) == (peer, tier))
+        };
+        for (peer, tier, deadline) in self.open_grants().into_iter().filter(is_new) {
+            let line = format!("{}: open: {}", self.state.name_of(&peer), for_how_long(&tier, deadline, now));
+            self.changes.push(line);
+            self.want_round(); // a report alone shows the bastion that it is open
         }
         self.state.free = told.free.into_iter().collect();
         closings.iter().for_each(|closing| self.say_closed(closing));
