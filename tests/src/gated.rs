@@ -88,6 +88,10 @@ impl Gated {
     /// Addresses, routes and forwarding.
     fn connect(&self) {
         let Lab { laptop, gateway, .. } = &self.lab;
+        for machine in [&gateway.machine, &self.protected] {
+            // an address that waits for duplicates to be detected answers nobody for a second or two
+            machine.run("sysctl", &["-qw", "net.ipv6.conf.default.accept_dad=0"]).ok();
+        }
         let (near, far) = (format!("{}p0", unique()), "eth0");
         let namespaces = (gateway.machine.namespace(), self.protected.namespace());
         let mut add = std::process::Command::new("ip");
