@@ -18,6 +18,7 @@ pub mod key;
 pub mod login;
 pub mod message;
 pub mod name;
+pub mod order;
 pub mod password;
 pub mod policy;
 pub mod release;

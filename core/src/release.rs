@@ -11,6 +11,15 @@ use crate::name::TierName;
 /// How long after its code was accepted a login may release, in seconds (design rule 5).
 pub const RELEASE_WINDOW_SECONDS: i64 = 60;
 
+/// A login this soon after a release, in seconds, gets the same generation: its line was lost, or it is another try.
+pub const SAME_GENERATION_SECONDS: i64 = 60;
+
+/// Whether a session whose key was last released at that time, and is renewed now, should change to another generation
+/// in place. `same_for`: as [`SAME_GENERATION_SECONDS`].
+pub fn is_next_due(released: Option<Timestamp>, now: Timestamp, same_for: SignedDuration) -> bool {
+    released.is_some_and(|released| now.duration_since(released) >= same_for)
+}
+
 /// What the store knows about one login whose code it has accepted (or for which none was required).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginFacts {
@@ -342,6 +351,13 @@ mod tests {
             let decided = decide(&of(Some(phase)), at(0));
             assert!(matches!(&decided, Decision::Refuse(why) if why.contains("key set")), "{decided:?}");
         }
+    }
+
+    #[test]
+    fn a_login_within_a_minute_of_a_release_gets_the_same_generation() {
+        let due = |released, now| is_next_due(released, at(now), SignedDuration::from_secs(SAME_GENERATION_SECONDS));
+        assert!(!due(Some(at(0)), 0) && !due(Some(at(0)), 59) && due(Some(at(0)), 60));
+        assert!(!due(None, 60), "nobody has it, so there is no session to renew");
     }
 
     #[test]

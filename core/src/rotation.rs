@@ -254,7 +254,8 @@ fn passed(view: &View<'_>, held: &Held) -> Option<String> {
             Some("the session's deadline has passed".to_owned())
         }
         Hold::Override { deadline } if deadline <= view.now => Some("the override's time is over".to_owned()),
-        Hold::Open { .. } => view.idled(),
+        // a login is a sign of life too
+        Hold::Open { deadline } if !is_told_prolonged(view, held, deadline) => view.idled(),
         Hold::Waiting { since } => match view.contact {
             Contact::Lost(last) if released_at_worst(since, last, held) <= view.now => Some(format!(
                 "the bastion was not reached for {}, and the waiting key may have been released",
@@ -277,6 +278,22 @@ fn may_be_prolonged(view: &View<'_>, held: &Held) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether the bastion says, or may be about to say, that somebody has logged in since it last told this host of a session.
+fn is_told_prolonged(view: &View<'_>, held: &Held, deadline: Boottime) -> bool {
+    match view.contact {
+        Contact::Asking => true,
+        Contact::Assigned(Assignment { standing: Standing::Released { generation, seconds_left }, .. }) => {
+            *generation == held.generation && prolongs(view.now.plus_seconds(*seconds_left), deadline)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a deadline that is told is another one: seconds are what is told.
+fn prolongs(told: Boottime, deadline: Boottime) -> bool {
+    told.since(deadline).as_secs() >= 1
 }
 
 /// The deadline of a waiting generation if it was released right after the last contact.
@@ -302,7 +319,7 @@ fn follow(view: &View<'_>, held: &Held, assignment: &Assignment) -> Vec<Action> 
             if *generation == held.generation =>
         {
             let told = view.now.plus_seconds(*seconds_left);
-            if told.since(*deadline).as_secs() >= 1 {
+            if prolongs(told, *deadline) {
                 vec![Action::Adopt { deadline: told, reason: "prolonged".to_owned() }]
             } else {
                 wait(view.session_ends(*deadline), "a session is running")

@@ -1,8 +1,8 @@
 //! Opening: the generation on a peer is about to be released to a person.
 
-use wgmfa_core::boottime::Boottime;
 use wgmfa_core::message::agent::PeerGeneration;
-use wgmfa_core::rotation::{Action, Contact, Hold, plan};
+use wgmfa_core::order::{self, Opening, Refusal, Term, sent_at_worst};
+use wgmfa_core::rotation::{Contact, Hold};
 use wgmfa_wireguard::EndpointRule;
 
 use super::Agent;
@@ -11,10 +11,6 @@ use crate::clock;
 use crate::crash::crash_point;
 use crate::seen::Seen;
 use crate::state::Alive;
-
-/// An order that comes this long after the bastion was last heard may have been long on its way, in seconds: a resident
-/// agent hears an answer to its ping every ten.
-const LATE: u64 = 15;
 
 impl Agent {
     /// Arms the deadline of a generation, and adds its peer anew with the same key: that heals a handshake timestamp
@@ -30,33 +26,22 @@ impl Agent {
         let here = seen.peer(peer).ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
         let observed = seen.fingerprint(peer);
         // the gate opens with the key, or neither does
-        let refusal = self.gate_refusal(peer);
-        let kept = self.state.peers.get_mut(peer).ok_or("this server has made no key for that peer")?;
-        if kept.held.generation != which.generation {
-            return Err(format!("this server holds generation {}", kept.held.generation));
-        }
-        if let Some(why) = refusal {
-            return Err(why);
-        }
-        let first = plan(&kept.view(now, observed, Contact::Lost(self.state.last_contact))).into_iter().next();
-        if let Some(Action::Lock { reason }) = first {
-            self.enforce();
-            return Err(reason);
-        }
-        let sent = sent_at_worst(now, self.connected, self.state.last_contact);
-        if sent < now {
+        let gate_refusal = self.gate_refusal(peer);
+        let term = self.term(seconds_left);
+        if term.sent < now {
             self.next_round = now; // the answer to a report says what is really left
         }
-        let told = sent.plus_seconds(seconds_left);
-        if told <= now {
-            return Err("the order came too late".to_owned());
-        }
-        let (deadline, fresh) = match &kept.held.hold {
-            Hold::Waiting { .. } => (told, true),
-            Hold::Open { deadline } => (told.max(*deadline), false),
-            Hold::Override { .. } => return Err("opened by root on this host".to_owned()),
-            Hold::Locked { reason } => return Err(format!("locked: {reason}")),
+        let contact = Contact::Lost(self.state.last_contact);
+        let kept = self.state.peers.get(peer).ok_or("this server has made no key for that peer")?;
+        let opening = order::open(&kept.view(now, observed, contact), which.generation, term);
+        let Opening { deadline, fresh } = match opening {
+            Ok(opening) => opening,
+            Err(refusal) => return Err(self.refuse(refusal)),
         };
+        if let Some(why) = gate_refusal {
+            return Err(why);
+        }
+        let kept = self.state.peers.get_mut(peer).expect("it was there just now");
         let before = std::mem::replace(&mut kept.held.hold, Hold::Open { deadline });
         // A login is a sign of life too.
         kept.alive = Some(Alive { since: now, handshake: here.latest_handshake.filter(|_| !fresh) });
@@ -90,29 +75,20 @@ impl Agent {
         self.changed(what, &[(peer.clone(), format!("generation {}, {left}", which.generation))]);
         Ok(())
     }
-}
 
-/// When an order that comes now was sent at worst, so that a line that stood still or a machine that was suspended
-/// prolongs no session. If that was too early, the next report's answer says so.
-pub(super) fn sent_at_worst(now: Boottime, connected: Boottime, last_contact: Option<Boottime>) -> Boottime {
-    let heard = last_contact.map_or(connected, |contact| contact.max(connected));
-    if now.since(heard).as_secs() < LATE { now } else { heard }
-}
+    /// How long an order that comes now is good for.
+    pub(super) fn term(&self, seconds_left: u64) -> Term {
+        Term { sent: sent_at_worst(clock::now(), self.connected, self.state.last_contact), seconds_left }
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_that_was_long_on_its_way_prolongs_nothing() {
-        let at = |seconds: u64| Boottime::from_millis(seconds * 1000);
-        assert_eq!(sent_at_worst(at(100), at(1), Some(at(90))), at(100));
-        assert_eq!(
-            sent_at_worst(at(100), at(99), Some(at(2))),
-            at(100),
-            "the connection is younger than the order can be"
-        );
-        assert_eq!(sent_at_worst(at(3000), at(1), Some(at(90))), at(90), "suspended while it was on its way");
-        assert_eq!(sent_at_worst(at(3000), at(1), None), at(1));
+    /// Locks what is past its time; answers with why the order is not followed.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> String {
+        match refusal {
+            Refusal::Stay(reason) => reason,
+            Refusal::Lock(reason) => {
+                self.enforce();
+                reason
+            }
+        }
     }
 }

@@ -3,10 +3,10 @@
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::key::{Fingerprint, PresharedKey};
 use wgmfa_core::message::agent::{Deposit, PeerGeneration, PeerRef};
-use wgmfa_core::rotation::{Action, Contact, Hold, plan};
+use wgmfa_core::order;
+use wgmfa_core::rotation::{Contact, Hold, View};
 
 use super::Agent;
-use super::open::sent_at_worst;
 use crate::carry_out::{Changes, change_in_place, random_key};
 use crate::clock;
 use crate::crash::crash_point;
@@ -26,11 +26,9 @@ impl Agent {
     /// Why there is none to follow, in words.
     pub(super) fn make_next(&mut self, peer: &PeerRef, above: u64) -> Result<Deposit, String> {
         let seen = Seen::one(&self.config, &peer.interface);
-        self.running(peer, &seen)?;
-        // one that was made for another login must not change under its number
-        let made = self.next.get(peer).map_or(0, |next| next.generation);
-        let highest = self.state.peers[peer].held.generation.max(above).max(made);
-        let generation = highest.checked_add(1).ok_or("there is no higher generation")?;
+        let made = self.next.get(peer).map(|next| next.generation);
+        let next = order::next_generation(&self.peer_view(peer, &seen)?, above, made);
+        let generation = next.map_err(|refusal| self.refuse(refusal))?;
         let key = random_key();
         self.next.insert(peer.clone(), Next { generation, key: key.clone() });
         Ok(Deposit { which: PeerGeneration { peer: peer.clone(), generation }, preshared_key: key })
@@ -44,18 +42,14 @@ impl Agent {
     pub(super) fn change_to(&mut self, which: &PeerGeneration, seconds_left: u64) -> Result<(), String> {
         crash_point("change-received");
         let (now, peer) = (clock::now(), &which.peer);
-        let is_it = self.next.get(peer).is_some_and(|next| next.generation == which.generation);
-        let next = if is_it { self.next.remove(peer) } else { None };
-        let next =
-            next.ok_or("this server has not made that generation, or another one since, or was started again")?;
         let seen = Seen::one(&self.config, &peer.interface);
-        let deadline = self.running(peer, &seen)?;
+        let made = self.next.get(peer).map(|next| next.generation);
+        let until = order::change(&self.peer_view(peer, &seen)?, made, which.generation, self.term(seconds_left));
+        let is_it = made == Some(which.generation);
+        let next = if is_it { self.next.remove(peer) } else { None };
+        let deadline = until.map_err(|refusal| self.refuse(refusal))?;
+        let next = next.expect("it is the one that was made");
         let own = seen.public_key(&peer.interface).ok_or("the interface is gone")?;
-        let told = sent_at_worst(now, self.connected, self.state.last_contact).plus_seconds(seconds_left);
-        if told <= now {
-            return Err("the order came too late".to_owned());
-        }
-        let deadline = told.max(deadline);
         let fingerprint = next.key.fingerprint(&own, &peer.public_key);
         let before = self.hold_renewed(which, fingerprint, deadline)?;
         crash_point("change-saved");
@@ -77,22 +71,12 @@ impl Agent {
         Ok(())
     }
 
-    /// The deadline of the session that runs on a peer.
-    fn running(&mut self, peer: &PeerRef, seen: &Seen) -> Result<Boottime, String> {
+    /// A peer as the plan sees it, by what this host alone knows.
+    fn peer_view(&self, peer: &PeerRef, seen: &Seen) -> Result<View<'_>, String> {
         let observed = seen.peer(peer).map(|_| seen.fingerprint(peer));
         let observed = observed.ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
         let kept = self.state.peers.get(peer).ok_or("this server has made no key for that peer")?;
-        let contact = Contact::Lost(self.state.last_contact);
-        if let Some(Action::Lock { reason }) = plan(&kept.view(clock::now(), observed, contact)).into_iter().next() {
-            self.enforce();
-            return Err(reason);
-        }
-        match &kept.held.hold {
-            Hold::Open { deadline } => Ok(*deadline),
-            Hold::Waiting { .. } => Err("no session runs there".to_owned()),
-            Hold::Override { .. } => Err("opened by root on this host".to_owned()),
-            Hold::Locked { reason } => Err(format!("locked: {reason}")),
-        }
+        Ok(kept.view(clock::now(), observed, Contact::Lost(self.state.last_contact)))
     }
 
     /// Remembers the change before it is made; gives what was remembered before.

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::crash::crash_point;
 use crate::files::{self, Renew};
 use crate::seen::Seen;
-use crate::state::{Kept, LastRound};
+use crate::state::{Alive, Kept, LastRound};
 
 impl Agent {
     /// Begins a round with the report. With `dry_run` the answer is only planned, and nothing is changed.
@@ -189,7 +189,9 @@ impl Agent {
         for (peer, deadline, reason) in adopted {
             let Some(kept) = self.state.peers.get_mut(&peer) else { continue };
             kept.held.hold = Hold::Open { deadline };
-            kept.see(seen.peer(&peer).and_then(|peer| peer.latest_handshake), clock::now());
+            // a login is a sign of life too
+            let handshake = seen.peer(&peer).and_then(|peer| peer.latest_handshake);
+            kept.alive = Some(Alive { since: clock::now(), handshake });
             self.unproved.insert(peer.clone(), seen.peer(&peer).and_then(|peer| peer.latest_handshake));
             self.changed("open", &[(peer, reason)]);
         }

@@ -13,24 +13,23 @@ use tokio::task::JoinSet;
 use wgmfa_core::message::agent::{Deposit, PeerGeneration};
 use wgmfa_core::message::sync::{Changed, ChangedKey, NextKey, Release};
 use wgmfa_core::name::HostName;
+use wgmfa_core::release::{SAME_GENERATION_SECONDS, is_next_due};
 
 use super::agent::{Ask, CONFIRM_WITHIN};
 use super::{Keeper, say};
 use crate::store::{Place, Record};
 
-/// A login this soon after a release, in seconds, gets the same generation: its line was lost, or it is another try.
-const SAME_GENERATION_FOR: i64 = 60;
-
-/// The same; in debug builds `WGMFA_SAME_GENERATION_FOR` overrides it, so that a test need not wait for a minute.
+/// For how long a login gets the same generation; in debug builds `WGMFA_SAME_GENERATION_FOR` overrides it, so that a test
+/// need not wait for a minute.
 fn same_generation_for() -> SignedDuration {
     let wanted = std::env::var("WGMFA_SAME_GENERATION_FOR").ok().filter(|_| cfg!(debug_assertions));
-    SignedDuration::from_secs(wanted.and_then(|seconds| seconds.parse().ok()).unwrap_or(SAME_GENERATION_FOR))
+    SignedDuration::from_secs(wanted.and_then(|seconds| seconds.parse().ok()).unwrap_or(SAME_GENERATION_SECONDS))
 }
 
 /// Whether a session that is renewed now should change to another generation.
 pub(super) fn is_due(record: Option<&Record>, now: Timestamp) -> bool {
     let released = record.and_then(|record| record.current.as_ref()?.renewed_at);
-    released.is_some_and(|released| now.duration_since(released) >= same_generation_for())
+    is_next_due(released, now, same_generation_for())
 }
 
 impl Keeper {

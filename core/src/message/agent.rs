@@ -435,3 +435,16 @@ pub struct HandshakeAge {
     #[serde(default)]
     pub before_change: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_good_for_one_challenge_and_one_name() {
+        let [app, db] = ["app-gw", "db-gw"].map(|name| name.parse::<HostName>().unwrap());
+        let signed = signed_text("nonce", &app);
+        assert_ne!(signed, signed_text("another", &app));
+        assert_ne!(signed, signed_text("nonce", &db));
+    }
+}

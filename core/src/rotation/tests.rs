@@ -88,11 +88,12 @@ fn a_session_that_was_prolonged_in_time_goes_on_when_the_server_hears_of_it_late
         View { same_boot: false, ..good },
         View { observed: None, ..good },
         View { observed: Some(fingerprint(9)), ..good },
-        View { idle, ..good },
     ] {
         let actions = plan(&changed);
         assert!(locks(&actions) && rotates_to(&actions, 8), "{changed:?}: {actions:?}");
     }
+    let logged_in = plan(&View { idle, ..good });
+    assert!(matches!(logged_in[..], [Action::Adopt { .. }]), "a login is a sign of life too: {logged_in:?}");
     for hold in [Hold::Locked { reason: "over".to_owned() }, Hold::Override { deadline: at(40) }] {
         let actions = plan(&view(&held(hold.clone()), contact));
         assert!(rotates_to(&actions, 8), "a late word of the bastion revives nothing: {hold:?}: {actions:?}");
@@ -110,7 +111,8 @@ fn while_the_bastion_is_asked_only_what_it_cannot_mend_is_locked() {
         assert!(locks(&plan(&View { observed: Some(fingerprint(9)), ..good })));
     }
     assert!(locks(&plan(&view(&held(Hold::Override { deadline: at(100) }), Contact::Asking))));
-    assert!(locks(&plan(&View { idle, ..view(&held(Hold::Open { deadline: at(400) }), Contact::Asking) })));
+    let open = held(Hold::Open { deadline: at(400) });
+    assert!(!locks(&plan(&View { idle, ..view(&open, Contact::Asking) })), "somebody may have logged in");
 }
 
 #[test]
@@ -133,6 +135,7 @@ fn a_session_without_handshakes_is_over_before_its_deadline() {
     let waiting = held(Hold::Waiting { since: at(0) });
     let kept = plan(&View { idle: idle(0), ..view(&waiting, Contact::Lost(Some(at(90)))) });
     assert!(!locks(&kept), "nobody is there yet: {kept:?}");
+    assert_eq!(View { idle: idle(0), ..view(&waiting, Contact::Asking) }.idled(), None);
     assert_eq!(Idle { since: at(0), timeout: 330 }.reason(), "no handshake for 330 s");
 }
 
@@ -156,6 +159,22 @@ fn a_waiting_key_that_may_have_been_released_is_locked_before_it_is_replaced() {
         let actions = plan(&view(&waiting, Contact::Assigned(&assignment(standing))));
         assert!(locks(&actions) && rotates_to(&actions, 8), "the new one may fail to come: {actions:?}");
     }
+}
+
+#[test]
+fn an_ordered_rotation_locks_a_session_first() {
+    let open = held(Hold::Open { deadline: at(1000) });
+    let ordered = assignment(Standing::Missing { reason: "a rotation was ordered".to_owned() });
+    let actions = plan(&view(&open, Contact::Assigned(&ordered)));
+    assert!(locks(&actions) && rotates_to(&actions, 8), "{actions:?}");
+}
+
+#[test]
+fn a_restored_bastion_lowers_no_number() {
+    let locked = held(Hold::Locked { reason: "over".to_owned() });
+    let missing = assignment(Standing::Missing { reason: "the session is over".to_owned() });
+    let restored = Assignment { highest_generation: 3, ..missing };
+    assert!(rotates_to(&plan(&view(&locked, Contact::Assigned(&restored))), 8));
 }
 
 #[test]

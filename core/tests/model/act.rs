@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::login::{Attempted, Typed};
 use super::network::Down;
 use super::site::Site;
-use super::world::{File, World};
+use super::world::{File, Pretence, World};
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -35,6 +35,29 @@ pub enum Act {
     LogIn(Attempted),
     /// A login goes on.
     Proceed(usize),
+    /// A login's line is lost, before or after the keys have arrived.
+    HangUp {
+        which: usize,
+        arrived: bool,
+    },
+    /// A person logs in, and again while the session runs; the second login stops after so many steps, with what was said
+    /// last still on its way. Meanwhile, if so, the servers report.
+    Renew {
+        device: usize,
+        steps: usize,
+        reports: bool,
+    },
+    /// A device shakes hands with the key that it has.
+    Shake {
+        host: usize,
+        peer: usize,
+    },
+    /// A host comes under another one's name.
+    Impersonate {
+        liar: usize,
+        victim: usize,
+        how: Pretence,
+    },
     /// An administrator's act is asked for by one of them.
     Spend(usize),
     /// Logins go on until they are done.
@@ -82,6 +105,9 @@ pub enum Act {
     },
 }
 
+/// How many sets of policies there are.
+const SETS: usize = 6;
+
 /// Two gateways, one with an agent that stays and one with cron; two people, one with two devices.
 pub fn site() -> Rc<Site> {
     let all = ("101-all.toml", "description='a'\nrotation-interval='5m'\nmfa=true\nserver-peers=['*/devices']");
@@ -92,7 +118,11 @@ pub fn site() -> Rc<Site> {
         "050-both.toml",
         "description='c'\nrotation-interval='5m'\nmfa=true\nserver-peers=['gw0/*']\nclient-peers=['gw0/devices']",
     );
-    let sets: [&[(&str, &str)]; 5] = [&[all], &[short], &[all, risky], &[nobody], &[both, all]];
+    let idle = (
+        "101-all.toml",
+        "description='a'\nrotation-interval='12m'\nidle-timeout='5m'\nmfa=true\nserver-peers=['*/devices']",
+    );
+    let sets: [&[(&str, &str)]; SETS] = [&[all], &[short], &[all, risky], &[nobody], &[both, all], &[idle]];
     Rc::new(Site::new(vec![vec![0, 1, 2], vec![0, 2]], vec![0, 0, 1], &sets))
 }
 
@@ -105,17 +135,28 @@ fn attempted() -> impl Strategy<Value = Attempted> {
         8 => Just(Typed::App { steps_ago: 0 }),
         2 => (1..4_u64).prop_map(|steps_ago| Typed::App { steps_ago }),
         1 => Just(Typed::Wrong),
+        1 => Just(Typed::OfAnother),
         1 => (0..3_u8).prop_map(Typed::Recovery),
     ];
     // rarely, somebody asks for a device that is another person's
     let who = prop_oneof![6 => Just((0, 0)), 3 => Just((0, 1)), 6 => Just((1, 2)), 1 => Just((1, 0))];
-    (who, 0..2_u8, prop::bool::weighted(0.9), typed).prop_map(|((user, device), source, password_right, typed)| {
-        Attempted { user, source, device, password_right, typed }
+    let likely = || prop::bool::weighted(0.9);
+    (who, 0..2_u8, likely(), typed, likely()).prop_map(|((user, device), source, password_right, typed, renews)| {
+        Attempted { user, source, device, password_right, typed, renews }
     })
 }
 
 fn away() -> impl Strategy<Value = u64> {
     prop_oneof![0..5_000_u64, 5_000..100_000_u64, 100_000..900_000_u64]
+}
+
+fn pretence() -> impl Strategy<Value = Pretence> {
+    prop_oneof![Just(Pretence::OwnKey), Just(Pretence::Replay), Just(Pretence::OwnName)]
+}
+
+/// A peer of one of the two gateways.
+fn place() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![Just((0, 0)), Just((0, 1)), Just((0, 2)), Just((1, 0)), Just((1, 1))]
 }
 
 pub fn act() -> impl Strategy<Value = Act> {
@@ -130,7 +171,12 @@ pub fn act() -> impl Strategy<Value = Act> {
         6 => Just(Act::Settle),
         12 => attempted().prop_map(Act::LogIn),
         10 => (0..4_usize).prop_map(Act::Proceed),
-        1 => (0..4_usize).prop_map(Act::Spend),
+        3 => (0..4_usize).prop_map(Act::Spend),
+        2 => (0..4_usize, any::<bool>()).prop_map(|(which, arrived)| Act::HangUp { which, arrived }),
+        3 => place().prop_map(|(host, peer)| Act::Shake { host, peer }),
+        3 => (0..3_usize, 6..11_usize, any::<bool>())
+            .prop_map(|(device, steps, reports)| Act::Renew { device, steps, reports }),
+        1 => (host(), host(), pretence()).prop_map(|(liar, victim, how)| Act::Impersonate { liar, victim, how }),
         10 => Just(Act::Finish),
         4 => (host(), 0..6_u32).prop_map(|(host, effects)| Act::AgentDies { host, effects }),
         2 => (host(), away()).prop_map(|(host, away)| Act::AgentStops { host, away }),
@@ -141,7 +187,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         3 => (0..6_u32).prop_map(|changes| Act::KeeperDies { changes }),
         2 => away().prop_map(|away| Act::KeeperStops { away }),
         2 => prop_oneof![-400_000..400_000_i64, -4_000..4_000_i64].prop_map(Act::SetClock),
-        3 => (0..5_usize).prop_map(Act::Policies),
+        3 => (0..SETS).prop_map(Act::Policies),
         2 => (0..3_usize, any::<bool>()).prop_map(|(device, cut)| Act::DisableDevice(device, cut)),
         1 => (0..2_usize, any::<bool>()).prop_map(|(user, cut)| Act::DisablePerson(user, cut)),
         1 => (host(), any::<bool>()).prop_map(|(host, cut)| Act::DisableHost(host, cut)),
@@ -162,7 +208,8 @@ pub fn run(site: &Rc<Site>, acts: &[Act]) -> Result<(), String> {
     }
     world.calm_down()?;
     world.has_converged()?;
-    world.everybody_gets_in()
+    world.everybody_gets_in()?;
+    world.who_is_idle_is_locked()
 }
 
 impl World {
@@ -185,6 +232,10 @@ impl World {
             Act::LogIn(attempted) => self.log_in(attempted),
             Act::Proceed(which) => self.proceed(which),
             Act::Spend(which) => self.spend(which),
+            Act::HangUp { which, arrived } => self.hang_up(which, arrived),
+            Act::Renew { device, steps, reports } => self.renew(device, steps, reports)?,
+            Act::Shake { host, peer } => self.shake(host, peer),
+            Act::Impersonate { liar, victim, how } => self.impersonate(liar, victim, how),
             Act::Finish => self.finish_logins()?,
             Act::AgentDies { host, effects } => self.hosts[host].fuse = Some(effects),
             Act::AgentStops { host, away } => {
@@ -226,6 +277,29 @@ impl World {
         Ok(())
     }
 
+    fn renew(&mut self, device: usize, steps: usize, reports: bool) -> Result<(), String> {
+        let (user, typed) = (self.site.owners[device], Typed::App { steps_ago: 0 });
+        let attempted = Attempted { user, source: 1, device, password_right: true, typed, renews: true };
+        self.log_in(attempted);
+        self.finish_logins()?;
+        self.pass(61_000, true)?;
+        self.log_in(attempted);
+        for step in 1..=steps {
+            if step == steps && reports {
+                (0..self.hosts.len()).for_each(|host| {
+                    self.hosts[host].want_round(self.now);
+                    self.begin(host);
+                });
+            }
+            let newest = self.bastion.keeper.as_ref().map_or(0, |keeper| keeper.logins.len().saturating_sub(1));
+            self.proceed(newest);
+            if step < steps {
+                self.settle();
+            }
+        }
+        Ok(())
+    }
+
     fn put_in_force(&mut self, which: usize) {
         self.bastion.policies_on_disk = which;
         if let Some(keeper) = &mut self.bastion.keeper {
@@ -253,7 +327,7 @@ impl World {
     }
 
     pub fn finish_logins(&mut self) -> Result<(), String> {
-        for _ in 0..12 {
+        for _ in 0..14 {
             let count = self.bastion.keeper.as_ref().map_or(0, |keeper| keeper.logins.len());
             for which in 0..count {
                 self.proceed(which);

@@ -245,9 +245,16 @@ impl Day {
         }
         self.counts.logins += 1;
         let typed = Typed::App { steps_ago: 0 };
-        self.world.log_in(Attempted { user: person, source: 1, device: person, password_right: true, typed });
+        self.world.log_in(Attempted {
+            user: person,
+            source: 1,
+            device: person,
+            password_right: true,
+            typed,
+            renews: true,
+        });
         let before = self.world.ledger.refusals.len();
-        for _ in 0..7 {
+        for _ in 0..10 {
             self.world.proceed(0);
             for (host, _) in self.world.site.clone().places_of_device(person) {
                 if *host < RESIDENT {
@@ -255,7 +262,7 @@ impl Day {
                 }
             }
         }
-        self.world.bastion.keeper().logins.clear();
+        self.world.hang_up_all();
         self.settle_accounts();
         self.opened(person);
         let refusals = self.world.ledger.refusals.split_off(before);

@@ -1,23 +1,25 @@
 //! A host: an interface with its peers, a disk, and an agent that may die at any effect. It does what the agent's edge
 //! does (`agent/src/agent/`); what is to be done is decided by [`wgmfa_core::rotation::plan`].
 
+mod kept;
+mod lock;
+mod orders;
 mod round;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::rotation::{Action, Contact, Held, Hold, View, plan};
+use wgmfa_core::rotation::{Action, Contact, Hold, plan};
 
 use super::key::{Key, Keys, Kind};
 use super::ledger::Happened;
 use super::network::{Down, Up};
 
+pub use kept::{Kept, Memory};
+
 /// As in the agent: a resident one reports at least this often, in seconds.
 const ROUND_EVERY: u64 = 60;
-
-/// As in the agent: an order that comes this long after the last contact is dated back to it, in seconds.
-pub const LATE: u64 = 15;
 
 /// As in the agent: so long one that comes by waits for the bastion's word on sessions that are over, in milliseconds.
 const SOON: u64 = 5000;
@@ -34,26 +36,22 @@ pub struct Around<'a> {
 #[derive(Debug)]
 pub struct Died;
 
-#[derive(Debug, Clone)]
-pub struct Kept {
-    pub held: Held,
-    same_boot: bool,
-}
-
-/// What an agent remembers; what is on its disk is one of these.
-#[derive(Debug, Clone, Default)]
-pub struct Memory {
-    boot: u32,
-    pub last_contact: Option<Boottime>,
-    pub peers: BTreeMap<usize, Kept>,
-}
-
 #[derive(Debug)]
 pub enum Step {
     Idle,
-    Reported { asked: Boottime },
-    Deposited { asked: Boottime, fresh: Vec<Fresh> },
-    Confirmed { asked: Boottime },
+    /// Meanwhile these peers have changed to another generation: the answer may be older than that.
+    Reported {
+        asked: Boottime,
+        told: usize,
+        overtaken: BTreeSet<usize>,
+    },
+    Deposited {
+        asked: Boottime,
+        fresh: Vec<Fresh>,
+    },
+    Confirmed {
+        asked: Boottime,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +68,8 @@ pub struct Agent {
     pub memory: Memory,
     pub step: Step,
     connected: Boottime,
+    /// Generations that renew a session, until the bastion says to change to them; nowhere but here.
+    next: BTreeMap<usize, (u64, Key)>,
     pub next_round: Boottime,
     /// When it was started, in true time.
     begun: u64,
@@ -88,6 +88,8 @@ pub struct Host {
     boot: u32,
     /// What stands on the interface, for each peer.
     pub slots: Vec<Option<Key>>,
+    /// When each peer last shook hands since it was added, in true milliseconds.
+    handshakes: Vec<Option<u64>>,
     disk: Memory,
     pub disk_full: bool,
     pub agent: Option<Agent>,
@@ -102,8 +104,9 @@ type Living<T> = Result<T, Died>;
 impl Host {
     pub fn new(number: usize, resident: bool, peers: usize, keys: &mut Keys) -> Self {
         let slots = (0..peers).map(|_| Some(keys.fresh(Kind::Foreign))).collect();
+        let handshakes = vec![None; peers];
         let (disk, disk_full, agent, fuse) = (Memory::default(), false, None, None);
-        Self { number, resident, booted: 0, boot: 0, slots, disk, disk_full, agent, starts: 0, fuse }
+        Self { number, resident, booted: 0, boot: 0, slots, handshakes, disk, disk_full, agent, starts: 0, fuse }
     }
 
     pub fn clock(&self, now: u64) -> Boottime {
@@ -123,15 +126,16 @@ impl Host {
             memory.peers.values_mut().for_each(|kept| kept.same_boot = false);
         }
         let now = self.clock(around.now);
-        let (step, intervals, finished) = (Step::Idle, Vec::new(), false);
+        let (step, next, intervals, finished) = (Step::Idle, BTreeMap::new(), Vec::new(), false);
         let begun = around.now;
-        self.agent = Some(Agent { memory, step, connected: now, next_round: now, begun, intervals, finished });
+        self.agent = Some(Agent { memory, step, connected: now, next, next_round: now, begun, intervals, finished });
         self.remembers_contact(around);
     }
 
     /// Reboots; the interface comes up with what its file says.
     pub fn reboot(&mut self, now: u64, slots: Vec<Option<Key>>) {
         (self.agent, self.fuse, self.booted, self.slots) = (None, None, now, slots);
+        self.handshakes.fill(None);
         self.boot += 1;
     }
 
@@ -163,10 +167,25 @@ impl Host {
         Ok(!self.disk_full)
     }
 
+    /// Removes a peer and adds it again with this key.
     fn put(&mut self, peer: usize, key: Key) -> Living<()> {
+        self.change_in_place(peer, key)?;
+        self.handshakes[peer] = None;
+        Ok(())
+    }
+
+    fn change_in_place(&mut self, peer: usize, key: Key) -> Living<()> {
         self.effect()?;
         self.slots[peer] = Some(key);
         Ok(())
+    }
+
+    /// A peer shakes hands with what it takes for the key.
+    pub fn shake(&mut self, peer: usize, key: Option<Key>, now: u64) {
+        let same = self.slots[peer].zip(key).is_some_and(|(here, there)| here.fingerprint == there.fingerprint);
+        if same {
+            self.handshakes[peer] = Some(now);
+        }
     }
 
     fn memory(&mut self) -> &mut Memory {
@@ -177,23 +196,28 @@ impl Host {
         self.slots[peer].map(|key| key.fingerprint)
     }
 
+    /// A peer as the plan sees it; by what the agent remembers it has put there, if nobody looks.
     fn plans(&self, contact: Contact<'_>, peer: usize, now: u64) -> Vec<Action> {
         let memory = &self.agent.as_ref().expect("an agent runs").memory;
-        let (now, observed) = (self.clock(now), self.observed(peer));
-        plan(&match memory.peers.get(&peer) {
-            Some(kept) => {
-                View { now, same_boot: kept.same_boot, observed, held: Some(&kept.held), idle: None, contact }
-            }
-            None => View { now, same_boot: true, observed, held: None, idle: None, contact },
-        })
+        let kept = memory.peers.get(&peer);
+        plan(&kept::view(kept, self.clock(now), self.observed(peer), contact))
+    }
+
+    /// Notes which sessions give a sign of life.
+    fn see(&mut self, peers: &[usize], now: u64) {
+        let clock = self.clock(now);
+        let memory = &mut self.agent.as_mut().expect("an agent runs").memory;
+        for peer in peers {
+            memory.peers.entry(*peer).and_modify(|kept| kept.see(self.handshakes[*peer], clock));
+        }
     }
 
     /// Looks at the interface and locks what must be locked.
     pub fn enforce(&mut self, around: &mut Around<'_>) -> Living<()> {
         let peers = self.memory().peers.keys().copied().collect();
         self.enforce_on(peers, around)?;
-        let (slots, at) = (self.slots.clone(), around.now);
-        around.happened.push(Happened::Looked { host: self.number, slots, at });
+        let (slots, idle, at) = (self.slots.clone(), self.idle(), around.now);
+        around.happened.push(Happened::Looked { host: self.number, slots, idle, at });
         Ok(())
     }
 
@@ -210,6 +234,7 @@ impl Host {
     }
 
     fn enforce_in(&mut self, contact: Contact<'_>, peers: Vec<usize>, around: &mut Around<'_>) -> Living<()> {
+        self.see(&peers, around.now);
         let due: Vec<_> = peers
             .into_iter()
             .flat_map(|peer| self.plans(contact, peer, around.now).into_iter().map(move |action| (peer, action)))
@@ -225,14 +250,25 @@ impl Host {
         Ok(())
     }
 
+    /// When the session on each peer is over for want of handshakes, in true time, as far as the agent knows.
+    pub fn idle(&self) -> Vec<(usize, u64)> {
+        let kept = self.agent.iter().flat_map(|agent| &agent.memory.peers).filter(|(_, kept)| kept.same_boot);
+        let over = |kept: &Kept| {
+            let (alive, timeout) = kept.alive.zip(kept.idle_timeout)?;
+            let open = matches!(kept.held.hold, Hold::Open { .. });
+            open.then(|| self.true_time(alive.since) + timeout * 1000)
+        };
+        kept.filter_map(|(peer, kept)| Some((*peer, over(kept)?))).collect()
+    }
+
     /// When [`Host::enforce`] has something to do even if nothing happens, in true time.
     pub fn next_deadline(&self, now: u64) -> Option<u64> {
         let memory = &self.agent.as_ref()?.memory;
         let contact = Contact::Lost(memory.last_contact);
         let clock = self.clock(now);
-        let moments = memory.peers.values().flat_map(|Kept { held, same_boot }| {
-            let observed = Some(held.fingerprint);
-            plan(&View { now: clock, same_boot: *same_boot, observed, held: Some(held), idle: None, contact })
+        let moments = memory.peers.values().flat_map(|kept| {
+            let observed = Some(kept.held.fingerprint);
+            plan(&kept::view(Some(kept), clock, observed, contact))
         });
         let moments = moments.filter_map(|action| match action {
             Action::Wait { until, .. } => until,
@@ -273,6 +309,7 @@ impl Host {
     pub fn disconnected(&mut self, now: u64) {
         if let Some(agent) = &mut self.agent {
             agent.step = Step::Idle;
+            agent.next.clear();
         }
         self.want_round(now);
     }
@@ -285,29 +322,10 @@ impl Host {
         let asked = self.clock(now);
         let agent = self.agent.as_mut().expect("an agent runs");
         agent.next_round = asked.plus_seconds(ROUND_EVERY);
-        agent.step = Step::Reported { asked };
+        let idled = agent.memory.idled.clone();
+        agent.step = Step::Reported { asked, told: idled.len(), overtaken: BTreeSet::new() };
         let fingerprints = self.slots.iter().map(|key| key.map(|key| key.fingerprint)).collect();
-        Up::Report { fingerprints, comes_again: (!self.resident).then_some(super::world::CRON) }
-    }
-
-    fn lock(&mut self, due: Vec<(usize, String)>, around: &mut Around<'_>) -> Living<()> {
-        let mut changes = Vec::new();
-        for (peer, reason) in due {
-            let key = around.keys.fresh(Kind::Lock);
-            let hold = Hold::Locked { reason };
-            let kept = self.memory().peers.entry(peer).or_insert_with(|| Kept {
-                held: Held { generation: 0, fingerprint: key.fingerprint, hold: hold.clone(), rotation_interval: 0 },
-                same_boot: true,
-            });
-            (kept.held.hold, kept.held.fingerprint, kept.same_boot) = (hold, key.fingerprint, true);
-            changes.push((peer, key));
-        }
-        let remembered = self.save()?; // a full disk keeps nobody in
-        for (peer, key) in changes {
-            self.put(peer, key)?;
-            around.happened.push(Happened::Locked { place: (self.number, peer), remembered });
-        }
-        self.effect()
+        Up::Report { fingerprints, comes_again: (!self.resident).then_some(super::world::CRON), idled }
     }
 
     /// Hears a message and says what is to be answered.
@@ -327,6 +345,14 @@ impl Host {
                 let refused = self.open(peer, generation, seconds_left, around)?.err();
                 Ok(Some(Up::Opened { id, refused }))
             }
+            Down::MakeNext { id, peer, above } => {
+                let next = self.make_next(peer, above, around)?.ok();
+                Ok(Some(Up::Next { id, peer, next }))
+            }
+            Down::ChangeTo { id, peer, generation, seconds_left } => {
+                let refused = self.change_to(peer, generation, seconds_left, around)?.err();
+                Ok(Some(Up::Changed { id, peer, generation, refused }))
+            }
             Down::Lock { peer } => {
                 self.lock(vec![(peer, "ordered".to_owned())], around)?;
                 self.want_round(around.now);
@@ -337,71 +363,5 @@ impl Host {
                 Ok(None)
             }
         }
-    }
-
-    fn open(
-        &mut self,
-        peer: usize,
-        generation: u64,
-        seconds_left: u64,
-        around: &mut Around<'_>,
-    ) -> Living<Result<(), String>> {
-        let now = self.clock(around.now);
-        let agent = self.agent.as_ref().expect("an agent runs");
-        let (connected, last_contact) = (agent.connected, agent.memory.last_contact);
-        let Some(kept) = agent.memory.peers.get(&peer) else { return Ok(Err("no key was made".to_owned())) };
-        if kept.held.generation != generation {
-            return Ok(Err(format!("this server holds generation {}", kept.held.generation)));
-        }
-        let first = self.plans(Contact::Lost(last_contact), peer, around.now).into_iter().next();
-        if let Some(Action::Lock { reason }) = first {
-            self.enforce(around)?;
-            return Ok(Err(reason));
-        }
-        let heard = last_contact.map_or(connected, |contact| contact.max(connected));
-        let sent = if now.since(heard).as_secs() < LATE { now } else { heard };
-        if sent < now {
-            self.want_round(around.now);
-        }
-        let told = sent.plus_seconds(seconds_left);
-        if told <= now {
-            return Ok(Err("the order came too late".to_owned()));
-        }
-        let kept = self.memory().peers.get_mut(&peer).expect("it was there just now");
-        let (deadline, fresh) = match &kept.held.hold {
-            Hold::Waiting { .. } => (told, true),
-            Hold::Open { deadline } => (told.max(*deadline), false),
-            Hold::Override { .. } => return Ok(Err("opened by root".to_owned())),
-            Hold::Locked { reason } => return Ok(Err(reason.clone())),
-        };
-        let before = std::mem::replace(&mut kept.held.hold, Hold::Open { deadline });
-        if !self.save()? {
-            self.memory().peers.entry(peer).and_modify(|kept| kept.held.hold = before);
-            return Ok(Err("the disk is full".to_owned()));
-        }
-        if fresh {
-            self.put(peer, self.slots[peer].expect("its fingerprint was the one remembered"))?;
-        }
-        self.effect()?;
-        let (place, until) = ((self.number, peer), self.true_time(told));
-        around.happened.push(Happened::Opened { place, generation, until });
-        Ok(Ok(()))
-    }
-
-    /// Root's way in without the bastion. False: nothing was opened.
-    pub fn open_by_root(&mut self, peer: usize, seconds: u64, around: &mut Around<'_>) -> Living<bool> {
-        let deadline = self.clock(around.now).plus_seconds(seconds);
-        let before = self.memory().peers.clone();
-        let Some(kept) = self.memory().peers.get_mut(&peer) else { return Ok(false) };
-        let key = around.keys.fresh(Kind::Foreign);
-        kept.held.hold = Hold::Override { deadline };
-        (kept.held.fingerprint, kept.same_boot) = (key.fingerprint, true);
-        if !self.save()? {
-            self.memory().peers = before;
-            return Ok(false);
-        }
-        self.put(peer, key)?;
-        self.want_round(around.now);
-        Ok(true)
     }
 }

@@ -1,14 +1,16 @@
 //! The rules of the design, as predicates over what happened and over what stands. No program of wgmfa can see what the
 //! ledger sees: it knows which key is whose, and the true time.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use wgmfa_core::login::CodeUse;
 
-use super::host::LATE;
 use super::key::{Key, Kind};
-use super::site::{Place, Site};
+use super::site::Place;
 use super::world::World;
+use rules::*;
 
 /// What a release gave for one connection.
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ pub enum Happened {
     Locked {
         place: Place,
         remembered: bool,
+        reason: String,
     },
     /// The agent was ordered to accept a generation until then; the keeper may die before it records the release.
     Opened {
@@ -44,20 +47,46 @@ pub enum Happened {
         generation: u64,
         until: u64,
     },
+    /// A bastion's word made the interface accept the next generation of a session, and no other; the agent was ordered to
+    /// accept it until then.
+    Renewed {
+        place: Place,
+        generation: u64,
+        before: u64,
+        until: u64,
+    },
+    /// A login was given the next generation of a session, not to be used yet.
+    Promised {
+        login: u64,
+        place: Place,
+        generation: u64,
+    },
+    /// A client has put a generation into its interface.
+    Used {
+        place: Place,
+        generation: u64,
+    },
     /// Root opened a peer until then.
     Overridden {
         place: Place,
         until: u64,
+    },
+    /// A generation is confirmed, and waits at the bastion for a login.
+    Waits {
+        place: Place,
+        generation: u64,
     },
     /// A generation is over at the bastion.
     Ended {
         place: Place,
         generation: u64,
     },
-    /// The agent has looked at its interface, and left this standing there.
+    /// The agent has looked at its interface, and left this standing there; and when it takes which sessions for over if
+    /// no handshake comes.
     Looked {
         host: usize,
         slots: Vec<Option<Key>>,
+        idle: Vec<(usize, u64)>,
         at: u64,
     },
     /// The bastion has said what is left.
@@ -77,10 +106,17 @@ pub enum Happened {
     Rebooted {
         host: usize,
     },
+    /// The bastion takes whoever speaks for this host; who it really is.
+    Proved {
+        host: usize,
+        by: usize,
+    },
+    /// A code was accepted; whether password and code were really that person's.
     CodeAccepted {
         login: u64,
         user: usize,
         used: CodeUse,
+        proved: bool,
         at: u64,
     },
     Released {
@@ -120,10 +156,36 @@ struct Line {
     ordered: BTreeMap<u64, u64>,
     /// When each generation was first released.
     released: BTreeMap<u64, u64>,
+    /// Which generation each took the place of, in the session that ran.
+    renewed: BTreeMap<u64, u64>,
+    /// What logins were given to change to.
+    promised: BTreeSet<u64>,
     /// When the newest was applied, and the interval that its agent knows.
     applied_at: u64,
     interval: u64,
     overridden: u64,
+}
+
+impl Line {
+    /// A generation and those whose session it has taken over.
+    fn session(&self, generation: u64) -> impl Iterator<Item = u64> + '_ {
+        std::iter::successors(Some(generation), |one| self.renewed.get(one).copied())
+    }
+
+    /// Until when a generation may be accepted at most, if it was released: it, or one whose session it has taken over.
+    fn until(&self, generation: u64) -> Option<u64> {
+        self.session(generation).filter_map(|one| self.until.get(&one).copied()).max()
+    }
+
+    /// When its session was first released.
+    fn released(&self, generation: u64) -> Option<u64> {
+        self.session(generation).filter_map(|one| self.released.get(&one).copied()).min()
+    }
+
+    /// Until when its agent was ordered to accept it.
+    fn ordered(&self, generation: u64) -> u64 {
+        self.session(generation).filter_map(|one| self.ordered.get(&one).copied()).max().unwrap_or(0)
+    }
 }
 
 /// What the rules need to remember.
@@ -133,10 +195,13 @@ pub struct Ledger {
     codes: BTreeMap<usize, (Option<u64>, BTreeSet<u8>)>,
     logins: BTreeMap<u64, (usize, u64)>,
     spent: BTreeSet<u64>,
+    /// What each login has released.
+    given: BTreeMap<u64, BTreeSet<Place>>,
     contacts: BTreeMap<usize, u64>,
     /// Hosts that were rebooted and have not heard from the bastion.
     rebooted: BTreeSet<usize>,
     pub releases: usize,
+    pub renewals: usize,
     pub refusals: Vec<(Place, String)>,
 }
 
@@ -150,10 +215,28 @@ impl Ledger {
                 Happened::Applied { place, generation, interval, at } => {
                     self.deposited_before_applied(place, generation)?;
                     self.applied_numbers_only_go_up(place, generation)?;
+                    self.what_was_promised_waits_for_nobody(place, generation)?;
                     let line = self.lines.entry(place).or_default();
                     (line.applied_at, line.interval) = (at, interval);
                 }
-                Happened::Locked { place, remembered } => {
+                Happened::Renewed { place, generation, before, until } => {
+                    self.deposited_before_applied(place, generation)?;
+                    self.applied_numbers_only_go_up(place, generation)?;
+                    self.only_what_was_promised_renews(place, generation)?;
+                    let line = self.lines.entry(place).or_default();
+                    line.renewed.insert(generation, before);
+                    line.ordered.insert(generation, until);
+                    self.renewals += 1;
+                }
+                Happened::Promised { login, place, generation } => {
+                    self.deposited_before_promised(place, generation)?;
+                    self.one_login_renews_what_it_releases(login, place)?;
+                    self.lines.entry(place).or_default().promised.insert(generation);
+                }
+                Happened::Used { place, generation } => self.only_applied_generations_are_used(place, generation)?,
+                Happened::Proved { host, by } => a_host_is_known_by_its_key(host, by)?,
+                Happened::Locked { place, remembered, reason } => {
+                    no_renewal_ends_a_session(world, place, &reason)?;
                     let line = self.lines.entry(place).or_default();
                     if remembered {
                         line.over.extend(line.applied.iter());
@@ -169,6 +252,7 @@ impl Ledger {
                     line.over.extend(line.applied.iter());
                     line.overridden = until;
                 }
+                Happened::Waits { place, generation } => self.what_was_promised_waits_for_nobody(place, generation)?,
                 Happened::Ended { place, generation } => {
                     self.lines.entry(place).or_default().ended.insert(generation);
                 }
@@ -180,16 +264,19 @@ impl Ledger {
                     }
                 }
                 Happened::Contact { host, at } => drop(self.contacts.insert(host, at)),
-                Happened::Looked { host, slots, at } => self.what_stands(host, &slots, at, still)?,
-                Happened::CodeAccepted { login, user, used, at } => {
+                Happened::Looked { host, slots, idle, at } => self.what_stands(host, &slots, &idle, at, still)?,
+                Happened::CodeAccepted { login, user, used, proved, at } => {
+                    a_person_is_known_by_password_and_code(user, proved)?;
                     self.one_code_is_accepted_once(login, user, used, at.saturating_sub(still))?;
                 }
                 Happened::Released { login, user, device, items, at } => {
                     self.one_login_releases_once_and_soon(login, user, at.saturating_sub(still))?;
                     one_login_opens_one_device(&world.site, user, device, &items)?;
                     nobody_who_is_cut_off_gets_a_key(world, &items)?;
+                    what_a_server_has_locked_unheard_is_not_released(world, &items)?;
                     self.only_applied_generations_are_released(&items)?;
                     self.what_is_over_is_not_released(&items)?;
+                    self.given.insert(login, items.iter().map(|item| item.place).collect());
                     for Item { place, generation, seconds } in items {
                         // the bastion's time and true time differ by what it has stood still
                         let until = at.saturating_sub(still) + seconds * 1000;
@@ -211,14 +298,22 @@ impl Ledger {
 
     /// What holds at every moment, wherever an agent runs that stays.
     pub fn look(&self, world: &World) -> Broken {
+        the_bastions_time_is_never_below_what_is_recorded(world)?;
         for host in world.hosts.iter().filter(|host| host.resident && host.agent.is_some()) {
-            self.what_stands(host.number, &host.slots, world.now, world.stood_still())?;
+            self.what_stands(host.number, &host.slots, &host.idle(), world.now, world.stood_still())?;
         }
         Ok(())
     }
 
     /// What an agent that has looked leaves standing.
-    fn what_stands(&self, host: usize, slots: &[Option<Key>], at: u64, stood_still: u64) -> Broken {
+    fn what_stands(
+        &self,
+        host: usize,
+        slots: &[Option<Key>],
+        idle: &[(usize, u64)],
+        at: u64,
+        stood_still: u64,
+    ) -> Broken {
         for (peer, key) in slots.iter().enumerate() {
             let place = (host, peer);
             let Some(line) = self.lines.get(&place).filter(|line| !line.applied.is_empty()) else { continue };
@@ -232,6 +327,7 @@ impl Ledger {
                     let contact = self.contacts.get(&host).copied().unwrap_or(0);
                     nothing_is_accepted_after_its_deadline(line, place, generation, contact, at, stood_still)?;
                     what_has_expired_is_never_accepted_again(line, place, generation)?;
+                    no_session_goes_on_without_handshakes(place, idle, at)?;
                     if self.rebooted.contains(&host) {
                         let rule = "after a reboot every MFA peer is locked until the bastion has said what is left";
                         return broken(3, rule, place, &format!("generation {generation} is accepted"));
@@ -241,155 +337,4 @@ impl Ledger {
         }
         Ok(())
     }
-
-    /// Rule 4: generations only go up.
-    fn numbers_only_go_up(&mut self, place: Place, generation: u64) -> Broken {
-        let line = self.lines.entry(place).or_default();
-        if line.stored.last().is_some_and(|last| *last >= generation) {
-            return broken(
-                4,
-                "generations only go up",
-                place,
-                &format!("{generation} was stored after {:?}", line.stored),
-            );
-        }
-        line.stored.insert(generation);
-        Ok(())
-    }
-
-    /// Rule 2: the bastion has a generation on disk before a server uses it.
-    fn deposited_before_applied(&mut self, place: Place, generation: u64) -> Broken {
-        let line = self.lines.entry(place).or_default();
-        if line.stored.contains(&generation) {
-            return Ok(());
-        }
-        broken(2, "deposit before apply", place, &format!("generation {generation} is on no disk"))
-    }
-
-    /// Rule 4, on the interface.
-    fn applied_numbers_only_go_up(&mut self, place: Place, generation: u64) -> Broken {
-        let line = self.lines.entry(place).or_default();
-        if line.applied.last().is_some_and(|last| *last >= generation) {
-            let what = format!("{generation} was applied after {:?}", line.applied);
-            return broken(4, "generations only go up", place, &what);
-        }
-        line.over.extend(line.applied.iter());
-        line.applied.insert(generation);
-        line.overridden = 0;
-        Ok(())
-    }
-
-    /// Rule 1: only a generation that the server side has confirmed as applied is released.
-    fn only_applied_generations_are_released(&self, items: &[Item]) -> Broken {
-        for Item { place, generation, .. } in items {
-            if !self.lines.get(place).is_some_and(|line| line.applied.contains(generation)) {
-                let what = format!("generation {generation} was released and never applied");
-                return broken(1, "apply before publish", *place, &what);
-            }
-        }
-        Ok(())
-    }
-
-    /// Rule 4: what has expired at the bastion is given to nobody.
-    fn what_is_over_is_not_released(&self, items: &[Item]) -> Broken {
-        for Item { place, generation, .. } in items {
-            if self.lines.get(place).is_some_and(|line| line.ended.contains(generation)) {
-                return broken(4, "what is over is never released", *place, &format!("generation {generation} was"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Rule 5: a one-time code is accepted once, and no older one after it; a recovery code once.
-    fn one_code_is_accepted_once(&mut self, login: u64, user: usize, used: CodeUse, at: u64) -> Broken {
-        let (last, recovery) = self.codes.entry(user).or_default();
-        let fresh = match used {
-            CodeUse::Step(step) => last.replace(step.number()) < Some(step.number()),
-            CodeUse::Recovery([number, ..]) => recovery.insert(number),
-            CodeUse::Telephone(_) | CodeUse::Nothing => false,
-        };
-        if fresh && self.logins.insert(login, (user, at)).is_none() {
-            return Ok(());
-        }
-        Err(format!(
-            "rule 5: one code, one login, one release: person {user}, login {login}: {used:?} was accepted again"
-        ))
-    }
-
-    /// Rule 5: a login that has itself used a code may release once, or pay for an act once, within 60 s (and the two in
-    /// which servers answer).
-    fn one_login_releases_once_and_soon(&mut self, login: u64, user: usize, at: u64) -> Broken {
-        let what = match self.logins.get(&login) {
-            Some((owner, _)) if *owner != user => "it is another person's",
-            Some((_, accepted)) if at > accepted + 62_000 => "it is too old",
-            Some(_) if self.spent.insert(login) => return Ok(()),
-            Some(_) => "it was spent before",
-            None => "it has used no code",
-        };
-        Err(format!("rule 5: one code, one login, one release: login {login}: {what}"))
-    }
-}
-
-/// Rule 6: one login releases what belongs to the device that it names, and that is the person's own.
-fn one_login_opens_one_device(site: &Site, user: usize, device: usize, items: &[Item]) -> Broken {
-    for Item { place, .. } in items {
-        if site.device(*place) != device || site.owners[device] != user {
-            return broken(6, "one login, one device", *place, &format!("released to person {user} for {device}"));
-        }
-    }
-    Ok(())
-}
-
-/// Rule 8: fail closed on release.
-fn nobody_who_is_cut_off_gets_a_key(world: &World, items: &[Item]) -> Broken {
-    for Item { place, .. } in items {
-        if let Some(reason) = world.bastion.cut_off(&world.site, *place) {
-            return broken(8, "nobody who is cut off gets a key", *place, &reason);
-        }
-    }
-    Ok(())
-}
-
-/// Rule 3: the gateway enforces a deadline by itself, also when it has heard of no release: then one interval after its
-/// last contact. An order may have been on its way for some seconds.
-fn nothing_is_accepted_after_its_deadline(
-    line: &Line,
-    place: Place,
-    generation: u64,
-    contact: u64,
-    at: u64,
-    stood_still: u64,
-) -> Broken {
-    let Some((until, released)) = line.until.get(&generation).zip(line.released.get(&generation)) else {
-        return Ok(());
-    };
-    let unheard = if contact <= *released { contact.max(line.applied_at) + line.interval * 1000 } else { 0 };
-    let ordered = line.ordered.get(&generation).copied().unwrap_or(0);
-    let until = (until + stood_still).max(unheard).max(ordered) + LATE * 1000;
-    if at <= until {
-        return Ok(());
-    }
-    let what = format!("generation {generation} is accepted {} ms after its deadline", at - until);
-    broken(3, "expiry needs nobody", place, &what)
-}
-
-/// Rule 4: also not after a reboot, a `wg syncconf`, a restored file or backup, or a replayed message.
-fn what_has_expired_is_never_accepted_again(line: &Line, place: Place, generation: u64) -> Broken {
-    if line.over.contains(&generation) {
-        let what = format!("generation {generation} is accepted");
-        return broken(4, "a key that has expired is never accepted again", place, &what);
-    }
-    Ok(())
-}
-
-/// Rules 4 and 8: a key that did not come by a release is root's, and only for the time that root said.
-fn a_key_from_elsewhere_is_roots_and_within_its_time(line: &Line, place: Place, now: u64) -> Broken {
-    if now < line.overridden {
-        return Ok(());
-    }
-    broken(4, "a key from elsewhere is locked", place, "another key than the agent's is accepted")
-}
-
-fn broken(rule: u8, text: &str, (host, peer): Place, what: &str) -> Broken {
-    Err(format!("rule {rule}: {text}: host {host}, peer {peer}: {what}"))
 }

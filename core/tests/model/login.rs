@@ -1,22 +1,24 @@
 //! One login at the bastion, step by step as the keeper takes them (`keeper/verify.rs`, `keeper/attempt.rs`,
-//! `keeper/release.rs`): between any two of them another login may go on, or the keeper be killed.
+//! `keeper/release.rs`, `keeper/renewal.rs`): between any two of them another login may go on, or the keeper be killed.
 
-use std::collections::BTreeMap;
+mod release;
+mod renewal;
 
 use jiff::SignedDuration;
 use totp_rs::{Algorithm, Builder, Secret};
 use wgmfa_core::code::{CodeSecret, CodeVerdict, PERIOD_SECONDS, Parameters, verify};
 use wgmfa_core::guessing::{self, Attempt, Source};
 use wgmfa_core::login::{Answer, CodeAnswer, CodeUse, Evidence, Judgement, judge};
-use wgmfa_core::release::{
-    Admission, Decision, Facts, Hears, Phase as Standing, RELEASE_WINDOW_SECONDS, decide, may_spend,
-};
+use wgmfa_core::release::{Admission, may_spend};
 
 use super::bastion::{Bastion, LoginRow};
+use super::client::Given;
 use super::host::Died;
-use super::ledger::{Happened, Item};
+use super::ledger::Happened;
 use super::network::Down;
-use super::site::{Place, Site};
+use super::site::Site;
+use release::Offer;
+use renewal::Handed;
 
 /// How long the keeper waits for an agent, in milliseconds.
 const CONFIRM_WITHIN: u64 = 2000;
@@ -26,6 +28,8 @@ const CONFIRM_WITHIN: u64 = 2000;
 pub enum Typed {
     /// What the authenticator shows, or showed so many steps ago.
     App { steps_ago: u64 },
+    /// What another person's authenticator shows.
+    OfAnother,
     /// Something else.
     Wrong,
     /// A recovery code, by its number.
@@ -40,6 +44,8 @@ pub struct Attempted {
     pub device: usize,
     pub password_right: bool,
     pub typed: Typed,
+    /// The client waits for the bastion's word before it uses the next generation of a session; else it gets none.
+    pub renews: bool,
 }
 
 #[derive(Debug)]
@@ -48,6 +54,8 @@ pub struct Login {
     attempted: Attempted,
     code: String,
     stage: Stage,
+    /// What the client has just put into its interface.
+    pub applied: Vec<Given>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,20 +64,39 @@ enum Stage {
     Charged,
     Judged(CodeUse),
     CodeUsed,
-    Passed { at: u64 },
-    Opening { at: u64, offers: Vec<Offer>, until: u64 },
+    Passed {
+        at: u64,
+    },
+    /// Servers open what nobody had.
+    Opening {
+        at: u64,
+        offers: Vec<Offer>,
+        until: u64,
+    },
+    /// It is recorded; servers hear that their sessions are prolonged.
+    Telling {
+        at: u64,
+        keys: Vec<Handed>,
+        until: u64,
+    },
+    /// Servers make the next generations of sessions that are renewed.
+    MakingNext {
+        at: u64,
+        keys: Vec<Handed>,
+        until: u64,
+    },
+    /// The keys are on their way to the client.
+    Given {
+        at: u64,
+        keys: Vec<Handed>,
+    },
+    /// The client has them, and servers change to the next generations.
+    Changing {
+        at: u64,
+        keys: Vec<Handed>,
+        until: u64,
+    },
     Over,
-}
-
-#[derive(Debug, Clone)]
-struct Offer {
-    place: Place,
-    generation: u64,
-    seconds_left: u64,
-    renewal: bool,
-    /// The order that the agent has not answered.
-    asked: Option<u64>,
-    told: bool,
 }
 
 /// What the keeper tells agents meanwhile.
@@ -94,9 +121,10 @@ impl Login {
                 let ago = i64::try_from(steps_ago * PERIOD_SECONDS).unwrap();
                 shown(attempted.user, true_time - SignedDuration::from_secs(ago))
             }
+            Typed::OfAnother => shown(attempted.user + 1, true_time),
             Typed::Wrong | Typed::Recovery(_) => "none".to_owned(),
         };
-        Self { id, attempted, code, stage: Stage::Asked }
+        Self { id, attempted, code, stage: Stage::Asked, applied: Vec::new() }
     }
 
     pub fn is_over(&self) -> bool {
@@ -106,23 +134,11 @@ impl Login {
     /// When it goes on by itself, in true time.
     pub fn waits_until(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Opening { until, .. } => Some(*until),
+            Stage::Opening { until, .. }
+            | Stage::Telling { until, .. }
+            | Stage::MakingNext { until, .. }
+            | Stage::Changing { until, .. } => Some(*until),
             _ => None,
-        }
-    }
-
-    /// An agent has answered an order.
-    pub fn answered(&mut self, id: u64, refused: Option<&str>, happened: &mut Vec<Happened>) {
-        let Stage::Opening { offers, .. } = &mut self.stage else { return };
-        for offer in offers.iter_mut().filter(|offer| offer.asked == Some(id)) {
-            (offer.asked, offer.told) = (None, refused.is_none());
-        }
-        if let Some(reason) = refused {
-            let gone = |offer: &Offer| !offer.told && offer.asked.is_none();
-            for offer in offers.iter().filter(|offer| gone(offer)) {
-                happened.push(Happened::Refused { place: offer.place, reason: reason.to_owned() });
-            }
-            offers.retain(|offer| !gone(offer));
         }
     }
 
@@ -154,17 +170,17 @@ impl Login {
                     self.stage = Stage::Opening { at, offers, until };
                 } else {
                     self.stage = Stage::Passed { at }; // who is logged in may ask again
-                    return self.release(bastion, site, offers, now, happened);
+                    return self.release(bastion, site, residents, offers, now, happened);
                 }
             }
-            Stage::Over => {}
+            stage => return Ok(self.go_on(stage, bastion, residents, now, happened)),
         }
         Ok(Told::new())
     }
 
     /// An administrator who has logged in pays for an act with the code.
     pub fn spend(&self, bastion: &mut Bastion, now: u64, happened: &mut Vec<Happened>) -> Result<(), Died> {
-        if matches!(self.stage, Stage::Passed { .. } | Stage::Opening { .. }) {
+        if self.has_passed() {
             let time = bastion.write(now)?;
             let row = bastion.store.logins.get_mut(&self.id).expect("it has passed");
             if matches!(may_spend(row.facts(), time), Admission::Admit) {
@@ -173,6 +189,11 @@ impl Login {
             }
         }
         Ok(())
+    }
+
+    /// Whether its person is logged in.
+    pub fn has_passed(&self) -> bool {
+        !matches!(self.stage, Stage::Asked | Stage::Charged | Stage::Judged(_) | Stage::CodeUsed | Stage::Over)
     }
 
     fn source(&self) -> Source {
@@ -199,7 +220,7 @@ impl Login {
         let code = match self.attempted.typed {
             Typed::Recovery(number) if !person.used_recovery.contains(&number) => CodeAnswer::Recovery([number; 32]),
             Typed::Recovery(_) => CodeAnswer::Wrong,
-            Typed::App { .. } | Typed::Wrong => {
+            Typed::App { .. } | Typed::OfAnother | Typed::Wrong => {
                 let secret = CodeSecret::from_random(secret(self.attempted.user));
                 let time = bastion.time(now);
                 match verify(&secret, Parameters::default(), &self.code, time, person.last_step) {
@@ -250,120 +271,11 @@ impl Login {
             let row =
                 LoginRow { user: self.attempted.user, code_at: time, passed: false, released: false, acted: false };
             bastion.store.logins.insert(self.id, row);
-            happened.push(Happened::CodeAccepted { login: self.id, user: self.attempted.user, used, at: now });
+            let own = matches!(self.attempted.typed, Typed::App { .. } | Typed::Recovery(_));
+            let proved = self.attempted.password_right && own;
+            happened.push(Happened::CodeAccepted { login: self.id, user: self.attempted.user, used, proved, at: now });
             self.stage = Stage::CodeUsed;
         }
         Ok(())
-    }
-
-    /// Decides about each connection of the device, and has the servers open.
-    fn offer(
-        &mut self,
-        bastion: &mut Bastion,
-        site: &Site,
-        residents: &[bool],
-        at: u64,
-        now: u64,
-        happened: &mut Vec<Happened>,
-    ) -> Result<Told, Died> {
-        let mine = site.owners[self.attempted.device] == self.attempted.user;
-        if now - at > RELEASE_WINDOW_SECONDS.unsigned_abs() * 1000 || !mine {
-            return Ok(Told::new());
-        }
-        bastion.expire(now, happened)?;
-        let (time, policies) = (bastion.time(now), bastion.keeper().policies);
-        let (mut offers, mut told) = (Vec::new(), Told::new());
-        for place in site.places_of_device(self.attempted.device).iter().copied() {
-            let facts = Facts {
-                cover: site.served[policies][place.0][place.1].cover.clone(),
-                cut_off: bastion.cut_off(site, place),
-                newest: bastion.store.records.get(&place).and_then(|record| record.newest()),
-                unheard: bastion.unheard(place.0, now),
-                hears: match (residents[place.0], bastion.is_on_time(place.0, now)) {
-                    (true, _) => Hears::Asked,
-                    (false, true) => Hears::ComesBy,
-                    (false, false) => Hears::NotReached("gw".to_owned()),
-                },
-                next_round: "its next round is to come".to_owned(),
-            };
-            match decide(&facts, time) {
-                Decision::Grant { generation, seconds_left, renewal, .. } => {
-                    let asked = (!renewal && residents[place.0]).then(|| {
-                        let keeper = bastion.keeper();
-                        keeper.next_id += 1;
-                        let (id, peer) = (keeper.next_id, place.1);
-                        told.push((place.0, Down::Open { id, peer, generation, seconds_left }));
-                        id
-                    });
-                    offers.push(Offer { place, generation, seconds_left, renewal, asked, told: false });
-                }
-                Decision::Refuse(reason) => happened.push(Happened::Refused { place, reason }),
-                Decision::Pass | Decision::Open { .. } => {}
-            }
-        }
-        let row = bastion.store.logins.get(&self.id).and_then(LoginRow::facts);
-        if !offers.is_empty() && matches!(may_spend(row, time), Admission::Admit) {
-            self.stage = Stage::Opening { at, offers, until: now + CONFIRM_WITHIN };
-            return Ok(told);
-        }
-        Ok(Told::new())
-    }
-
-    /// Records the release, all of it in one change of the store, and tells the servers that have not confirmed.
-    fn release(
-        &mut self,
-        bastion: &mut Bastion,
-        site: &Site,
-        offers: Vec<Offer>,
-        now: u64,
-        happened: &mut Vec<Happened>,
-    ) -> Result<Told, Died> {
-        let Attempted { user, device, .. } = self.attempted;
-        let time = bastion.write(now)?;
-        let row = bastion.store.logins.get(&self.id).filter(|row| row.user == user).and_then(LoginRow::facts);
-        let person = &bastion.store.people[user];
-        let mine = site.owners[device] == user && !bastion.store.disabled_devices[device] && !person.disabled;
-        if !matches!(may_spend(row, time), Admission::Admit) || !mine {
-            return Ok(Told::new());
-        }
-        let (mut items, mut told) = (Vec::new(), BTreeMap::new());
-        for offer in offers {
-            let Offer { place, generation, seconds_left, renewal, .. } = offer;
-            let cut_off = bastion.cut_off(site, place).is_some();
-            let Some(record) = bastion.store.records.get(&place).filter(|_| !cut_off) else { continue };
-            let highest = record.highest;
-            let fits = |phase: Standing| match phase {
-                Standing::Applied => generation == highest,
-                Standing::Released { deadline } => deadline > time,
-                Standing::Deposited | Standing::Expired => false,
-            };
-            let current = record.current.as_ref();
-            let current = current.filter(|current| current.generation == generation && fits(current.phase));
-            let Some(current) = current else {
-                let reason = "the server does not accept it yet, or not any more".to_owned();
-                happened.push(Happened::Refused { place, reason });
-                continue;
-            };
-            let asked_for = time + SignedDuration::from_secs(i64::try_from(seconds_left).unwrap());
-            let deadline = match current.phase {
-                Standing::Released { deadline } => deadline.max(asked_for),
-                _ => asked_for,
-            };
-            bastion.release(place, deadline);
-            items.push(Item { place, generation, seconds: seconds_left });
-            if renewal {
-                let keeper = bastion.keeper();
-                keeper.next_id += 1;
-                let open = Down::Open { id: keeper.next_id, peer: place.1, generation, seconds_left };
-                told.insert(place, vec![(place.0, open), (place.0, Down::Round)]);
-            } else if !offer.told {
-                told.insert(place, vec![(place.0, Down::Round)]);
-            }
-        }
-        if !items.is_empty() {
-            bastion.store.logins.get_mut(&self.id).expect("it may release").released = true;
-            happened.push(Happened::Released { login: self.id, user, device, items, at: now });
-        }
-        Ok(told.into_values().flatten().collect())
     }
 }

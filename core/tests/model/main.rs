@@ -5,6 +5,7 @@
 
 mod act;
 mod bastion;
+mod client;
 mod day;
 mod host;
 mod key;

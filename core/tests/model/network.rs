@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use wgmfa_core::name::HostName;
 use wgmfa_core::rotation::Assignment;
 
 use super::key::Key;
@@ -14,11 +15,25 @@ pub enum Up {
     Report {
         fingerprints: Vec<Option<wgmfa_core::key::Fingerprint>>,
         comes_again: Option<u64>,
+        /// Sessions that were over for want of handshakes.
+        idled: Vec<(usize, u64)>,
     },
     Deposit(Vec<(usize, u64, Key)>),
     Applied(Vec<(usize, u64)>),
     Opened {
         id: u64,
+        refused: Option<String>,
+    },
+    /// The next generation of a session; none: it cannot be made.
+    Next {
+        id: u64,
+        peer: usize,
+        next: Option<(u64, Key)>,
+    },
+    Changed {
+        id: u64,
+        peer: usize,
+        generation: u64,
         refused: Option<String>,
     },
 }
@@ -31,7 +46,24 @@ pub enum Down {
     Noted,
     Open { id: u64, peer: usize, generation: u64, seconds_left: u64 },
     Lock { peer: usize },
+    MakeNext { id: u64, peer: usize, above: u64 },
+    ChangeTo { id: u64, peer: usize, generation: u64, seconds_left: u64 },
     Round,
+}
+
+/// What a host says first: who it is, and its signature over what the bastion has challenged it with.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    pub host: HostName,
+    pub signature: Signature,
+}
+
+/// A signature that nobody can make without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Whose key made it.
+    pub by: usize,
+    pub text: String,
 }
 
 /// An end gives up on a line that has been silent this long, in milliseconds.

@@ -1,13 +1,17 @@
 //! The world: true time, hosts, the bastion, the ways between them, and what may happen to each.
 
+mod talk;
+mod time;
+
 use std::rc::Rc;
 
 use super::bastion::Bastion;
+use super::client::{Clients, Given};
 use super::host::{Around, Died, Host};
 use super::key::{Key, Keys, Kind};
 use super::ledger::{Broken, Happened, Ledger};
 use super::login::{Attempted, Login};
-use super::network::{Down, Link, Up};
+use super::network::{Hello, Link};
 use super::site::Site;
 
 /// How far apart a cron agent's rounds are, in milliseconds.
@@ -29,6 +33,17 @@ pub enum File {
     Nothing,
 }
 
+/// How a host pretends to be another one.
+#[derive(Debug, Clone, Copy)]
+pub enum Pretence {
+    /// It signs with its own key.
+    OwnKey,
+    /// It says what the other one has said.
+    Replay,
+    /// It signs for its own name, and gives the other's.
+    OwnName,
+}
+
 pub struct World {
     /// The true time in milliseconds.
     pub now: u64,
@@ -39,11 +54,18 @@ pub struct World {
     /// No new connection is made before this time.
     pub unreachable: Vec<u64>,
     pub keys: Keys,
+    /// What people's devices have in their interfaces.
+    pub clients: Clients,
     pub ledger: Ledger,
     happened: Vec<Happened>,
     /// Earlier keys of each interface.
     old: Vec<Vec<Option<Key>>>,
     next_login: u64,
+    /// A message has arrived twice, which no SSH lets happen.
+    pub repeated: bool,
+    nonces: u64,
+    /// The last proof that each host gave; whoever owns the line knows it.
+    hellos: Vec<Option<Hello>>,
     /// For how long in all the bastion's time has stood still, or gone back.
     still: u64,
 }
@@ -68,9 +90,13 @@ impl World {
             hosts,
             bastion,
             keys,
+            clients: Clients::default(),
             ledger: Ledger::default(),
             happened: Vec::new(),
             next_login: 0,
+            repeated: false,
+            nonces: 0,
+            hellos: site.peers.iter().map(|_| None).collect(),
             still: 0,
         }
     }
@@ -133,6 +159,7 @@ impl World {
     }
 
     pub fn kill_keeper(&mut self, away: u64) {
+        self.hang_up_all();
         (self.bastion.keeper, self.bastion.fuse, self.bastion.starts) = (None, None, self.now + away);
         (0..self.links.len()).for_each(|number| self.cut(number));
     }
@@ -224,16 +251,48 @@ impl World {
         }
     }
 
-    /// One of the logins in progress is to pay for an administrator's act.
+    /// One of those who have logged in is to pay for an administrator's act.
     pub fn spend(&mut self, which: usize) {
         let Some(keeper) = &mut self.bastion.keeper else { return };
-        if let Some(count) = std::num::NonZero::new(keeper.logins.len()) {
-            let login = keeper.logins.remove(which % count);
+        let logins = keeper.logins.iter().enumerate();
+        let passed: Vec<_> = logins.filter(|(_, login)| login.has_passed()).map(|(at, _)| at).collect();
+        if let Some(count) = std::num::NonZero::new(passed.len()) {
+            let login = keeper.logins.remove(passed[which % count]);
             let acted = self.bastion(|bastion, _, now, happened| login.spend(bastion, now, happened));
             if let (Some(keeper), Some(())) = (&mut self.bastion.keeper, acted) {
                 keeper.logins.push(login);
             }
         }
+    }
+
+    /// A person's line is lost.
+    pub fn hang_up(&mut self, which: usize, arrived: bool) {
+        let Some(keeper) = &mut self.bastion.keeper else { return };
+        if let Some(count) = std::num::NonZero::new(keeper.logins.len()) {
+            let login = keeper.logins.remove(which % count);
+            self.use_keys(&login.hang_up(arrived));
+        }
+    }
+
+    /// Everybody's.
+    pub fn hang_up_all(&mut self) {
+        let logins = self.bastion.keeper.iter_mut().flat_map(|keeper| std::mem::take(&mut keeper.logins));
+        let given: Vec<_> = logins.flat_map(|login| login.hang_up(true)).collect();
+        self.use_keys(&given);
+    }
+
+    /// A client puts keys into its interface.
+    fn use_keys(&mut self, given: &[Given]) {
+        for (place, generation) in self.clients.apply(given) {
+            self.happened.push(Happened::Used { place, generation });
+        }
+    }
+
+    /// A device shakes hands with what it has.
+    pub fn shake(&mut self, host: usize, peer: usize) {
+        let (now, key) = (self.now, self.clients.key((host, peer)));
+        self.hosts[host].shake(peer, key, now);
+        self.enforce(host); // an agent that stays looks every second
     }
 
     fn proceed_one(&mut self, id: u64) {
@@ -244,208 +303,10 @@ impl World {
         let residents: Vec<_> = self.links.iter().zip(&self.hosts).map(connected).collect();
         let told = self.bastion(|bastion, site, now, happened| login.proceed(bastion, site, &residents, now, happened));
         if let (Some(keeper), Some(told)) = (&mut self.bastion.keeper, told) {
+            let applied = std::mem::take(&mut login.applied);
             keeper.logins.insert(at, login);
+            self.use_keys(&applied);
             told.into_iter().for_each(|(host, message)| self.tell(host, message));
         }
-    }
-
-    /// The bastion says something to an agent that stays connected.
-    pub fn tell(&mut self, number: usize, message: Down) {
-        if let Some(link) = self.links[number].as_mut().filter(|_| self.hosts[number].resident) {
-            link.say_down(self.now, message);
-        }
-    }
-
-    /// The next message from a host arrives; or it arrives twice.
-    pub fn deliver_up(&mut self, number: usize, twice: bool) {
-        let Some(message) = self.links[number].as_mut().and_then(|link| link.up.pop_front()) else { return };
-        let again = twice.then(|| message.1.clone());
-        for message in [Some(message.1), again].into_iter().flatten() {
-            self.hear_up(number, message);
-        }
-    }
-
-    fn hear_up(&mut self, number: usize, message: Up) {
-        if self.bastion.keeper.is_none() || self.links[number].is_none() {
-            return;
-        }
-        let heard = self.bastion(|bastion, site, now, happened| bastion.hear(site, number, message, now, happened));
-        match heard {
-            Some(Some(answers)) => {
-                if let Some(link) = &mut self.links[number] {
-                    answers.into_iter().for_each(|answer| link.say_down(self.now, answer));
-                }
-            }
-            Some(None) => self.cut(number),
-            None => {}
-        }
-    }
-
-    /// The next message to a host arrives; or it arrives twice.
-    pub fn deliver_down(&mut self, number: usize, twice: bool) {
-        let Some(message) = self.links[number].as_mut().and_then(|link| link.down.pop_front()) else { return };
-        let again = twice.then(|| message.1.clone());
-        for message in [Some(message.1), again].into_iter().flatten() {
-            if self.hosts[number].agent.is_none() {
-                return;
-            }
-            let answer = self.host(number, |host, around| host.hear(message, around)).flatten();
-            if let (Some(answer), Some(link)) = (answer, &mut self.links[number]) {
-                link.say_up(self.now, answer);
-            }
-            self.end_of_round(number);
-        }
-    }
-
-    /// A cron agent whose round is over ends.
-    fn end_of_round(&mut self, number: usize) {
-        let host = &mut self.hosts[number];
-        if !host.resident && host.agent.as_ref().is_some_and(|agent| agent.finished) {
-            self.links[number] = None;
-            self.gives_up(number);
-        }
-    }
-
-    /// Everything that is on its way arrives, until nobody has anything to say.
-    pub fn settle(&mut self) {
-        for _ in 0..1000 {
-            (0..self.hosts.len()).for_each(|number| self.begin(number));
-            let full = |link: &&Option<Link>| link.as_ref().is_some_and(|link| !link.is_quiet());
-            if !self.links.iter().any(|link| full(&link)) {
-                return;
-            }
-            for number in 0..self.hosts.len() {
-                self.deliver_up(number, false);
-                self.deliver_down(number, false);
-            }
-        }
-        panic!("the hosts and the bastion do not stop talking");
-    }
-
-    /// The same between the bastion and one host.
-    pub fn settle_with(&mut self, number: usize) {
-        for _ in 0..1000 {
-            self.begin(number);
-            if self.links[number].as_ref().is_none_or(Link::is_quiet) {
-                return;
-            }
-            self.deliver_up(number, false);
-            self.deliver_down(number, false);
-        }
-        panic!("host {number} and the bastion do not stop talking");
-    }
-
-    /// Starts, connects and begins whatever is due at a host.
-    pub fn begin(&mut self, number: usize) {
-        let (now, host) = (self.now, &mut self.hosts[number]);
-        if host.agent.is_none() && host.starts <= now {
-            if !host.resident {
-                host.starts = (now / CRON + 1) * CRON;
-            }
-            self.host(number, |host, around| {
-                host.start(around);
-                if host.resident { host.enforce(around) } else { host.enforce_before_asking(around) }
-            });
-        }
-        let reachable = self.bastion.keeper.is_some()
-            && self.unreachable[number] <= now
-            && !self.bastion.store.disabled_hosts[number];
-        let host = &mut self.hosts[number];
-        if host.agent.is_some() && self.links[number].is_none() && reachable {
-            self.links[number] = Some(Link::default());
-            host.connected(now);
-            self.bastion.heard(number, now);
-        } else if host.agent.is_some() && self.links[number].is_none() && !host.resident {
-            self.gives_up(number); // no bastion: until the next round
-        }
-        if let Some(link) = &mut self.links[number]
-            && self.hosts[number].is_round_due(now)
-        {
-            link.say_up(now, self.hosts[number].begin_round(now));
-        }
-    }
-
-    /// Everything that happens by itself at this moment.
-    fn tick(&mut self) {
-        for number in 0..self.hosts.len() {
-            let link = &self.links[number];
-            if link.as_ref().and_then(Link::dies_at).is_some_and(|dies| dies <= self.now) {
-                self.cut(number);
-            } else if link.as_ref().is_some_and(|link| link.is_quiet() && link.swallows.is_none()) {
-                // pings, with nothing in front of them
-                let asked = self.hosts[number].clock(self.now);
-                if self.hosts[number].resident {
-                    self.host(number, |host, around| {
-                        host.reached(asked, around);
-                        Ok(())
-                    });
-                }
-                self.bastion.heard(number, self.now);
-            }
-            self.enforce(number);
-            self.begin(number);
-        }
-        if self.bastion.keeper.is_none() && self.bastion.starts <= self.now {
-            self.bastion(|bastion, site, now, happened| bastion.start(site, now, happened));
-        }
-        if self.bastion.keeper.is_some()
-            && let Some(over) = self.bastion(|bastion, _, now, happened| bastion.expire(now, happened))
-        {
-            over.into_iter().for_each(|host| self.tell(host, Down::Round));
-            let waited = |login: &Login| login.waits_until().is_some_and(|until| until <= self.now);
-            let logins = self.bastion.keeper.iter().flat_map(|keeper| &keeper.logins);
-            let waited: Vec<_> = logins.filter(|login| waited(login)).map(|login| login.id).collect();
-            waited.into_iter().for_each(|id| self.proceed_one(id));
-        }
-    }
-
-    fn next_event(&self, until: u64) -> u64 {
-        let mut moments = vec![until];
-        for (host, link) in self.hosts.iter().zip(&self.links) {
-            moments.extend(host.next_deadline(self.now));
-            moments.extend(link.as_ref().and_then(Link::dies_at));
-            moments.push(host.starts);
-            moments.extend(host.asks_until());
-            moments.extend(host.agent.as_ref().map(|agent| host.true_time(agent.next_round)));
-        }
-        moments.extend(&self.unreachable);
-        if let Some(keeper) = &self.bastion.keeper {
-            moments.extend(keeper.logins.iter().filter_map(Login::waits_until));
-        } else {
-            moments.push(self.bastion.starts);
-        }
-        moments.into_iter().filter(|moment| *moment > self.now).min().unwrap_or(until).min(until)
-    }
-
-    /// Time passes; messages stand still on their way unless `settling`.
-    ///
-    /// # Errors
-    /// A broken rule.
-    pub fn pass(&mut self, millis: u64, settling: bool) -> Broken {
-        let until = self.now + millis;
-        loop {
-            let next = self.next_event(until);
-            let before = self.bastion.time(self.now);
-            let step = next - self.now;
-            self.now = next;
-            let moved = self.bastion.time(self.now).duration_since(before).as_millis();
-            self.still += u64::try_from(i128::from(step) - moved).unwrap_or(0);
-            self.tick();
-            if settling {
-                self.settle();
-            }
-            self.judge()?;
-            if next == until {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Somebody sets the clock of the bastion's machine.
-    pub fn set_clock(&mut self, by: i64) {
-        let before = self.bastion.time(self.now);
-        self.bastion.ahead += by;
-        let back = before.duration_since(self.bastion.time(self.now)).as_millis();
-        self.still += u64::try_from(back).unwrap_or(0);
     }
 }

@@ -7,10 +7,10 @@ use wgmfa_core::gate::grants::Closing;
 use wgmfa_core::gate::{CodeVerdict, GateAssignment, TierLeft};
 use wgmfa_core::message::agent::{PeerRef, PeerTier};
 use wgmfa_core::name::{InterfaceName, TierName};
+use wgmfa_core::order::sent_at_worst;
 use wgmfa_core::tier;
 
 use super::super::Agent;
-use super::super::open::sent_at_worst;
 use super::for_how_long;
 use crate::clock;
 use crate::seen::Seen;

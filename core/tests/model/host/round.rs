@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::rotation::{Action, Assignment, Contact, Held, Hold, Standing};
 
+use super::kept::Alive;
 use super::{Around, Fresh, Host, Kept, Living, Step};
 use crate::key::Kind;
 use crate::ledger::Happened;
@@ -35,8 +36,13 @@ impl Host {
         around: &mut Around<'_>,
     ) -> Living<Option<Up>> {
         let agent = self.agent.as_mut().expect("an agent runs");
-        let Step::Reported { asked } = std::mem::replace(&mut agent.step, Step::Idle) else { return Ok(None) };
+        let Step::Reported { asked, told, overtaken } = std::mem::replace(&mut agent.step, Step::Idle) else {
+            return Ok(None);
+        };
         let now = self.clock(around.now);
+        // of these the next round decides, unless nobody may come in there
+        let stays = |one: &Assignment| matches!(one.standing, Standing::KeepLocked { .. });
+        assignments.retain(|(peer, one)| !overtaken.contains(peer) || stays(one));
         let mut planned = Vec::new();
         for (peer, assignment) in &mut assignments {
             if let Standing::Released { seconds_left, .. } = &mut assignment.standing {
@@ -57,17 +63,20 @@ impl Host {
         around.happened.push(Happened::Told { host: self.number });
         self.agent.as_mut().expect("an agent runs").intervals = intervals;
         self.reached(asked, around);
+        self.memory().idled.drain(..told);
         self.learn(&assignments);
         self.follow(planned, &assignments, around)
     }
 
     fn learn(&mut self, assignments: &[(usize, Assignment)]) {
         for (peer, assignment) in assignments {
-            if let Some(kept) = self.memory().peers.get_mut(peer)
-                && assignment.policy.is_some()
-                && matches!(kept.held.hold, Hold::Waiting { .. })
-            {
+            let Some(kept) = self.memory().peers.get_mut(peer) else { continue };
+            if assignment.policy.is_some() && matches!(kept.held.hold, Hold::Waiting { .. }) {
                 kept.held.rotation_interval = assignment.rotation_interval;
+            }
+            // a session goes on as it began
+            if !matches!(kept.held.hold, Hold::Open { .. }) {
+                kept.idle_timeout = assignment.idle_timeout;
             }
         }
     }
@@ -89,8 +98,10 @@ impl Host {
                     fresh.push(Fresh { peer, generation, rotation_interval, key });
                 }
                 Action::Adopt { deadline, .. } => {
+                    let (handshake, now) = (self.handshakes[peer], self.clock(around.now));
                     if let Some(kept) = self.memory().peers.get_mut(&peer) {
                         kept.held.hold = Hold::Open { deadline };
+                        kept.alive = Some(Alive { since: now, handshake });
                     }
                 }
                 Action::Wait { until, .. } => {
@@ -138,7 +149,8 @@ impl Host {
                 hold: Hold::Waiting { since: now },
                 rotation_interval: one.rotation_interval,
             };
-            self.memory().peers.insert(one.peer, Kept { held, same_boot: true });
+            let kept = self.memory().peers.entry(one.peer).or_insert_with(|| Kept::new(held.clone()));
+            (kept.held, kept.same_boot) = (held, true);
             changes.push(one);
         }
         if !self.save()? {
