@@ -1,6 +1,6 @@
 //! WireGuard keys: public keys, preshared keys, and the fingerprint by which two ends compare a preshared key.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -54,6 +54,11 @@ impl PublicKey {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    fn text<'t>(&self, room: &'t mut [u8; 44]) -> &'t str {
+        let length = STANDARD.encode_slice(self.0, room).expect("32 bytes are 44 characters");
+        std::str::from_utf8(&room[..length]).expect("base64 is ASCII")
+    }
 }
 
 impl FromStr for PublicKey {
@@ -65,9 +70,7 @@ impl FromStr for PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 44];
-        let length = STANDARD.encode_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
-        f.pad(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
+        f.pad(self.text(&mut [0; 44]))
     }
 }
 
@@ -79,14 +82,13 @@ impl fmt::Debug for PublicKey {
 
 impl Serialize for PublicKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text(&mut [0; 44]))
     }
 }
 
 impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::text::deserialize(deserializer)
     }
 }
 
@@ -175,18 +177,31 @@ impl Fingerprint {
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
+
+    fn text<'t>(&self, room: &'t mut [u8; 32]) -> &'t str {
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        for (pair, byte) in room.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        std::str::from_utf8(room).expect("digits are ASCII")
+    }
 }
 
 impl FromStr for Fingerprint {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let mut bytes = [0; 16];
-        if text.len() != 32 || !text.is_ascii() {
+        if text.len() != 32 {
             return Err(KeyError);
         }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| KeyError)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| KeyError)?;
+        let digit = |character: u8| match character {
+            b'0'..=b'9' => Ok(character - b'0'),
+            b'a'..=b'f' => Ok(character - b'a' + 10),
+            b'A'..=b'F' => Ok(character - b'A' + 10),
+            _ => Err(KeyError),
+        };
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
         }
         Ok(Self(bytes))
     }
@@ -194,11 +209,7 @@ impl FromStr for Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-        self.0.iter().try_for_each(|byte| {
-            f.write_char(digit(byte >> 4))?;
-            f.write_char(digit(byte & 15))
-        })
+        f.pad(self.text(&mut [0; 32]))
     }
 }
 
@@ -210,14 +221,13 @@ impl fmt::Debug for Fingerprint {
 
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text(&mut [0; 32]))
     }
 }
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(|_| serde::de::Error::custom("a fingerprint is 32 hexadecimal digits"))
+        crate::text::deserialize(deserializer)
     }
 }
 
@@ -283,6 +293,10 @@ mod tests {
         let fingerprint = key.fingerprint(&a, &b);
         assert_eq!(fingerprint, key.fingerprint(&b, &a));
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        assert_eq!(fingerprint.to_string().to_uppercase().parse(), Ok(fingerprint));
+        for bad in ["", "0", &"+f".repeat(16), &"0g".repeat(16), &"\u{e4}".repeat(16)] {
+            assert_eq!(bad.parse::<Fingerprint>(), Err(KeyError), "{bad}");
+        }
         assert_ne!(fingerprint, PresharedKey::from_bytes([8; 32]).unwrap().fingerprint(&a, &b));
         // computed with: printf 'wgmfa-fingerprint-v1' + 32 bytes 01 + 32 bytes 02 | openssl dgst -sha256 -mac HMAC -macopt hexkey:0707…
         assert_eq!(fingerprint.to_string(), FINGERPRINT_BY_OPENSSL);

@@ -26,6 +26,7 @@ pub mod rotation;
 pub mod standing;
 pub mod state;
 pub mod tandem;
+mod text;
 pub mod tier;
 pub mod turns;
 pub mod words;

@@ -128,7 +128,7 @@ pub fn has_session(connection: &Connection, site: &Site, now: Timestamp) -> bool
 
 /// Whether a person has the key of this place now: its server must lock the peer before it makes another key.
 fn is_open(place: &Place, site: &Site, now: Timestamp) -> bool {
-    let current = site.record(place).and_then(|record| record.current.as_ref());
+    let current = site.record(place).and_then(|record| record.current.as_deref());
     let until = current.and_then(|current| match current.phase {
         Phase::Released { deadline } => Some(deadline),
         Phase::Deposited | Phase::Applied | Phase::Expired => None,

@@ -139,7 +139,7 @@ impl<'a> KeyRow<'a> {
         let peers: Vec<_> = ends.iter().map(|end| site.peer(&end.server_side, &end.public_key)).collect();
         let (server, other) = (peers[0], peers.get(1).copied().flatten());
         let latest_handshake = peers.iter().flatten().filter_map(|peer| peer.latest_handshake).max();
-        let current = record.and_then(|record| record.current.as_ref());
+        let current = record.and_then(|record| record.current.as_deref());
         let opened_by_root = server.and_then(|peer| peer.opened_by_root_until);
         // confirmed since the last report, perhaps
         let accepted = current.filter(|current| current.phase != Phase::Expired && opened_by_root.is_none());
@@ -195,7 +195,7 @@ impl<'a> KeyRow<'a> {
 
     /// The generation that the server side accepts, or accepted last.
     pub fn current(&self) -> Option<&'a Generation> {
-        self.record.and_then(|record| record.current.as_ref())
+        self.record.and_then(|record| record.current.as_deref())
     }
 
     /// The policy that wins, also when it contradicts itself here.
@@ -344,8 +344,8 @@ fn idled(record: &Record) -> Option<&str> {
 /// Why nobody may come in without a new login: it is kept so, or the last session was ended early.
 fn ended(record: &Record) -> Option<&str> {
     let last = match &record.current {
-        Some(current) if current.phase == Phase::Applied => record.previous.as_ref(),
-        current => current.as_ref(),
+        Some(current) if current.phase == Phase::Applied => record.previous.as_deref(),
+        current => current.as_deref(),
     };
     record.kept_locked.as_deref().or_else(|| last?.ended_early())
 }
@@ -362,12 +362,12 @@ fn stands_down(site: &Site, name: &HostName) -> Option<String> {
 
 /// The server side has confirmed a generation that nobody has, or reports a key that is none of the last two.
 fn locked(record: &Record, server: Option<&Peer>) -> bool {
-    let Some(current) = &record.current else { return false };
+    let Some(current) = record.current.as_deref() else { return false };
     match current.phase {
         Phase::Applied => true,
         Phase::Released { .. } | Phase::Deposited => false,
         Phase::Expired => {
-            let known = [Some(current), record.previous.as_ref()].into_iter().flatten();
+            let known = [Some(current), record.previous.as_deref()].into_iter().flatten();
             let reported = server.and_then(|peer| peer.fingerprint);
             reported.is_some_and(|reported| known.map(|known| known.fingerprint).all(|known| known != reported))
         }

@@ -15,7 +15,7 @@ use crate::store::{Generation, Record};
 /// Puts right what is not so when two servers use a generation together.
 pub fn put_right(facts: &mut Facts<'_>, site: &Site, connection: &Connection, record: Option<&Record>) {
     let both = matches!(facts.selection, Selection::Applies { sides: Sides::Both, .. });
-    let Some(current) = record.and_then(|record| record.current.as_ref()).filter(|current| current.together) else {
+    let Some(current) = record.and_then(|record| record.current.as_deref()).filter(|current| current.together) else {
         if both {
             facts.deadline = None; // what stands there is from another policy
         }

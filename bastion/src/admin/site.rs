@@ -1,6 +1,6 @@
 //! The connections of the site as the store knows them, and how people name them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use wgmfa_core::connection::{Connection, InterfaceRef, Other, connections};
@@ -22,7 +22,7 @@ pub struct Site {
     disabled: HashSet<String>,
     /// People who were cut off, and with them what they own.
     disabled_people: BTreeSet<UserName>,
-    records: BTreeMap<Place, Record>,
+    records: HashMap<Place, Record>,
     last_reports: BTreeMap<HostName, Timestamp>,
     /// The tiers that are granted.
     grants: BTreeMap<Place, Vec<Grant>>,
@@ -92,7 +92,7 @@ impl Site {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());
         let devices = inventory.devices.iter().filter(|device| device.disabled).map(|device| device.name.to_string());
         let disabled = hosts.chain(devices).collect();
-        let (records, last_reports, grants) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (records, last_reports, grants) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
         let (connections, disabled_people) = (connections(&inventory), BTreeSet::new());
         Self { connections, inventory, disabled, disabled_people, records, last_reports, grants }
     }
@@ -107,13 +107,13 @@ impl Site {
         self.grants.get(place).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What is known about the generations at every place.
+    /// What is known about the generations at every place, in no order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
     }
 
     /// The same, taken out.
-    pub fn take_records(&mut self) -> BTreeMap<Place, Record> {
+    pub fn take_records(&mut self) -> HashMap<Place, Record> {
         std::mem::take(&mut self.records)
     }
 

@@ -69,7 +69,7 @@ impl Look {
 
 /// When the generation in use was due: when the one before it was over.
 fn due(row: &KeyRow<'_>) -> Option<Timestamp> {
-    let previous = row.record?.previous.as_ref()?;
+    let previous = row.record?.previous.as_deref()?;
     match row.selection.policy() {
         Some(policy) if !policy.mfa() => {
             let interval = i64::try_from(policy.rotation_interval.as_seconds()).ok()?;

@@ -1,6 +1,6 @@
 //! A host's agent: it proves itself to the keeper, reports, deposits, confirms, and is told what concerns its peers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::agent::{
-    Deposit, FromAgent, MOST_GENERATIONS, PeerRef, PeerTier, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+    Deposit, FromAgent, MOST_GENERATIONS, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
 };
 use wgmfa_core::message::front::FromFront;
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
@@ -57,9 +57,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         id: conversation.id,
         channel,
         host: host.clone(),
-        resident,
-        granted: Vec::new(),
-        assigned: BTreeSet::new(),
+        assigned: HashSet::new(),
         pairs: Pairs::new(),
         next_id: 0,
         pending: BTreeMap::new(),
@@ -138,12 +136,8 @@ struct Agent<'a> {
     id: u64,
     channel: u32,
     host: HostName,
-    /// It stays connected.
-    resident: bool,
-    /// The tiers that its last assignments grant.
-    granted: Vec<PeerTier>,
     /// The peers for which this host may deposit: those of the last assignments.
-    assigned: BTreeSet<PeerRef>,
+    assigned: HashSet<PeerRef>,
     /// The same of those whose key both ends change together.
     pairs: Pairs,
     next_id: u64,
@@ -169,9 +163,6 @@ impl Agent<'_> {
                         }
                         FromFront::InputEnded { channel, .. } | FromFront::ChannelGone { channel, .. } if channel == self.channel => {
                             self.keeper.output(self.id, self.channel, SecretText::default(), "", Some(0));
-                            if !self.resident {
-                                self.keeper.note_round_done(&self.host, &self.granted);
-                            }
                             return Err(Over::Gone);
                         }
                         FromFront::ChannelGone { .. } | FromFront::InputEnded { .. } => {}
@@ -234,7 +225,7 @@ impl Agent<'_> {
     }
 
     fn hear(&mut self, line: &str) -> Result<(), Over> {
-        let Ok(message) = decode::<FromAgent>(line.as_bytes()) else {
+        let Ok(message) = FromAgent::decode(line.as_bytes()) else {
             return self.refuse("a line is no message of this conversation");
         };
         self.keeper.heard(&self.host);
@@ -266,7 +257,6 @@ impl Agent<'_> {
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
                         let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
-                        self.granted = gates.granted();
                         let Gates { gates, free, gated } = gates;
                         let gated = gated.into_iter().collect();
                         self.tell(&ToAgent::Assignments {

@@ -1,6 +1,6 @@
 //! Two servers that rotate together: what each end is told, and what becomes of what it says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use wgmfa_core::connection::{Connection, Other};
@@ -40,7 +40,7 @@ impl Keeper {
         selection: &Selection<'_>,
         connection: &Connection,
         pair: &Pair,
-        records: &BTreeMap<Place, Record>,
+        records: &HashMap<Place, Record>,
         host: &HostName,
         holds: &[PeerGeneration],
         now: Timestamp,

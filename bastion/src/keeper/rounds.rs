@@ -1,6 +1,6 @@
 //! What an agent's report, deposits and confirmations change, and the assignments that it gets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
@@ -54,7 +54,6 @@ impl Keeper {
         let now = self.now();
         let told = |error: StoreError| error.to_string();
         self.store.report(now, host, report).map_err(told)?;
-        self.store.raise_highest(now, host, made.highest).map_err(told)?;
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
         }
@@ -65,6 +64,9 @@ impl Keeper {
         self.store.confirm_open(now, host, made.open).map_err(told)?;
         self.expire();
         let mut site = Site::read_of(&self.store, host).map_err(told)?;
+        if self.raise_highest(host, made.highest, &site).map_err(told)? {
+            site = Site::read_of(&self.store, host).map_err(told)?;
+        }
         if self.confirm_what_stands(host, report.interfaces, &site).map_err(told)? {
             site = Site::read_of(&self.store, host).map_err(told)?;
         }
@@ -72,9 +74,25 @@ impl Keeper {
         self.assignments(host, site, made.holds).map(|told| Assigned { gates, ..told }).map_err(told)
     }
 
+    /// What the host made above all that is known here, after a restore from a backup, is known from now on. Whether there
+    /// was anything.
+    fn raise_highest(&self, host: &HostName, made: &[PeerGeneration], site: &Site) -> Result<bool, StoreError> {
+        let known = |peer: &PeerRef| site.record(&Place::new(host, peer)).map_or(0, |record| record.highest);
+        let above: Vec<_> = made.iter().filter(|made| made.generation > known(&made.peer)).cloned().collect();
+        if !above.is_empty() {
+            self.store.raise_highest(self.now(), host, &above)?;
+        }
+        Ok(!above.is_empty())
+    }
+
     /// A deposited generation whose fingerprint stands on the interface is applied: its confirmation was lost. Whether
     /// there was one.
     fn confirm_what_stands(&self, host: &HostName, interfaces: &[Interface], site: &Site) -> Result<bool, StoreError> {
+        let waits = |record: &&Record| record.place.server_side.host == *host && record.deposited.is_some();
+        let deposited: Vec<_> = site.records().filter(waits).collect();
+        if deposited.is_empty() {
+            return Ok(false);
+        }
         let observed: HashMap<PeerRef, Fingerprint> = interfaces
             .iter()
             .flat_map(|interface| interface.peers.iter().map(move |peer| (interface, peer)))
@@ -89,9 +107,9 @@ impl Keeper {
             (observed.get(&peer) == Some(&deposited.fingerprint))
                 .then_some(PeerGeneration { peer, generation: deposited.generation })
         };
-        let own = site.records().filter(|record| record.place.server_side.host == *host);
-        let applied: Vec<_> = own.filter_map(stands).collect();
+        let mut applied: Vec<_> = deposited.into_iter().filter_map(stands).collect();
         if !applied.is_empty() {
+            applied.sort();
             self.store.applied(self.now(), host, &applied)?;
         }
         Ok(!applied.is_empty())
@@ -141,22 +159,28 @@ impl Keeper {
         }
         // what is no connection any more (a device was removed, a peer taken out) stays locked
         records.retain(|place, record| place.server_side.host == *host && is_kept(Some(record), None));
+        let mut records: Vec<_> = records.into_iter().collect();
+        records.sort_by(|one, other| one.0.cmp(&other.0));
         for (place, record) in records {
-            let name = record.connection.to_string();
+            let name = self.store.connection_at(&place)?.to_string();
             let now = self.session_time(Some(&record), now);
             assignments.extend(assignment(&place, &name, Served::nobody(), None, Some(record), now));
         }
         // the server locks these now: what waited there must not be released when they are covered again
         self.store.order_rotations(now, Actor::BASTION, &refused, "the server was told to lock")?;
-        // a peer that nobody registered any more is kept locked
-        let kept: BTreeSet<_> = assignments.iter().map(|told| told.peer.clone()).collect();
-        let uncovered =
-            wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter().filter_map(|warning| {
-                let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
-                let peer = PeerRef { interface: connection.one.interface, public_key };
-                (connection.one.host == *host && !kept.contains(&peer)).then_some(peer)
-            });
-        Ok(Assigned { assignments, uncovered: uncovered.collect(), pairs, gates: Gates::default() })
+        let uncovered = wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter();
+        let uncovered = uncovered.filter_map(|warning| {
+            let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
+            let peer = PeerRef { interface: connection.one.interface, public_key };
+            (connection.one.host == *host).then_some(peer)
+        });
+        let mut uncovered: Vec<_> = uncovered.collect();
+        if !uncovered.is_empty() {
+            // a peer that nobody registered any more is kept locked
+            let kept: HashSet<_> = assignments.iter().map(|told| &told.peer).collect();
+            uncovered.retain(|peer| !kept.contains(peer));
+        }
+        Ok(Assigned { assignments, uncovered, pairs, gates: Gates::default() })
     }
 
     /// The time by which to say what is left of a session.

@@ -7,7 +7,6 @@ use rusqlite::OptionalExtension;
 use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::inventory::{Device, Host, Interface, Inventory, Peer};
 use wgmfa_core::key::PublicKey;
-use wgmfa_core::name::DeviceName;
 
 use super::column::{Json, Text, text, time};
 use super::{Place, Record, Store, StoreError, connections, inventory};
@@ -48,10 +47,7 @@ impl Store {
     }
 
     fn device_with(&self, key: &PublicKey) -> Result<Option<Device>, StoreError> {
-        let sql = "SELECT name FROM devices WHERE public_key = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let name = statement.query_row([Text(key)], |row| text::<DeviceName>(row, "name")).optional()?;
-        let Some(name) = name else { return Ok(None) };
+        let Some(name) = connections::device(&self.connection, key)? else { return Ok(None) };
         Ok(self.device(&name)?.map(inventory::device))
     }
 

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Row, RowIndex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -71,21 +71,46 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
 }
 
 /// A column whose text is parsed into its type.
-pub fn text<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+pub fn text<T: FromStr>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<T> {
     row.get(column).map(|Text(value)| value)
 }
 
+/// A column that says the same in most rows, as names of hosts and interfaces do: parsed when it says something else.
+#[derive(Debug)]
+pub struct Repeated<T>(Option<(String, T)>);
+
+impl<T> Default for Repeated<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: FromStr + Clone> Repeated<T> {
+    /// The column in this row.
+    pub fn text(&mut self, row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+        let said = row.get_ref(column)?.as_str()?;
+        match &self.0 {
+            Some((text, value)) if text == said => Ok(value.clone()),
+            _ => {
+                let (said, value) = (said.to_owned(), text::<T>(row, column)?);
+                self.0 = Some((said, value.clone()));
+                Ok(value)
+            }
+        }
+    }
+}
+
 /// The same for a column that may be empty.
-pub fn text_or_none<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+pub fn text_or_none<T: FromStr>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<T>> {
     row.get::<_, Option<Text<T>>>(column).map(|value| value.map(|Text(value)| value))
 }
 
 /// A column that holds a time.
-pub fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub fn time(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Timestamp> {
     row.get::<_, Time>(column).map(Timestamp::from)
 }
 
 /// The same for a column that may be empty.
-pub fn time_or_none(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+pub fn time_or_none(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<Time>>(column).map(|time| time.map(Timestamp::from))
 }

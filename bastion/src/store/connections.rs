@@ -1,56 +1,31 @@
 //! Which connection a place belongs to, and who may come in there, by what is registered now.
 
-use std::collections::HashMap;
-
-use rusqlite::{Connection, OptionalExtension, Params};
+use rusqlite::{Connection, OptionalExtension};
 use wgmfa_core::connection::{ConnectionName, InterfaceRef, Other};
 use wgmfa_core::key::PublicKey;
+use wgmfa_core::name::DeviceName;
 
 use super::column::{Text, text};
 use super::{Place, StoreError};
 
-/// Who stands at the far ends of places.
-pub struct Names(HashMap<PublicKey, Other>);
-
-impl Names {
-    /// The name of a place's connection; between two hosts the end that sorts first is written first.
-    pub fn of(&self, place: &Place) -> ConnectionName {
-        let here = place.server_side.clone();
-        match self.0.get(&place.public_key) {
-            Some(Other::Interface(there)) if *there < here => {
-                ConnectionName { one: there.clone(), other: Other::Interface(here) }
-            }
-            Some(other) => ConnectionName { one: here, other: other.clone() },
-            None => ConnectionName { one: here, other: Other::Unmonitored(place.public_key) },
-        }
-    }
-}
-
-/// Who has the public keys for which this condition holds.
-pub fn names(connection: &Connection, condition: &str, parameters: impl Params + Clone) -> Result<Names, StoreError> {
-    let mut names = HashMap::new();
-    let mut interfaces = connection
-        .prepare_cached(&format!("SELECT public_key, host, name FROM interfaces WHERE public_key {condition}"))?;
-    let found = interfaces.query_map(parameters.clone(), |row| {
-        let there = InterfaceRef { host: text(row, "host")?, interface: text(row, "name")? };
-        Ok((text(row, "public_key")?, Other::Interface(there)))
-    })?;
-    for found in found {
-        names.extend([found?]);
-    }
-    let mut devices =
-        connection.prepare_cached(&format!("SELECT public_key, name FROM devices WHERE public_key {condition}"))?;
-    let found =
-        devices.query_map(parameters, |row| Ok((text(row, "public_key")?, Other::Device(text(row, "name")?))))?;
-    for found in found {
-        names.extend([found?]);
-    }
-    Ok(Names(names))
-}
-
-/// The name of one place's connection.
+/// The name of a place's connection; between two hosts the end that sorts first is written first.
 pub fn name(connection: &Connection, place: &Place) -> Result<ConnectionName, StoreError> {
-    Ok(names(connection, "= ?1", (place.public_key.to_string(),))?.of(place))
+    let here = place.server_side.clone();
+    Ok(match interface(connection, &place.public_key)? {
+        Some(there) if there < here => ConnectionName { one: there, other: Other::Interface(here) },
+        Some(there) => ConnectionName { one: here, other: Other::Interface(there) },
+        None => {
+            let device = device(connection, &place.public_key)?;
+            let other = device.map_or(Other::Unmonitored(place.public_key), Other::Device);
+            ConnectionName { one: here, other }
+        }
+    })
+}
+
+/// The device that has a public key.
+pub fn device(connection: &Connection, key: &PublicKey) -> Result<Option<DeviceName>, StoreError> {
+    let sql = "SELECT name FROM devices WHERE public_key = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([Text(key)], |row| text(row, "name")).optional()?)
 }
 
 /// The interface that has a public key.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
-use super::column::{Text, text, time};
+use super::column::{Repeated, Text, text, time};
 use super::{Actor, Change, CutOff, Event, Note, Store, StoreError, Writing, hosts};
 
 /// A device as the bastion knows it.
@@ -69,12 +69,27 @@ impl Store {
     /// All devices, sorted by name.
     pub fn devices(&self) -> Result<Vec<DeviceRecord>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY devices.name"))?;
-        Ok(statement.query_map([], record)?.collect::<Result<_, _>>()?)
+        let mut owners = Repeated::default();
+        Ok(statement.query_map([], |row| record(row, &mut owners))?.collect::<Result<_, _>>()?)
     }
 
     /// The devices that are peers of a host's interfaces, sorted by name.
     pub fn devices_that_are_peers(&self, host: &HostName) -> Result<Vec<DeviceRecord>, StoreError> {
-        self.devices_where("devices.public_key IN (SELECT peer FROM relations WHERE host = ?1)", [host.as_str()])
+        let cut_off = self.disabled_people()?;
+        // one by one from the host's peers on: there may be very many
+        let sql = "SELECT devices.name, owner, public_key, disabled, FALSE, added_at
+                   FROM relations CROSS JOIN devices ON public_key = peer WHERE host = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut owners = Repeated::default();
+        let found = statement.query_map([host.as_str()], |row| record(row, &mut owners))?;
+        let mut devices = found.collect::<Result<Vec<_>, _>>()?;
+        // two interfaces may have the same peer
+        devices.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        devices.dedup_by(|one, other| one.name == other.name);
+        for device in &mut devices {
+            device.owner_disabled = cut_off.contains(&device.owner);
+        }
+        Ok(devices)
     }
 
     /// The devices that fulfil a condition, sorted by name.
@@ -85,7 +100,8 @@ impl Store {
     ) -> Result<Vec<DeviceRecord>, StoreError> {
         let sql = format!("{SELECT} WHERE {condition} ORDER BY devices.name");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map(parameters, record)?.collect::<Result<_, _>>()?)
+        let mut owners = Repeated::default();
+        Ok(statement.query_map(parameters, |row| record(row, &mut owners))?.collect::<Result<_, _>>()?)
     }
 
     /// One device.
@@ -143,21 +159,23 @@ impl Writing<'_> {
     }
 }
 
+/// There may be very many rows, so columns are found by their numbers.
 const SELECT: &str = "
-    SELECT devices.*, people.disabled AS owner_disabled FROM devices JOIN people ON people.name = devices.owner";
+    SELECT devices.name, owner, public_key, devices.disabled, people.disabled, devices.added_at
+    FROM devices JOIN people ON people.name = devices.owner";
 
 fn find(connection: &Connection, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE devices.name = ?1"))?;
-    Ok(statement.query_row([name.as_str()], record).optional()?)
+    Ok(statement.query_row([name.as_str()], |row| record(row, &mut Repeated::default())).optional()?)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
+fn record(row: &Row<'_>, owners: &mut Repeated<UserName>) -> rusqlite::Result<DeviceRecord> {
     Ok(DeviceRecord {
-        name: text(row, "name")?,
-        owner: text(row, "owner")?,
-        public_key: text(row, "public_key")?,
-        disabled: row.get("disabled")?,
-        owner_disabled: row.get("owner_disabled")?,
-        added_at: time(row, "added_at")?,
+        name: text(row, 0)?,
+        owner: owners.text(row, 1)?,
+        public_key: text(row, 2)?,
+        disabled: row.get(3)?,
+        owner_disabled: row.get(4)?,
+        added_at: time(row, 5)?,
     })
 }

@@ -1,16 +1,16 @@
 //! Generations: deposited, applied, released, over. Their numbers only go up.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
-use wgmfa_core::message::agent::{Deposit, PeerGeneration};
+use wgmfa_core::message::agent::{Deposit, PeerGeneration, PeerRef};
 use wgmfa_core::name::HostName;
 use zeroize::Zeroizing;
 
-use super::column::{Text, Time};
+use super::column::{Repeated, Text, Time, text};
 use super::places::{self, PlaceRow};
 use super::seal::{Binding, SealingKey};
 use super::{Actor, Event, Note, Place, Store, StoreError, Writing, connections, hosts, report};
@@ -101,10 +101,9 @@ impl Store {
     /// restored from a backup. Whatever stood here is older, and over. A place that is not known is remembered if its
     /// peer is registered.
     pub fn raise_highest(&self, now: Timestamp, host: &HostName, made: &[PeerGeneration]) -> Result<(), StoreError> {
-        let known = places::select(&self.connection, "host = ?1", [host.as_str()])?;
-        let known: BTreeMap<Place, u64> = known.into_iter().map(|row| (row.place, row.highest)).collect();
+        let known = self.highest_of(host)?;
         let is_above = |made: &&PeerGeneration| {
-            let highest = known.get(&Place::new(host, &made.peer)).copied().unwrap_or(0);
+            let highest = known.get(&made.peer).copied().unwrap_or(0);
             made.generation > highest && made.generation <= HIGHEST
         };
         let above: Vec<_> = made.iter().filter(is_above).collect();
@@ -137,6 +136,18 @@ impl Store {
             let reason = format!("of {raised} peers this host has made higher generations than were known here");
             w.audit_for_host(host, Note::new(Event::GenerationsRaised).host(host).reason(reason))
         })
+    }
+
+    /// The highest generation ever of each peer of a host.
+    fn highest_of(&self, host: &HostName) -> Result<HashMap<PeerRef, u64>, StoreError> {
+        let sql = "SELECT interface, peer, highest FROM places WHERE host = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut interfaces = Repeated::default();
+        let found = statement.query_map([host.as_str()], |row| {
+            let peer = PeerRef { interface: interfaces.text(row, 0)?, public_key: text(row, 1)? };
+            Ok((peer, row.get(2)?))
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// Ends every released generation whose deadline has come, and wipes its key. Costs next to nothing when there is

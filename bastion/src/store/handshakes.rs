@@ -6,7 +6,7 @@ use wgmfa_core::inventory::{Interface, Peer};
 use wgmfa_core::message::agent::{HandshakeAge, PeerRef};
 use wgmfa_core::name::HostName;
 
-use super::column::{Text, Time, text};
+use super::column::{Repeated, Text, Time, text};
 use super::{StoreError, Writing};
 
 /// A handshake counts as a new one only if it is so much later, in milliseconds: ages are whole seconds and take time
@@ -37,6 +37,9 @@ impl Writing<'_> {
         ages: &[HandshakeAge],
         changed: bool,
     ) -> Result<(), StoreError> {
+        if ages.is_empty() && !changed {
+            return Ok(());
+        }
         let known = self.known_handshakes(host)?;
         let peers: HashMap<_, &Peer> = interfaces
             .iter()
@@ -71,9 +74,10 @@ impl Writing<'_> {
     fn known_handshakes(&self, host: &HostName) -> Result<HashMap<PeerRef, Known>, StoreError> {
         let sql = "SELECT interface, peer, at, fingerprint FROM handshakes WHERE host = ?1";
         let mut statement = self.tx.prepare_cached(sql)?;
+        let mut interfaces = Repeated::default();
         let known = statement.query_map([host.as_str()], |row| {
-            let peer = PeerRef { interface: text(row, "interface")?, public_key: text(row, "peer")? };
-            Ok((peer, Known { at: row.get("at")?, fingerprint: row.get("fingerprint")? }))
+            let peer = PeerRef { interface: interfaces.text(row, 0)?, public_key: text(row, 1)? };
+            Ok((peer, Known { at: row.get(2)?, fingerprint: row.get(3)? }))
         })?;
         Ok(known.collect::<Result<_, _>>()?)
     }

@@ -108,11 +108,14 @@ impl Store {
 
     /// The newest generation of each place that the server side has confirmed.
     fn current(&self) -> Result<BTreeMap<PeerName, Generation>, StoreError> {
-        let sql = "SELECT host, interface, peer, generations.* FROM places JOIN generations ON place = id
-                   WHERE phase <> 'deposited' ORDER BY place, generation";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = format!(
+            "SELECT host, interface, peer, {} FROM places JOIN generations ON place = id
+             WHERE phase <> 'deposited' ORDER BY place, generation",
+            record::GENERATION
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
         // of several the last one stays
-        let found = statement.query_map([], |row| Ok((peer_name(row)?, record::generation(row)?)))?;
+        let found = statement.query_map([], |row| Ok((peer_name(row)?, record::generation(row, 3)?)))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 

@@ -5,7 +5,7 @@ use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{HostName, InterfaceName, UserName};
 
-use super::column::{Text, text};
+use super::column::{Repeated, Text, text};
 use super::{Event, Note, Place, StoreError, Writing};
 
 /// A row of `places`.
@@ -18,6 +18,12 @@ pub(super) struct PlaceRow {
     pub kept_locked: Option<String>,
     pub set_free: bool,
 }
+
+/// The columns of a [`PlaceRow`]. There may be very many rows, so columns are found by their numbers.
+pub(super) const PLACE: &str = "id, host, interface, peer, highest, ordered, kept_locked, set_free";
+
+/// So many there are.
+pub(super) const PLACE_COLUMNS: usize = 8;
 
 /// Where a person's devices or hosts take part.
 pub(super) const OF_PERSON: &str = "
@@ -32,28 +38,38 @@ pub(super) fn select(
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<PlaceRow>, StoreError> {
-    let sql = format!("SELECT * FROM places WHERE {condition} ORDER BY host, interface, peer");
+    let sql = format!("SELECT {PLACE} FROM places WHERE {condition} ORDER BY host, interface, peer");
     let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_map(parameters, place_row)?.collect::<Result<_, _>>()?)
+    let mut names = RowNames::default();
+    Ok(statement.query_map(parameters, |row| place_row(row, &mut names))?.collect::<Result<_, _>>()?)
 }
 
 /// The row of one place.
 pub(super) fn find(connection: &Connection, place: &Place) -> Result<Option<PlaceRow>, StoreError> {
-    let sql = "SELECT * FROM places WHERE host = ?1 AND interface = ?2 AND peer = ?3";
+    let sql = format!("SELECT {PLACE} FROM places WHERE host = ?1 AND interface = ?2 AND peer = ?3");
     let InterfaceRef { host, interface } = &place.server_side;
     let parameters = (host.as_str(), interface.as_str(), Text(place.public_key));
-    Ok(connection.prepare_cached(sql)?.query_row(parameters, place_row).optional()?)
+    let row = |row: &Row<'_>| place_row(row, &mut RowNames::default());
+    Ok(connection.prepare_cached(&sql)?.query_row(parameters, row).optional()?)
 }
 
-fn place_row(row: &Row<'_>) -> rusqlite::Result<PlaceRow> {
-    let server_side = InterfaceRef { host: text(row, "host")?, interface: text(row, "interface")? };
+/// The names in the row before.
+#[derive(Default)]
+pub(super) struct RowNames {
+    host: Repeated<HostName>,
+    interface: Repeated<InterfaceName>,
+}
+
+/// A row that begins with the columns of [`PLACE`].
+pub(super) fn place_row(row: &Row<'_>, names: &mut RowNames) -> rusqlite::Result<PlaceRow> {
+    let server_side = InterfaceRef { host: names.host.text(row, 1)?, interface: names.interface.text(row, 2)? };
     Ok(PlaceRow {
-        id: row.get("id")?,
-        place: Place { server_side, public_key: text(row, "peer")? },
-        highest: row.get("highest")?,
-        ordered: row.get("ordered")?,
-        kept_locked: row.get("kept_locked")?,
-        set_free: row.get("set_free")?,
+        id: row.get(0)?,
+        place: Place { server_side, public_key: text(row, 3)? },
+        highest: row.get(4)?,
+        ordered: row.get(5)?,
+        kept_locked: row.get(6)?,
+        set_free: row.get(7)?,
     })
 }
 

@@ -1,8 +1,7 @@
 //! What the store knows about the generations of one peer of a server side.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Params, Row};
 use wgmfa_core::connection::{ConnectionName, InterfaceRef};
 use wgmfa_core::key::{Fingerprint, PublicKey};
@@ -12,7 +11,7 @@ use wgmfa_core::release::{Newest, Phase};
 
 use super::column::{text, text_or_none, time, time_or_none};
 use super::generations::{DEADLINE_PASSED, TAKEN};
-use super::places::{self, PlaceRow};
+use super::places::{PLACE, PLACE_COLUMNS, PlaceRow, RowNames, place_row};
 use super::{Store, StoreError, connections};
 
 /// Where a generation is used: a peer of an interface of a host, the server side of a connection.
@@ -94,16 +93,14 @@ impl Generation {
 pub struct Record {
     /// Where.
     pub place: Place,
-    /// The connection's name, by what is registered now.
-    pub connection: ConnectionName,
     /// The highest generation that was ever deposited.
     pub highest: u64,
     /// The newest generation that the server side has confirmed; it may be over.
-    pub current: Option<Generation>,
+    pub current: Option<Box<Generation>>,
     /// The one before it; its key is wiped.
-    pub previous: Option<Generation>,
+    pub previous: Option<Box<Generation>>,
     /// A newer one that is deposited and not confirmed.
-    pub deposited: Option<Generation>,
+    pub deposited: Option<Box<Generation>>,
     /// Why a new generation was ordered; until the next one is applied.
     pub rotation_ordered: Option<String>,
     /// Why nobody may come in here until what was removed is registered again.
@@ -117,6 +114,31 @@ impl Record {
     /// pair.
     pub fn is_of_pair(&self) -> bool {
         self.highest == 0 || self.deposited.as_ref().or(self.current.as_ref()).is_some_and(|newest| newest.together)
+    }
+
+    fn begun(row: PlaceRow) -> Self {
+        Self {
+            place: row.place,
+            highest: row.highest,
+            current: None,
+            previous: None,
+            deposited: None,
+            rotation_ordered: row.ordered,
+            kept_locked: row.kept_locked,
+            set_free: row.set_free,
+        }
+    }
+
+    /// Takes a generation that is older than those before, if it counts.
+    fn take_older(&mut self, generation: Generation) {
+        let place = match generation.phase {
+            Phase::Deposited => &mut self.deposited,
+            _ if self.current.is_none() => &mut self.current,
+            _ => &mut self.previous,
+        };
+        if place.is_none() {
+            *place = Some(Box::new(generation));
+        }
     }
 
     /// The newest generation of all, confirmed or not.
@@ -143,8 +165,10 @@ impl Store {
 
     /// The same, and every place where an interface of the host is the peer.
     pub fn records_around(&self, host: &HostName) -> Result<Vec<Record>, StoreError> {
-        let condition = "(host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE host = ?1))";
-        self.records_where(condition, (host.as_str(),))
+        let mut records = self.records_where("host = ?1", (host.as_str(),))?;
+        let other_ends = "host <> ?1 AND peer IN (SELECT public_key FROM interfaces WHERE host = ?1)";
+        records.extend(self.records_where(other_ends, (host.as_str(),))?);
+        Ok(records)
     }
 
     /// What is known about every place, sorted.
@@ -152,75 +176,69 @@ impl Store {
         self.records_where("TRUE", ())
     }
 
-    /// A condition on `places`. However many there are, each table is asked once.
-    pub(super) fn records_where(
-        &self,
-        condition: &str,
-        parameters: impl Params + Clone,
-    ) -> Result<Vec<Record>, StoreError> {
-        let rows = places::select(&self.connection, condition, parameters.clone())?;
-        let peers = format!("IN (SELECT peer FROM places WHERE {condition})");
-        let names = connections::names(&self.connection, &peers, parameters.clone())?;
+    /// The name of a place's connection, by what is registered now.
+    pub fn connection_at(&self, place: &Place) -> Result<ConnectionName, StoreError> {
+        connections::name(&self.connection, place)
+    }
+
+    /// A condition on `places`. However many there are, the tables are walked through once, side by side.
+    pub(super) fn records_where(&self, condition: &str, parameters: impl Params) -> Result<Vec<Record>, StoreError> {
         let sql = format!(
-            "SELECT * FROM generations WHERE place IN (SELECT id FROM places WHERE {condition})
-             ORDER BY place, generation DESC"
+            "SELECT {PLACE}, {GENERATION} FROM places LEFT JOIN generations ON place = id
+             WHERE {condition} ORDER BY host, interface, peer, generation DESC"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let found = statement.query_map(parameters, |row| Ok((row.get::<_, i64>("place")?, generation(row)?)))?;
-        let mut generations = HashMap::<_, Vec<Generation>>::with_capacity(rows.len());
-        for found in found {
-            let (place, generation) = found?;
-            generations.entry(place).or_default().push(generation);
-        }
-        let complete = |row: PlaceRow| {
-            let found = generations.remove(&row.id).unwrap_or_default();
-            let (deposited, confirmed): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|generation| generation.phase == Phase::Deposited);
-            let mut confirmed = confirmed.into_iter();
-            Record {
-                connection: names.of(&row.place),
-                place: row.place,
-                highest: row.highest,
-                current: confirmed.next(),
-                previous: confirmed.next(),
-                deposited: deposited.into_iter().next(),
-                rotation_ordered: row.ordered,
-                kept_locked: row.kept_locked,
-                set_free: row.set_free,
+        let mut rows = statement.query(parameters)?;
+        let (mut names, mut records, mut last) = (RowNames::default(), Vec::<Record>::new(), None);
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            if last != Some(id) {
+                records.push(Record::begun(place_row(row, &mut names)?));
+                last = Some(id);
             }
-        };
-        Ok(rows.into_iter().map(complete).collect())
+            let has_generation = row.get_ref(PLACE_COLUMNS)? != ValueRef::Null;
+            if let Some(record) = records.last_mut().filter(|_| has_generation) {
+                record.take_older(generation(row, PLACE_COLUMNS)?);
+            }
+        }
+        Ok(records)
     }
 }
 
-/// One row of `generations`, without its key.
-pub(super) fn generation(row: &Row<'_>) -> rusqlite::Result<Generation> {
-    let deadline = time_or_none(row, "deadline")?;
-    let phase = match (row.get::<_, String>("phase")?.as_str(), deadline) {
+/// The columns of a [`Generation`]. There may be very many rows, so columns are found by their numbers.
+pub(super) const GENERATION: &str = "
+    phase, deadline, generation, fingerprint, deposited_at, applied_at, released_at, renewed_at, released_to,
+    released_for, released_from, ended_at, ended_because, together, staged_at, other_applied_at, client_fingerprint,
+    overridden, on_applied";
+
+/// One row of `generations`, without its key; [`GENERATION`] begins at this column.
+pub(super) fn generation(row: &Row<'_>, first: usize) -> rusqlite::Result<Generation> {
+    let deadline = time_or_none(row, first + 1)?;
+    let phase = match (row.get_ref(first)?.as_str()?, deadline) {
         ("deposited", _) => Phase::Deposited,
         ("applied", _) => Phase::Applied,
         ("released", Some(deadline)) => Phase::Released { deadline },
         _ => Phase::Expired,
     };
     Ok(Generation {
-        generation: row.get("generation")?,
-        fingerprint: text(row, "fingerprint")?,
+        generation: row.get(first + 2)?,
+        fingerprint: text(row, first + 3)?,
         phase,
-        deposited_at: time(row, "deposited_at")?,
-        applied_at: time_or_none(row, "applied_at")?,
-        released_at: time_or_none(row, "released_at")?,
-        renewed_at: time_or_none(row, "renewed_at")?,
-        released_to: text_or_none(row, "released_to")?,
-        released_for: row.get("released_for")?,
-        released_from: row.get("released_from")?,
+        deposited_at: time(row, first + 4)?,
+        applied_at: time_or_none(row, first + 5)?,
+        released_at: time_or_none(row, first + 6)?,
+        renewed_at: time_or_none(row, first + 7)?,
+        released_to: text_or_none(row, first + 8)?,
+        released_for: row.get(first + 9)?,
+        released_from: row.get(first + 10)?,
         deadline,
-        ended_at: time_or_none(row, "ended_at")?,
-        ended_because: row.get("ended_because")?,
-        together: row.get("together")?,
-        staged_at: time_or_none(row, "staged_at")?,
-        other_applied_at: time_or_none(row, "other_applied_at")?,
-        client_fingerprint: text_or_none(row, "client_fingerprint")?,
-        overridden: row.get("overridden")?,
-        in_place: row.get::<_, Option<String>>("on_applied")?.as_deref() == Some("renew"),
+        ended_at: time_or_none(row, first + 11)?,
+        ended_because: row.get(first + 12)?,
+        together: row.get(first + 13)?,
+        staged_at: time_or_none(row, first + 14)?,
+        other_applied_at: time_or_none(row, first + 15)?,
+        client_fingerprint: text_or_none(row, first + 16)?,
+        overridden: row.get(first + 17)?,
+        in_place: row.get_ref(first + 18)?.as_str_or_null()? == Some("renew"),
     })
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wgmfa_core::inventory::{Interface, Peer};
-use wgmfa_core::key::PublicKey;
+use wgmfa_core::key::{Fingerprint, PublicKey};
 use wgmfa_core::message::agent::HandshakeAge;
 use wgmfa_core::name::{HostName, InterfaceName};
 
@@ -62,9 +62,7 @@ impl Store {
     /// # Errors
     /// The host is unknown or cut off, or the disk fails.
     pub fn report(&self, now: Timestamp, host: &HostName, report: &Report<'_>) -> Result<Reported, StoreError> {
-        let interfaces: Vec<Interface> = report.interfaces.iter().map(as_reported).collect();
-        let json = serde_json::to_vec(&interfaces).expect("a report is plain text and numbers");
-        let digest = Sha256::digest(&json);
+        let digest = digest(report.interfaces);
         self.write(now, |w| {
             let known = w.must_exist_host(host)?;
             if known.disabled || known.owner_disabled {
@@ -77,7 +75,12 @@ impl Store {
             w.execute(sql, (host.as_str(), w.now, next_round, report.stood_down))?;
             let sql = "SELECT report_digest IS ?2 FROM hosts WHERE name = ?1";
             let same = w.tx.prepare_cached(sql)?.query_row((host.as_str(), &digest[..]), |row| row.get(0))?;
-            let refused = if same { known.refused } else { w.replace_report(host, &interfaces, &known.refused)? };
+            let refused = if same {
+                known.refused
+            } else {
+                let interfaces: Vec<Interface> = report.interfaces.iter().map(as_reported).collect();
+                w.replace_report(host, &interfaces, &known.refused)?
+            };
             if !same {
                 w.inventory_changed()?;
                 let sql = "UPDATE hosts SET report_digest = ?2, refused = ?3 WHERE name = ?1";
@@ -103,6 +106,45 @@ pub(super) fn interfaces_of(
         Ok((text(row, "name")?, (text(row, "public_key")?, peers)))
     })?;
     Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// What makes a report another one: all that [`as_reported`] leaves of an interface.
+#[derive(Serialize)]
+struct Told<'a> {
+    name: &'a InterfaceName,
+    public_key: PublicKey,
+    listen_port: Option<u16>,
+    peers: Vec<PeerTold<'a>>,
+}
+
+#[derive(Serialize)]
+struct PeerTold<'a> {
+    public_key: PublicKey,
+    allowed_ips: &'a [String],
+    has_preshared_key: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
+}
+
+impl<'a> From<&'a Interface> for Told<'a> {
+    fn from(interface: &'a Interface) -> Self {
+        let peer = |peer: &'a Peer| PeerTold {
+            public_key: peer.public_key,
+            allowed_ips: &peer.allowed_ips,
+            has_preshared_key: peer.has_preshared_key,
+            fingerprint: peer.fingerprint,
+        };
+        let mut peers: Vec<_> = interface.peers.iter().map(peer).collect();
+        peers.sort_by_key(|peer| peer.public_key);
+        Self { name: &interface.name, public_key: interface.public_key, listen_port: interface.listen_port, peers }
+    }
+}
+
+/// Stands for what a host reports; the same when it says the same again, in whatever order its peers come.
+fn digest(interfaces: &[Interface]) -> [u8; 32] {
+    let told: Vec<_> = interfaces.iter().map(Told::from).collect();
+    let json = serde_json::to_vec(&told).expect("a report is plain text and numbers");
+    Sha256::digest(&json).into()
 }
 
 /// An interface as its host knows it: what only the bastion can say is left out, and the order of peers is always one.

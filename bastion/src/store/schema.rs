@@ -1,5 +1,6 @@
 //! The tables, and how a store of an older program is brought forward.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wgmfa_core::exit::{Exit, Failure};
 
@@ -26,6 +27,8 @@ pub fn configure(connection: &Connection) -> Result<(), StoreError> {
          PRAGMA temp_store = MEMORY;",
     )?;
     connection.set_prepared_statement_cache_capacity(128);
+    // else SQLite plans many statements anew whenever they are run with other values
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

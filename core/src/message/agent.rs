@@ -4,6 +4,8 @@
 //! its assignments, deposits and confirms. Everything the bastion can make an agent do stands in [`ToAgent`]: lock or
 //! open an existing peer, change its preshared key, or do a round.
 
+mod report;
+
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{CodeVerdict, GateAssignment};
@@ -39,6 +41,7 @@ pub struct PeerRef {
 
 /// One generation of one peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "report::PeerGenerationLine")]
 pub struct PeerGeneration {
     /// The peer.
     #[serde(flatten)]
@@ -424,6 +427,7 @@ pub enum FromAgent {
 
 /// How long ago a peer shook hands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "report::HandshakeAgeLine")]
 pub struct HandshakeAge {
     /// The peer.
     #[serde(flatten)]

@@ -7,7 +7,7 @@ use wgmfa_core::connection::{Connection, InterfaceRef};
 use wgmfa_core::gate::cover::{Hold, has_gates, hold, is_gated};
 use wgmfa_core::gate::{GateAssignment, TierLeft};
 use wgmfa_core::interval::Interval;
-use wgmfa_core::message::agent::{LocalEvent, PeerRef, PeerTier};
+use wgmfa_core::message::agent::{LocalEvent, PeerRef};
 use wgmfa_core::name::{HostName, InterfaceName};
 use wgmfa_core::policy::{Enforce, Policy, Selector};
 
@@ -24,20 +24,6 @@ pub struct Gates {
     pub free: Vec<PeerRef>,
     /// The interfaces whose peers are held back.
     pub gated: BTreeSet<InterfaceName>,
-}
-
-impl Gates {
-    /// Every tier that is granted.
-    pub fn granted(&self) -> Vec<PeerTier> {
-        let of = |gate: &GateAssignment| {
-            let peer = gate.peer.clone();
-            gate.grants
-                .iter()
-                .map(move |left| PeerTier { peer: peer.clone(), tier: left.tier.clone() })
-                .collect::<Vec<_>>()
-        };
-        self.gates.iter().flat_map(of).collect()
-    }
 }
 
 impl Keeper {
@@ -122,16 +108,6 @@ impl Keeper {
             self.store.note_of_host(now, host, note)?;
         }
         Ok(())
-    }
-
-    /// An agent that comes by has gone in order: it has carried out what it was told. Should it not have, its next report
-    /// says so.
-    pub(in crate::keeper) fn note_round_done(&self, host: &HostName, granted: &[PeerTier]) {
-        for PeerTier { peer, tier } in granted {
-            if let Err(error) = self.store.confirm_grant(self.now(), &Place::new(host, peer), tier) {
-                say(&format!("{host}: {error}"));
-            }
-        }
     }
 
     /// Ends the grants whose time has come. Their gates have closed by themselves.

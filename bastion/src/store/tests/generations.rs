@@ -12,7 +12,7 @@ fn a_generation_goes_its_way() {
     assert_eq!((record.highest, current.generation, current.phase), (1, 1, Phase::Applied));
     assert_eq!((current.deposited_at, current.applied_at), (at(1), Some(at(2))));
     assert_eq!(current.fingerprint, key(1).fingerprint(&public(GATEWAY), &public(LAPTOP)));
-    assert_eq!(record.connection.to_string(), "app-gw/devices:justins-laptop");
+    assert_eq!(store.connection_at(&record.place).unwrap().to_string(), "app-gw/devices:justins-laptop");
     assert_eq!(record.newest(), Some(Newest { generation: 1, phase: Phase::Applied }));
 
     store.deposit(at(3), &host(), &[deposit(5)]).unwrap();

@@ -197,7 +197,10 @@ fn a_lost_device_is_cut_off_and_a_removed_one_stays_locked_until_its_key_returns
     assert_eq!(store.remove_device(at(5), Actor::ROOT, &device()).unwrap().places, [place()]);
     let record = store.record(&place()).unwrap().unwrap();
     assert_eq!(record.deposited, None);
-    assert_eq!(record.connection.to_string(), format!("{}:{}", server_side(), public(LAPTOP)));
+    assert_eq!(
+        store.connection_at(&record.place).unwrap().to_string(),
+        format!("{}:{}", server_side(), public(LAPTOP))
+    );
     assert_eq!(record.kept_locked.as_deref(), Some("device justins-laptop was removed"));
     assert_eq!(store.deposit(at(6), &host(), &[deposit(3)]).unwrap(), []);
 
@@ -244,4 +247,31 @@ fn what_concerns_a_host_is_found_without_the_others() {
     store.report(at(3), &another, &report(&[interface("infra", 50, &[])])).unwrap();
     assert_eq!(of(&host()).len(), 2);
     assert_eq!(of(&another), [""; 0]);
+}
+
+#[test]
+fn what_is_read_for_one_host_is_what_is_known_of_the_whole_site() {
+    let (_folder, store) = with_applied(1);
+    store.deposit(at(3), &host(), &[deposit(2)]).unwrap();
+    store.applied(at(3), &host(), &[which(2)]).unwrap();
+    store.deposit(at(4), &host(), &[deposit(3)]).unwrap();
+    let another: HostName = "db-gw".parse().unwrap();
+    store.add_host(at(4), Actor::ROOT, &another, OTHER_SSH_KEY, None).unwrap();
+    store.report(at(5), &another, &report(&[interface("infra", 50, &[GATEWAY])])).unwrap();
+    let peer = PeerRef { interface: "infra".parse().unwrap(), public_key: public(GATEWAY) };
+    let there = Deposit { which: PeerGeneration { peer, generation: 1 }, preshared_key: key(9) };
+    assert_eq!(store.deposit(at(5), &another, &[there]).unwrap().len(), 1);
+    // the same device on two interfaces, beside nobody's
+    let (devices, more) = (interface("devices", GATEWAY, &[LAPTOP]), interface("more", 51, &[LAPTOP, 60]));
+    store.report(at(6), &host(), &report(&[devices, more])).unwrap();
+    for disabled in [false, true] {
+        let _ = store.set_person_disabled(at(7), Actor::ROOT, &user(), disabled).unwrap();
+        let (all, part) = (store.inventory().unwrap(), store.inventory_of(&host()).unwrap());
+        assert_eq!((part.devices.len(), part.devices[0].disabled), (1, disabled));
+        assert_eq!(part.devices, all.devices);
+        let records = store.records().unwrap();
+        assert_eq!(records.len(), 2);
+        assert_eq!(store.records_around(&host()).unwrap(), records);
+        assert_eq!(store.records_around(&another).unwrap(), records[1..]);
+    }
 }
