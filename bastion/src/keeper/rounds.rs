@@ -53,7 +53,10 @@ impl Keeper {
     ) -> Result<Assigned, String> {
         let now = self.now();
         let told = |error: StoreError| error.to_string();
-        self.store.report(now, host, report).map_err(told)?;
+        for other in self.store.report(now, host, report).map_err(told)?.concerned {
+            // a policy may cover it there from now on, and until that host hears of it nothing is asked of this peer
+            self.order_round(&other, &format!("one of its peers is {host}"));
+        }
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
         }
