@@ -67,8 +67,7 @@ impl Agent {
             return Vec::new();
         }
         self.reached(asked);
-        // What happened while the report was on its way is news for the next one.
-        self.state.events.drain(..told);
+        self.state.reported(told, asked);
         self.state.uncovered = uncovered;
         let new = assignments.iter().map(|one| (&one.peer, one.highest_generation == 0));
         self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.is_untouched()))), &seen);
