@@ -50,6 +50,9 @@ impl Agent {
         newer.extend(self.state.untold_closings().cloned());
         let before = self.open_grants();
         let closings = self.state.grants.follow(&told.gates, &newer, asked, now);
+        let settled = told.gates.iter().map(|one| &one.peer).filter(|peer| !newer.contains(*peer));
+        let foreign: Vec<_> =
+            settled.filter_map(|peer| self.state.grants.close_foreign(peer, &self.config.tiers)).collect();
         let is_new = |(peer, tier, _): &(PeerRef, TierName, Boottime)| {
             !before.iter().any(|(known, of, _)| (known, of) == (peer, tier))
         };
@@ -60,6 +63,7 @@ impl Agent {
         }
         self.state.free = told.free.into_iter().collect();
         closings.iter().for_each(|closing| self.say_closed(closing));
+        self.tell_closings(&foreign, now);
         self.keep_gate(seen);
     }
 
