@@ -90,3 +90,19 @@ fn an_outage_of_the_bastion_ends_nothing_early_and_opens_nothing() {
     let said = gated.ask(&format!("{code}\n"));
     assert!(said.contains("\nerror: ") && !said.contains("ok:"), "{said}");
 }
+
+#[test]
+fn an_interface_that_was_away_for_a_round_comes_back_gated() {
+    let mut gated = Gated::with_resident_agent("5m");
+    let gateway = &gated.lab.gateway;
+    let (machine, tunnel) = (&gateway.machine, &gateway.tunnel);
+    tunnel.down(machine);
+    gateway.agent(&["rotate"]);
+    let ruleset = gated.ruleset();
+    assert!(ruleset.contains(&format!("iifname \"{}\"", tunnel.name)), "{ruleset}");
+    tunnel.make(machine, &machine.path(&format!("{}.conf", tunnel.name)));
+    gated.await_listener();
+    assert!(!gated.reaches(PROTECTED));
+    gated.open();
+    assert!(gated.reaches(PROTECTED));
+}
