@@ -175,6 +175,7 @@ impl Agent {
             self.next_round = now;
         }
         self.lock_leaving(&seen, now);
+        self.notice_interfaces(&seen, now);
         self.watch_endpoints(&seen, now);
         let proved = |peer: &PeerRef, before: &Option<SystemTime>| {
             seen.peer(peer).is_some_and(|peer| peer.latest_handshake.is_some() && peer.latest_handshake != *before)
