@@ -240,14 +240,16 @@ impl State {
     }
 
     fn note(&mut self, event: Event) {
-        let again = |known: &Event| {
-            (&known.event, &known.peer, &known.reason, &known.tier)
-                == (&event.event, &event.peer, &event.reason, &event.tier)
-        };
-        // what was opened and closed again is over since the last time
         if event.event == "closed" {
-            self.events.retain(|known| !again(known));
+            // The bastion must hear of each one, or it would have the tier opened again: there is one for a tier of a peer,
+            // however many there are. What was opened and closed again is over since the last time.
+            let which = |one: &Event| (one.event.clone(), one.peer.clone(), one.tier.clone(), one.generation);
+            self.events.retain(|known| which(known) != which(&event));
+            self.events.push(event);
+            return;
         }
+        let again =
+            |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
         if self.events.len() < MOST_KEPT && !self.events.iter().any(again) {
             self.events.push(event);
         }
@@ -264,6 +266,16 @@ impl State {
             seconds_ago: now.since(event.at).as_secs(),
         };
         self.events.iter().take(MOST_EVENTS).map(tell).collect()
+    }
+
+    /// The bastion has heard a report of so many events, made at `asked`. What happened since is news for the next one,
+    /// also where it took the place of an event that was in the report.
+    pub fn reported(&mut self, mut events: usize, asked: Boottime) {
+        self.events.retain(|event| {
+            let is_told = events > 0 && event.at <= asked;
+            events -= usize::from(is_told);
+            !is_told
+        });
     }
 }
 
@@ -373,6 +385,34 @@ mod tests {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         assert!(!text.contains(&*PresharedKey::from_bytes([7; 32]).unwrap().expose_base64()));
         assert_eq!(read.events.len(), 1, "the same event is kept once");
+    }
+
+    #[test]
+    fn the_bastion_hears_of_every_closing_however_many_there_are() {
+        let mut state = State::new(BootId("one".to_owned()));
+        let peer = |number: usize| {
+            let mut key = [9; 32];
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            PeerRef { interface: "devices".parse().unwrap(), public_key: PublicKey::from_bytes(key) }
+        };
+        let at = Boottime::from_millis;
+        (0..MOST_KEPT).for_each(|number| state.happened("override", Some(peer(number)), "test", at(1)));
+        (0..2 * MOST_KEPT).for_each(|number| state.logged_out(&peer(number), None, at(2)));
+        assert_eq!(state.untold_closings().count(), 2 * MOST_KEPT);
+        state.logged_out(&peer(0), None, at(3));
+        assert_eq!(state.untold_closings().count(), 2 * MOST_KEPT, "once each");
+    }
+
+    #[test]
+    fn what_was_closed_again_while_the_report_was_on_its_way_is_news_for_the_next() {
+        let (mut state, at) = (state(), Boottime::from_millis);
+        let peer = state.peers.keys().next().unwrap().clone();
+        state.logged_out(&peer, None, at(5000));
+        let told = state.events_for_report(at(6000)).len();
+        state.logged_out(&peer, None, at(6500));
+        state.reported(told, at(6000));
+        let left: Vec<_> = state.events.iter().map(|event| (event.event.as_str(), event.at)).collect();
+        assert_eq!(left, [("closed", at(6500))]);
     }
 
     #[test]

@@ -237,6 +237,12 @@ impl Tiers {
         let begins = chain.iter().position(|name| *name == base)?;
         Some(chain[begins..].to_vec())
     }
+
+    /// Whether a grant of this tier may be in force for a peer whose policy gives `base`: it is that one, or lies above or
+    /// below it. What another policy gave before ends with that.
+    pub fn gives(&self, base: &TierName, tier: &TierName) -> bool {
+        self.steps(base, tier).is_some() || self.steps(tier, base).is_some()
+    }
 }
 
 fn allow(keys: &mut Document) -> Vec<Allowed> {
@@ -316,6 +322,8 @@ mod tests {
         assert_eq!(tiers.steps(&admin, &prod), None, "that is no step up");
         assert_eq!(tiers.steps(&prod, &name("0")), None);
         assert_eq!(tiers.steps(&prod, &name("nothing")), None);
+        assert!(tiers.gives(&prod, &prod) && tiers.gives(&prod, &admin) && tiers.gives(&admin, &prod));
+        assert!(!tiers.gives(&guests, &prod) && !tiers.gives(&prod, &guests) && !tiers.gives(&prod, &name("0")));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::{FromAgent, PeerRef, ToAgent};
+use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::{Action, Contact, plan};
 
 use self::gate::{AtGate, Told};
@@ -88,8 +89,14 @@ enum Step {
     Idle,
     /// The report is out, with the first `told` of the events that are kept. Meanwhile the bastion has had another
     /// generation put on the `overtaken` peers, or a tier of theirs was opened or closed: what it answers about them may be
-    /// older than that.
-    Reported { asked: Boottime, dry_run: bool, told: usize, overtaken: BTreeSet<PeerRef> },
+    /// older than that. It knows nothing of interfaces that were not `there`.
+    Reported {
+        asked: Boottime,
+        dry_run: bool,
+        told: usize,
+        overtaken: BTreeSet<PeerRef>,
+        there: BTreeSet<InterfaceName>,
+    },
     /// New generations are on their way to the bastion's disk.
     Deposited { asked: Boottime, deposits: Deposits, fresh: Vec<Fresh>, together: Together },
     /// The interfaces accept them, and the bastion is being told.
@@ -168,6 +175,7 @@ impl Agent {
             self.next_round = now;
         }
         self.lock_leaving(&seen, now);
+        self.notice_interfaces(&seen, now);
         self.watch_endpoints(&seen, now);
         let proved = |peer: &PeerRef, before: &Option<SystemTime>| {
             seen.peer(peer).is_some_and(|peer| peer.latest_handshake.is_some() && peer.latest_handshake != *before)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::Exit;
 use wgmfa_core::message::agent::{Deposit, FromAgent, PeerGeneration, PeerRef};
+use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
 use wgmfa_core::tandem::PairAssignment;
 use wgmfa_wireguard::EndpointRule;
@@ -29,7 +30,8 @@ impl Agent {
         self.outcome = None;
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
-        self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new() };
+        let there = seen.interfaces.keys().cloned().collect();
+        self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new(), there };
         self.report(&seen, events, now)
     }
 
@@ -39,12 +41,16 @@ impl Agent {
         mut assignments: Vec<Assignment>,
         uncovered: Vec<PeerRef>,
         pairs: &[PairAssignment],
-        told_of_gate: Told,
+        mut told_of_gate: Told,
     ) -> Vec<FromAgent> {
-        let Step::Reported { asked, dry_run, told, overtaken } = std::mem::replace(&mut self.step, Step::Idle) else {
+        let Step::Reported { asked, dry_run, told, overtaken, there } = std::mem::replace(&mut self.step, Step::Idle)
+        else {
             return Vec::new();
         };
         crash_point("reported");
+        // what is away stays gated, so that it does not come back without a gate
+        let is_ours = |name: &&InterfaceName| self.config.interfaces.as_ref().is_none_or(|names| names.contains(*name));
+        told_of_gate.gated.extend(self.state.gated.difference(&there).filter(is_ours).cloned());
         let now = clock::now();
         for assignment in &mut assignments {
             // The answer was written after the question was asked: what the way took is not added to a session.
@@ -67,8 +73,7 @@ impl Agent {
             return Vec::new();
         }
         self.reached(asked);
-        // What happened while the report was on its way is news for the next one.
-        self.state.events.drain(..told);
+        self.state.reported(told, asked);
         self.state.uncovered = uncovered;
         let new = assignments.iter().map(|one| (&one.peer, one.highest_generation == 0));
         self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.is_untouched()))), &seen);

@@ -14,6 +14,7 @@ use crate::message::agent::PeerRef;
 use crate::message::sync::PolicyRef;
 use crate::name::TierName;
 use crate::rotation::Idle;
+use crate::tier::Tiers;
 
 /// A deadline that the bastion tells again, in whole seconds, differs from the one that is known by so many milliseconds:
 /// earlier by what rounding and the way take away, or later.
@@ -218,6 +219,16 @@ impl Grants {
         gated.alive = None;
         gated.addresses.clear();
         tiers
+    }
+
+    /// Closes the tiers of a peer that its policy, as last told, does not give any more.
+    pub fn close_foreign(&mut self, peer: &PeerRef, tiers: &Tiers) -> Option<Closing> {
+        let gated = self.0.get_mut(peer)?;
+        let is_foreign = |tier: &TierName| tiers.get(tier).is_some() && !tiers.gives(&gated.tier, tier);
+        let foreign: BTreeSet<_> = gated.open.keys().filter(|tier| is_foreign(tier)).cloned().collect();
+        gated.open.retain(|tier, _| !foreign.contains(tier));
+        let reason = || format!("the policy gives {} now", gated.tier);
+        (!foreign.is_empty()).then(|| Closing { peer: peer.clone(), reason: reason(), tiers: foreign })
     }
 
     /// Looks at a peer of an interface that is there; `sight` is none when the interface does not have it any more. A peer

@@ -91,7 +91,8 @@ impl Way {
 }
 
 fn set(stem: &str, wide: bool, family: Family) -> String {
-    format!("{stem}{}_{}", if wide { "_wide" } else { "" }, family.pick("4", "6"))
+    // last, because a tier's name may end in any word
+    format!("{stem}_{}{}", family.pick("4", "6"), if wide { "_wide" } else { "" })
 }
 
 /// Peers that are treated alike: a set each of addresses and networks, IPv4 and IPv6.

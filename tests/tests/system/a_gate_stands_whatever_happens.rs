@@ -6,6 +6,7 @@ use wgmfa_tests::Gated;
 use wgmfa_tests::gated::{PROTECTED, PROTECTED6};
 use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::ping::Pings;
+use wgmfa_tests::tunnel::{Keys, Tunnel};
 use wgmfa_tests::wait::{LONG, until};
 
 #[test]
@@ -89,4 +90,40 @@ fn an_outage_of_the_bastion_ends_nothing_early_and_opens_nothing() {
     let code = gated.lab.laptop.authenticator.next_code();
     let said = gated.ask(&format!("{code}\n"));
     assert!(said.contains("\nerror: ") && !said.contains("ok:"), "{said}");
+}
+
+#[test]
+fn an_interface_that_was_away_for_a_round_comes_back_gated() {
+    let mut gated = Gated::with_resident_agent("5m");
+    let gateway = &gated.lab.gateway;
+    let (machine, tunnel) = (&gateway.machine, &gateway.tunnel);
+    tunnel.down(machine);
+    gateway.agent(&["rotate"]);
+    let ruleset = gated.ruleset();
+    assert!(ruleset.contains(&format!("iifname \"{}\"", tunnel.name)), "{ruleset}");
+    tunnel.make(machine, &machine.path(&format!("{}.conf", tunnel.name)));
+    gated.await_listener();
+    assert!(!gated.reaches(PROTECTED));
+    gated.open();
+    assert!(gated.reaches(PROTECTED));
+}
+
+#[test]
+fn a_new_interface_that_a_policy_names_is_gated_at_once() {
+    let mut gated = Gated::new("5m");
+    let text = wgmfa_tests::lab::policy("5m", "app-gw/*") + "enforce = [\"firewall\"]\ntier = \"prod\"\n";
+    gated.lab.bastion.policy("101-devices.toml", &text);
+    gated.lab.bastion.admin(&["reload"]).ok();
+    let (first, name) = (&gated.lab.gateway.tunnel.name, format!("{}g1", wgmfa_tests::machine::unique()));
+    let configuration = gated.lab.gateway.machine.path("agent.toml");
+    let text = std::fs::read_to_string(&configuration).expect("the lab makes it");
+    let both = text.replace(&format!("[\"{first}\"]"), &format!("[\"{first}\", \"{name}\"]"));
+    assert_ne!(text, both);
+    wgmfa_tests::machine::write_private(&configuration, &both);
+    gated.start();
+    let gateway = &gated.lab.gateway;
+    gateway.agent(&["rotate"]).expect(6); // the other one is missing
+    let second = Tunnel::up(&gateway.machine, &name, Keys::generate(), "10.78.0.1/24", 51999, &[]);
+    // the next round would be a minute later
+    until("the gate of the new interface", LONG, || gated.ruleset().contains(&second.name).then_some(()));
 }

@@ -25,7 +25,7 @@ pub const NOT_REACHED: &str = "the bastion is not reached, try again later";
 /// A code that the bastion is being asked about.
 pub(super) struct Question {
     pub(super) peer: PeerRef,
-    asked: Boottime,
+    pub(super) asked: Boottime,
 }
 
 /// Somebody who may be asked for a code.

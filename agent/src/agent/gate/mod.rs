@@ -42,6 +42,8 @@ pub(super) struct AtGate {
     put_up_again: Option<Boottime>,
     /// Peers that are held back, and of which the bastion has not said that a code lets them through.
     strangers: BTreeSet<PeerRef>,
+    /// The interfaces that were there when they were last looked at.
+    interfaces: BTreeSet<InterfaceName>,
     /// Peers whose key's session is over since they logged out, and when each is to be locked.
     leaving: BTreeMap<PeerRef, Boottime>,
 }
@@ -187,6 +189,15 @@ impl Agent {
             }
         }
         self.tell_closings(&closings, now);
+    }
+
+    /// An interface that is new here may have to be gated: the bastion hears of it at once.
+    pub(super) fn notice_interfaces(&mut self, seen: &Seen, now: Boottime) {
+        let there: BTreeSet<_> = seen.interfaces.keys().cloned().collect();
+        if !there.is_subset(&self.gate.interfaces) {
+            self.next_round = now;
+        }
+        self.gate.interfaces = there;
     }
 
     /// A peer that is new here is held back until the bastion has heard of it and says what it is: that is at once.

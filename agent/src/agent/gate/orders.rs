@@ -50,6 +50,9 @@ impl Agent {
         newer.extend(self.state.untold_closings().cloned());
         let before = self.open_grants();
         let closings = self.state.grants.follow(&told.gates, &newer, asked, now);
+        let settled = told.gates.iter().map(|one| &one.peer).filter(|peer| !newer.contains(*peer));
+        let foreign: Vec<_> =
+            settled.filter_map(|peer| self.state.grants.close_foreign(peer, &self.config.tiers)).collect();
         let is_new = |(peer, tier, _): &(PeerRef, TierName, Boottime)| {
             !before.iter().any(|(known, of, _)| (known, of) == (peer, tier))
         };
@@ -60,6 +63,7 @@ impl Agent {
         }
         self.state.free = told.free.into_iter().collect();
         closings.iter().for_each(|closing| self.say_closed(closing));
+        self.tell_closings(&foreign, now);
         self.keep_gate(seen);
     }
 
@@ -100,11 +104,12 @@ impl Agent {
     /// Why it is not let through, in words.
     pub(in crate::agent) fn grant(&mut self, which: &PeerTier, seconds_left: u64) -> Result<(), String> {
         let grant = TierLeft { tier: which.tier.clone(), seconds_left };
-        self.let_through(&which.peer, std::slice::from_ref(&grant))
+        let sent = sent_at_worst(clock::now(), self.connected, self.state.last_contact);
+        self.let_through(&which.peer, std::slice::from_ref(&grant), sent)
     }
 
-    /// Lets a peer through to these tiers.
-    pub(super) fn let_through(&mut self, peer: &PeerRef, granted: &[TierLeft]) -> Result<(), String> {
+    /// Lets a peer through to these tiers, whose time counts from `sent`.
+    pub(super) fn let_through(&mut self, peer: &PeerRef, granted: &[TierLeft], sent: Boottime) -> Result<(), String> {
         let now = clock::now();
         let seen = Seen::one(&self.config, &peer.interface);
         seen.peer(peer).ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
@@ -119,8 +124,7 @@ impl Agent {
         self.see_owners(&peer.interface, &seen);
         let closing = self.look_at(peer, &seen, now);
         self.tell_closings(closing.as_slice(), now);
-        let sent = sent_at_worst(now, self.connected, self.state.last_contact);
-        if sent < now {
+        if now.since(sent).as_secs() > 0 {
             self.next_round = now; // the answer to a report says what is really left
         }
         let before = self.state.grants.clone();
@@ -184,7 +188,8 @@ impl Agent {
             return;
         };
         let verdict = match verdict {
-            CodeVerdict::Accept { grants } => match self.let_through(&question.peer, &grants) {
+            // the way of the answer prolongs nothing
+            CodeVerdict::Accept { grants } => match self.let_through(&question.peer, &grants, question.asked) {
                 Ok(()) => CodeVerdict::Accept { grants },
                 Err(why) => CodeVerdict::Refuse { reason: why },
             },

@@ -70,7 +70,7 @@ fn a_tier_of_somebody_elses_device_or_of_one_that_is_cut_off_stays_closed() {
     let outcome = store.release_with_tiers(at(10), &login, device().as_str(), &[], &[other]).unwrap();
     assert_eq!(outcome.refused[0].1, "it belongs to another device");
     let _ = store.set_host_disabled(at(11), Actor::ROOT, &host(), true).unwrap();
-    assert_eq!(opened(&store, 12, 60).refused[0].1, "host app-gw is disabled");
+    assert_eq!(opened(&store, 12, 60).refused[0].1, "host app-gw was disabled");
     assert!(opened(&store, 13, 13).opened.is_empty(), "a deadline that has passed opens nothing");
     assert!(store.grants().unwrap().is_empty());
 }
@@ -125,12 +125,12 @@ fn whoever_is_cut_off_loses_every_tier_at_once() {
     let acts: [(Act, &str); 6] = [
         (
             |store| store.set_device_disabled(at(20), Actor::ROOT, &device(), true).unwrap(),
-            "device justins-laptop is disabled",
+            "device justins-laptop was disabled",
         ),
         (|store| store.remove_device(at(20), Actor::ROOT, &device()).unwrap(), "device justins-laptop was removed"),
-        (|store| store.set_person_disabled(at(20), Actor::ROOT, &user(), true).unwrap(), "user justin is disabled"),
+        (|store| store.set_person_disabled(at(20), Actor::ROOT, &user(), true).unwrap(), "user justin was disabled"),
         (|store| store.remove_person(at(20), Actor::ROOT, &user()).unwrap(), "device justins-laptop was removed"),
-        (|store| store.set_host_disabled(at(20), Actor::ROOT, &host(), true).unwrap(), "host app-gw is disabled"),
+        (|store| store.set_host_disabled(at(20), Actor::ROOT, &host(), true).unwrap(), "host app-gw was disabled"),
         (|store| store.remove_host(at(20), Actor::ROOT, &host()).unwrap(), "host app-gw was removed"),
     ];
     for (act, why) in acts {

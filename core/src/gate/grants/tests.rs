@@ -275,3 +275,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_policy_that_gives_another_tier_ends_what_it_does_not_give() {
+    let text = "[tier.prod]\nallow = []\n[tier.admin]\nallow = []\nfrom = \"prod\"\n[tier.guests]\nallow = []\n";
+    let mut document = crate::document::Document::parse("agent.toml", text).unwrap();
+    let tiers = Tiers::read(&mut document);
+    let mut grants = Grants::default();
+    let mut one = told(1, &[("prod", 60), ("admin", 30)]);
+    follow(&mut grants, &[one.clone()], 0);
+    assert_eq!(grants.close_foreign(&peer(1), &tiers), None);
+    one.tier = tier("admin");
+    follow(&mut grants, &[one.clone()], 0);
+    assert_eq!(grants.close_foreign(&peer(1), &tiers), None, "it lies below");
+    one.tier = tier("guests");
+    follow(&mut grants, &[one], 0);
+    let closing = grants.close_foreign(&peer(1), &tiers).unwrap();
+    assert_eq!((closing.tiers.len(), closing.reason.as_str()), (2, "the policy gives guests now"));
+    assert!(open(&grants, 1, 0).is_empty() && grants.close_foreign(&peer(2), &tiers).is_none());
+}

@@ -67,7 +67,12 @@ fn nothing_is_held_back_where_no_interface_is_gated() {
 fn single_addresses_and_networks_have_sets_of_their_own() {
     let prod = "prod".parse().unwrap();
     assert_eq!(tier_set(&prod, false, false), "tier_prod_4");
-    assert_eq!(tier_set(&prod, true, false), "tier_prod_wide_4");
+    assert_eq!(tier_set(&prod, true, false), "tier_prod_4_wide");
     assert_eq!(tier_set(&prod, false, true), "tier_prod_6");
-    assert_eq!(tier_set(&prod, true, true), "tier_prod_wide_6");
+    assert_eq!(tier_set(&prod, true, true), "tier_prod_6_wide");
+    // nor does one tier's set bear the name of another's
+    let names = ["prod", "prod_wide", "prod_4", "prod_4_wide"].map(|name| name.parse().unwrap());
+    let kinds = [(false, false), (true, false), (false, true), (true, true)];
+    let sets = names.iter().flat_map(|tier| kinds.map(|(wide, v6)| tier_set(tier, wide, v6)));
+    assert_eq!(sets.collect::<BTreeSet<_>>().len(), names.len() * kinds.len());
 }
