@@ -2,11 +2,11 @@
 # they make network namespaces with WireGuard interfaces in them.
 
 BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
-DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules oathtool openssh-client procps \
+DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules nftables oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
-TEST_PACKAGES  = $(DEMO_PACKAGES) faketime nftables openssh-server pamtester sudo
+TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat openssh-server pamtester sudo
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
-BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator openssh-server
+BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)

@@ -42,15 +42,19 @@ pub enum Command {
     /// Stay connected and do it on time.
     #[command(
         after_help = "Example, in a systemd unit:\n  ExecStart=/usr/sbin/wgmfa-agent run\n\nOn SIGTERM it leaves; the \
-        keys stay as they are, and nobody locks them at their deadline until it runs again."
+        keys stay as they are, and nobody locks them at their deadline until it runs again. Where a policy enforces by \
+        the firewall it also asks for one-time codes inside the tunnels, on the port code-port; open tiers close at \
+        their deadline without it."
     )]
     Run,
-    /// Put a fresh lock key on every MFA peer, in the configuration files and on running interfaces. For boot.
+    /// Put a fresh lock key on every MFA peer, in the configuration files and on running interfaces, and put the gate up
+    /// with nothing open. For boot.
     #[command(after_help = "Example, before the interfaces come up:\n  wgmfa-agent lock && wg-quick up devices")]
     Lock,
     /// Root's way in when the bastion is gone: open a peer with a key from standard input. Reported later.
     #[command(
-        after_help = "Example:\n  wg genpsk | tee /dev/tty | wgmfa-agent override justins-laptop --reason 'bastion is down' --for 2h"
+        after_help = "Example:\n  wg genpsk | tee /dev/tty | wgmfa-agent override justins-laptop --reason 'bastion is down' --for 2h\n\n\
+        A peer that the firewall alone holds back needs no key: its policy's tier is opened."
     )]
     Override {
         /// The peer: its public key, its connection's name, or a part of that which no other has.
@@ -62,14 +66,15 @@ pub enum Command {
         #[arg(long = "for", value_name = "TIME", default_value = "1h")]
         time: Interval,
     },
-    /// Stop enforcing and put back the configured keys; `run` or `rotate` begins again.
+    /// Stop enforcing: put back the configured keys and take the gate away; `run` or `rotate` begins again.
     #[command(after_help = "Example:\n  systemctl disable wgmfa-agent\n  wgmfa-agent stand-down --reason 'migration'")]
     StandDown {
         /// Why; the bastion's audit log tells it.
         #[arg(long, value_name = "TEXT", value_parser = text)]
         reason: String,
     },
-    /// The last round, and each peer: its policy, generation, what is left. Exit 5: the last round failed; 6: a peer is not as the policy says.
+    /// The last round, and each peer: its policy, generation, open tiers, what is left. Exit 5: the last round failed; 6: a
+    /// peer is not as the policy says, or the gate does not stand.
     #[command(after_help = "Example:\n  wgmfa-agent status --json")]
     Status {
         /// For programs.

@@ -8,8 +8,12 @@ use std::str::FromStr;
 use wgmfa_core::diagnostic::Faults;
 use wgmfa_core::document::Document;
 use wgmfa_core::exit::Failure;
+use wgmfa_core::gate::CODE_PORT;
+use wgmfa_core::gate::identity::Width;
 use wgmfa_core::name::{HostName, InterfaceName};
+use wgmfa_core::tier::Tiers;
 
+use crate::gate::Backend;
 use crate::trusted::{self, Readers};
 
 /// Where the configuration is when nobody says otherwise.
@@ -37,6 +41,14 @@ pub struct Config {
     pub manage_files: bool,
     /// Where the interfaces' configuration files are.
     pub wireguard_dir: PathBuf,
+    /// Which networks the firewall opens for whom.
+    pub tiers: Tiers,
+    /// What carries the gate out.
+    pub gate: Backend,
+    /// The TCP port on which codes are asked for inside the tunnels.
+    pub code_port: u16,
+    /// Whether a peer is let through with whole networks, and known by an address of one.
+    pub width: Width,
 }
 
 /// `HOST`, `HOST:PORT` or `[IPV6]:PORT`.
@@ -81,6 +93,10 @@ impl Config {
         let state_dir = absolute(keys, "state-dir", DEFAULT_STATE_DIR);
         let manage_files = keys.boolean("manage-files").is_none_or(|manage| manage.value);
         let wireguard_dir = absolute(keys, "wireguard-dir", wgmfa_wireguard::conf::FOLDER);
+        let tiers = Tiers::read(keys);
+        let gate = backend(keys);
+        let code_port = keys.port("code-port").map_or(CODE_PORT, |port| port.value);
+        let networks = keys.boolean("codes-from-networks").is_some_and(|networks| networks.value);
         document.finish()?;
         let missing = "a missing key is a fault of the document";
         Ok(Self {
@@ -92,7 +108,23 @@ impl Config {
             state_dir,
             manage_files,
             wireguard_dir,
+            tiers,
+            gate,
+            code_port,
+            width: if networks { Width::Networks } else { Width::Single },
         })
+    }
+}
+
+fn backend(document: &mut Document) -> Backend {
+    let Some(named) = document.string("gate") else { return Backend::Nftables };
+    match named.value.as_str() {
+        "nftables" => Backend::Nftables,
+        "ip-rule" => Backend::IpRule,
+        _ => {
+            document.fault(&named.place, "gate: write nftables or ip-rule");
+            Backend::Nftables
+        }
     }
 }
 
@@ -165,6 +197,27 @@ mod tests {
         assert_eq!(config.state_dir, Path::new("/var/lib/wgmfa-agent"));
         assert_eq!(config.wireguard_dir, Path::new("/etc/wireguard"));
         assert!(config.manage_files && config.interfaces.is_none());
+    }
+
+    #[test]
+    fn the_gate_is_configured_with_tiers() {
+        let short = "bastion = \"b\"\nhost = \"app-gw\"\n";
+        let config = parse(short).unwrap();
+        assert_eq!((config.gate, config.code_port, config.width), (Backend::Nftables, 7777, Width::Single));
+        let more =
+            "gate = \"ip-rule\"\ncode-port = 77\ncodes-from-networks = true\n[tier.prod]\nallow = [\"10.1.0.0/16\"]\n";
+        let config = parse(&format!("{short}{more}")).unwrap();
+        assert_eq!((config.gate, config.code_port, config.width), (Backend::IpRule, 77, Width::Networks));
+        assert!(config.tiers.get(&"prod".parse().unwrap()).is_some());
+        let shown = parse(&format!("{short}gate = \"pf\"\ncode-port = 0\n[tier.prod]\n")).unwrap_err().to_string();
+        for line in [
+            "/e/agent.toml:3:8: gate: write nftables or ip-rule\n",
+            "/e/agent.toml:4:13: code-port must be a port: 1 to 65535\n",
+            "/e/agent.toml: tier.prod.allow is required",
+            "\n3 faults",
+        ] {
+            assert!(shown.contains(line), "{line}\n--- not in\n{shown}");
+        }
     }
 
     #[test]

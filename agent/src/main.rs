@@ -4,6 +4,7 @@ mod agent;
 mod carry_out;
 mod cli;
 mod clock;
+mod codes;
 mod commands;
 mod config;
 mod conversation;
@@ -24,6 +25,7 @@ mod voice;
 use std::process::ExitCode;
 
 use clap::Parser;
+use wgmfa_agent::gate;
 
 use crate::cli::{Command, CommandLine};
 

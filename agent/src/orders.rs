@@ -40,9 +40,8 @@ pub enum Order {
     Override {
         /// Which one, as a person names it.
         peer: String,
-        /// The key.
-        #[serde(with = "exposed")]
-        preshared_key: PresharedKey,
+        /// The key; none for a peer that the firewall alone holds back.
+        preshared_key: Option<Exposed>,
         /// For how long.
         seconds: u64,
         /// Why.
@@ -54,6 +53,10 @@ pub enum Order {
         reason: String,
     },
 }
+
+/// A key on its way to the resident agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Exposed(#[serde(with = "exposed")] pub PresharedKey);
 
 /// What became of an order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,7 +93,8 @@ impl Agent {
                 Answer::done(Vec::new(), faults)
             }
             Order::Override { peer, preshared_key, seconds, reason } => {
-                let opened = self.open_by_root(&peer, preshared_key, Interval::from_seconds(seconds), &reason);
+                let opened =
+                    self.open_by_root(&peer, preshared_key.map(|key| key.0), Interval::from_seconds(seconds), &reason);
                 opened.map_or_else(Answer::from, |line| Answer::done(vec![line], Vec::new()))
             }
             Order::StandDown { reason } => match self.stand_down(&reason) {

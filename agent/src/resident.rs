@@ -1,7 +1,10 @@
 //! The resident agent: connected as long as it can be, enforcing whether it is or not.
 
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -10,8 +13,9 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::agent::ToAgent;
 
-use crate::agent::{Agent, Outcome};
+use crate::agent::{Agent, NOT_REACHED, Outcome};
 use crate::clock::{self, Timer};
+use crate::codes::{self, Call, Codes, Question};
 use crate::conversation::Conversation;
 use crate::orders::{Answer, Asked, Listener, Order};
 use crate::speech;
@@ -55,6 +59,19 @@ struct Resident {
     /// Root's order to stand down, carried out and not answered.
     farewell: Option<(Answer, oneshot::Sender<Answer>)>,
     round_is_dry: bool,
+    codes: Codes,
+    /// Who waits for the bastion's word about a code, by the number of the question.
+    callers: BTreeMap<u64, oneshot::Sender<codes::Answer>>,
+    /// Becomes readable when somebody changes the firewall.
+    gate: Option<AsyncFd<Watched>>,
+}
+
+struct Watched(OwnedFd);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }
 
 /// Stays until SIGTERM (the keys stay as they are, their deadlines are remembered) or until root has it stand down.
@@ -71,9 +88,21 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let link = Link::Down { until: Instant::now() };
-    let (ordered, running, farewell) = (Vec::new(), Vec::new(), None);
-    let mut resident =
-        Resident { agent, link, pause: PAUSE.0, saved: clock::now(), ordered, running, farewell, round_is_dry: false };
+    let (call, mut calls) = mpsc::channel(16);
+    let codes = Codes::new(&agent.config, call);
+    let mut resident = Resident {
+        agent,
+        link,
+        pause: PAUSE.0,
+        saved: clock::now(),
+        ordered: Vec::new(),
+        running: Vec::new(),
+        farewell: None,
+        round_is_dry: false,
+        codes,
+        callers: BTreeMap::new(),
+        gate: None,
+    };
     loop {
         timer.arm(resident.agent.next_deadline()).map_err(failed)?;
         tokio::select! {
@@ -88,6 +117,8 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
                 }
             }
             event = resident.link.event() => resident.react(event),
+            () = changed(&resident.gate) => resident.agent.firewall_changed(LOOK_EVERY),
+            Some(call) = calls.recv() => resident.hear_call(call),
         }
         resident.go_on();
     }
@@ -103,6 +134,16 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
     drop(listener);
     while let Ok(Some(_)) = timeout(LOOK_EVERY, orders.recv()).await {}
     Ok(Exit::Done)
+}
+
+/// Somebody changes the firewall. May be dropped and called again.
+async fn changed(gate: &Option<AsyncFd<Watched>>) {
+    let Some(gate) = gate else { return std::future::pending().await };
+    match gate.readable().await {
+        // whoever looks at the gate reads what is there
+        Ok(mut guard) => guard.clear_ready(),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 impl Link {
@@ -183,7 +224,58 @@ impl Resident {
                 self.agent.want_round();
             }
         }
+        for (id, verdict) in self.agent.take_verdicts() {
+            if let Some(caller) = self.callers.remove(&id) {
+                let _ = caller.send(codes::Answer::Verdict(verdict));
+            }
+        }
+        self.callers.retain(|_, caller| !caller.is_closed());
+        for fault in self.codes.follow(self.agent.gated_interfaces()) {
+            voice::fail(&Failure::new(Exit::Partly, fault));
+        }
+        self.watch_gate();
         self.say_changes();
+    }
+
+    /// Watches the firewall as long as there is a gate.
+    fn watch_gate(&mut self) {
+        if self.agent.gated_interfaces().is_empty() {
+            self.gate = None;
+        } else if self.gate.is_none() {
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; Watched owns one descriptor, open as long as it lives"
+            )]
+            let watched = self.agent.watch_gate().and_then(|descriptor| AsyncFd::new(Watched(descriptor)).ok());
+            self.gate = watched;
+        }
+    }
+
+    /// Answers a question from inside a tunnel, or asks the bastion first.
+    fn hear_call(&mut self, Call { interface, address, question, answer }: Call) {
+        if answer.is_closed() {
+            return; // it took too long already
+        }
+        let answered = match question {
+            Question::Caller => self.agent.caller(&interface, address).map(codes::Answer::Caller),
+            Question::Open => self.agent.open_to(&interface, address).map(codes::Answer::Open),
+            Question::LogOut => self.agent.log_out(&interface, address).map(|()| codes::Answer::LoggedOut),
+            Question::Code { tier, code } => {
+                let Link::Up { conversation, .. } = &mut self.link else {
+                    let _ = answer.send(codes::Answer::Refused(NOT_REACHED.to_owned()));
+                    return;
+                };
+                match self.agent.ask_about(&interface, address, &tier, code) {
+                    Ok((id, question)) => {
+                        conversation.send(question);
+                        self.callers.insert(id, answer);
+                        return;
+                    }
+                    Err(why) => Err(why),
+                }
+            }
+        };
+        let _ = answer.send(answered.unwrap_or_else(codes::Answer::Refused));
     }
 
     /// Carries out an order of root's. True: there is nothing more to do for this agent.

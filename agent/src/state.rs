@@ -1,14 +1,18 @@
 //! What the agent remembers between rounds, restarts and reboots. No preshared key is among it, only what stands for one.
 
-use std::collections::BTreeMap;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
 use wgmfa_core::exit::Exit;
+use wgmfa_core::gate::grants::{Closing, Grants};
 use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{LocalEvent, LogHead, MOST_EVENTS, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
+use wgmfa_core::name::{InterfaceName, TierName};
 use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 
 /// The version of the state file.
@@ -56,6 +60,21 @@ pub struct State {
     /// The last line that it told of and then had no longer.
     #[serde(default)]
     pub lost_log_head: Option<LogHead>,
+    /// Peers that a policy enforces by the firewall, with their grants.
+    #[serde(default)]
+    pub grants: Grants,
+    /// Peers of the same interfaces that nothing holds back.
+    #[serde(default)]
+    pub free: BTreeSet<PeerRef>,
+    /// The interfaces whose peers are held back.
+    #[serde(default)]
+    pub gated: BTreeSet<InterfaceName>,
+    /// A gate was put up and not taken away.
+    #[serde(default)]
+    pub gate_stands: bool,
+    /// What was wrong with the gate when it was last looked at.
+    #[serde(default)]
+    pub gate_fault: Option<String>,
 }
 
 /// What is remembered of one peer.
@@ -123,6 +142,9 @@ pub struct Event {
     /// The generation that is over with it.
     #[serde(default)]
     pub generation: Option<u64>,
+    /// The tier that is closed with it; none: all of the peer's, if it is about tiers.
+    #[serde(default)]
+    pub tier: Option<TierName>,
     /// When, in this boot.
     pub at: Boottime,
 }
@@ -155,6 +177,11 @@ impl State {
             spoken: Vec::new(),
             log_head: None,
             lost_log_head: None,
+            grants: Grants::default(),
+            free: BTreeSet::new(),
+            gated: BTreeSet::new(),
+            gate_stands: false,
+            gate_fault: None,
         }
     }
 
@@ -169,6 +196,9 @@ impl State {
         self.last_round = None;
         self.peers.values_mut().for_each(|kept| kept.same_boot = false);
         self.delivered.values_mut().for_each(|delivered| delivered.deadline = None);
+        self.grants.rebooted();
+        let not_yet = || "the gate was not put up since this machine's boot".to_owned();
+        self.gate_fault = (!self.gated.is_empty()).then(not_yet);
         // It was at least as long ago as this boot is.
         self.events.iter_mut().for_each(|event| event.at = Boottime::from_millis(0));
         self
@@ -181,16 +211,43 @@ impl State {
 
     /// Notes an event for the bastion, once while it is unreported.
     pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
-        self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, at });
+        self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, tier: None, at });
+    }
+
+    /// Tiers were closed before their time.
+    pub fn closed(&mut self, closing: &Closing, at: Boottime) {
+        for tier in &closing.tiers {
+            let (event, peer, reason) = ("closed".to_owned(), Some(closing.peer.clone()), closing.reason.clone());
+            self.note(Event { event, peer, reason, generation: None, tier: Some(tier.clone()), at });
+        }
+    }
+
+    /// Somebody inside the tunnel has logged out: every tier is closed, and the session of this generation is over.
+    pub fn logged_out(&mut self, peer: &PeerRef, generation: Option<u64>, at: Boottime) {
+        let (event, peer, reason) = ("closed".to_owned(), Some(peer.clone()), "logged out".to_owned());
+        self.note(Event { event, peer, reason, generation, tier: None, at });
+    }
+
+    /// Peers of which something was closed that the bastion does not know yet.
+    pub fn untold_closings(&self) -> impl Iterator<Item = &PeerRef> {
+        self.events.iter().filter(|event| event.event == "closed").filter_map(|event| event.peer.as_ref())
     }
 
     /// A session was over for want of handshakes.
     pub fn idled(&mut self, peer: &PeerRef, generation: u64, reason: String, at: Boottime) {
         let (event, peer) = ("idle".to_owned(), Some(peer.clone()));
-        self.note(Event { event, peer, reason, generation: Some(generation), at });
+        self.note(Event { event, peer, reason, generation: Some(generation), tier: None, at });
     }
 
     fn note(&mut self, event: Event) {
+        if event.event == "closed" {
+            // The bastion must hear of each one, or it would have the tier opened again: there is one for a tier of a peer,
+            // however many there are. What was opened and closed again is over since the last time.
+            let which = |one: &Event| (one.event.clone(), one.peer.clone(), one.tier.clone(), one.generation);
+            self.events.retain(|known| which(known) != which(&event));
+            self.events.push(event);
+            return;
+        }
         let again =
             |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
         if self.events.len() < MOST_KEPT && !self.events.iter().any(again) {
@@ -204,18 +261,21 @@ impl State {
             event: event.event.clone(),
             peer: event.peer.clone(),
             generation: event.generation,
+            tier: event.tier.clone(),
             reason: event.reason.clone(),
             seconds_ago: now.since(event.at).as_secs(),
         };
         self.events.iter().take(MOST_EVENTS).map(tell).collect()
     }
 
-    /// What people call a peer: its connection's name, or interface and public key.
-    pub fn name_of(&self, peer: &PeerRef) -> String {
-        match self.peers.get(peer) {
-            Some(kept) if !kept.connection.is_empty() => kept.connection.clone(),
-            _ => format!("{} peer {}", peer.interface, peer.public_key),
-        }
+    /// The bastion has heard a report of so many events, made at `asked`. What happened since is news for the next one,
+    /// also where it took the place of an event that was in the report.
+    pub fn reported(&mut self, mut events: usize, asked: Boottime) {
+        self.events.retain(|event| {
+            let is_told = events > 0 && event.at <= asked;
+            events -= usize::from(is_told);
+            !is_told
+        });
     }
 }
 
@@ -325,6 +385,34 @@ mod tests {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         assert!(!text.contains(&*PresharedKey::from_bytes([7; 32]).unwrap().expose_base64()));
         assert_eq!(read.events.len(), 1, "the same event is kept once");
+    }
+
+    #[test]
+    fn the_bastion_hears_of_every_closing_however_many_there_are() {
+        let mut state = State::new(BootId("one".to_owned()));
+        let peer = |number: usize| {
+            let mut key = [9; 32];
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            PeerRef { interface: "devices".parse().unwrap(), public_key: PublicKey::from_bytes(key) }
+        };
+        let at = Boottime::from_millis;
+        (0..MOST_KEPT).for_each(|number| state.happened("override", Some(peer(number)), "test", at(1)));
+        (0..2 * MOST_KEPT).for_each(|number| state.logged_out(&peer(number), None, at(2)));
+        assert_eq!(state.untold_closings().count(), 2 * MOST_KEPT);
+        state.logged_out(&peer(0), None, at(3));
+        assert_eq!(state.untold_closings().count(), 2 * MOST_KEPT, "once each");
+    }
+
+    #[test]
+    fn what_was_closed_again_while_the_report_was_on_its_way_is_news_for_the_next() {
+        let (mut state, at) = (state(), Boottime::from_millis);
+        let peer = state.peers.keys().next().unwrap().clone();
+        state.logged_out(&peer, None, at(5000));
+        let told = state.events_for_report(at(6000)).len();
+        state.logged_out(&peer, None, at(6500));
+        state.reported(told, at(6000));
+        let left: Vec<_> = state.events.iter().map(|event| (event.event.as_str(), event.at)).collect();
+        assert_eq!(left, [("closed", at(6500))]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use wgmfa_tests::code::Authenticator;
 use wgmfa_tests::gateway::Gateway;
 use wgmfa_tests::lab::policy;
 use wgmfa_tests::laptop::Laptop;
-use wgmfa_tests::machine::{Machine, Wire, unique};
+use wgmfa_tests::machine::{Machine, Wire, unique, write_private};
 use wgmfa_tests::tunnel::{Keys, PeerConfig, Tunnel};
 use wgmfa_tests::wait::{LONG, until};
 
@@ -92,6 +92,29 @@ impl Site {
             let keys = site.bastion.keys();
             let waiting = keys.iter().filter(|row| row["generation"] == 1 && row["released_at"].is_null()).count();
             (waiting == count).then_some(())
+        });
+        (people, site)
+    }
+
+    /// A site with this many people whose policy is enforced by the firewall, with these tiers; the gateway asks for codes.
+    ///
+    /// # Panics
+    /// The agent's configuration cannot be written.
+    #[track_caller]
+    pub fn with_gate(count: usize, rotation_interval: &str, tiers: &str) -> (Vec<Person>, Self) {
+        let devices: Vec<Keys> = (0..count).map(|_| Keys::generate()).collect();
+        let mut site = Self::new(&devices);
+        let text = policy(rotation_interval, &site.gateway.interface());
+        site.bastion.policy("101-devices.toml", &format!("{text}enforce = [\"firewall\"]\ntier = \"prod\"\n"));
+        site.bastion.admin(&["reload"]).ok();
+        let people = devices.into_iter().enumerate().map(|(index, keys)| site.add_person(index, keys)).collect();
+        let path = site.gateway.machine.path("agent.toml");
+        let config = std::fs::read_to_string(&path).expect("the site makes it");
+        write_private(&path, &format!("{config}{tiers}"));
+        site.gateway.start();
+        until("the gate", LONG, || {
+            let shown = site.gateway.machine.run("nft", &["list", "tables"]);
+            shown.stdout.contains("inet wgmfa").then_some(())
         });
         (people, site)
     }

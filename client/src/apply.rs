@@ -49,7 +49,8 @@ pub fn carry_out(order: &Order) -> Result<Outcome, Failure> {
     outcome.faults.extend(faults);
     for interface in &interfaces {
         let keys: Vec<&Key> = targets.iter().filter(|(at, _)| *at == interface.name).map(|(_, key)| *key).collect();
-        if !keys.is_empty() {
+        let opens = order.opened.iter().any(|one| one.public_key == interface.public_key);
+        if opens || !keys.is_empty() {
             on_interface(order, interface, &keys, &locked, &boot_id, &mut outcome);
         }
     }
@@ -154,6 +155,9 @@ fn on_interface(
             fingerprint: key.follows.as_ref().map(|_| key.preshared_key.fingerprint(&interface.public_key, &key.peer)),
         });
     }
+    for one in order.opened.iter().filter(|one| one.public_key == interface.public_key) {
+        sessions.remember_tier(one.peer, &one.opened, received);
+    }
     if let Err(error) = locked.save(&sessions) {
         outcome.faults.push(format!("{FOLDER}/{name}.json: {error}"));
     }
@@ -229,6 +233,7 @@ mod tests {
             policy,
             seconds_left: 60,
             not_prolonged: None,
+            tier: None,
         });
         Key {
             peer: public_key(peer),

@@ -29,6 +29,11 @@ pub fn left_until(seconds: u64) -> String {
     until(seconds, &Zoned::now())
 }
 
+/// The same for what was so many seconds when it came in.
+pub fn left_of(seconds: u64, received: Boottime) -> String {
+    left_until(seconds.saturating_sub(boottime().since(received).as_secs()))
+}
+
 fn until(seconds: u64, now: &Zoned) -> String {
     let seconds_ahead = i64::try_from(seconds).unwrap_or(i64::MAX);
     let Ok(then) = now.checked_add(jiff::SignedDuration::from_secs(seconds_ahead)) else {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use wgmfa_core::interval::Interval;
-use wgmfa_core::name::{DeviceName, InterfaceName};
+use wgmfa_core::name::{DeviceName, InterfaceName, TierName};
 
 use crate::bastion::Bastion;
+use crate::code::gateway::Gateway;
 
 /// Unlocks WireGuard connections with a login on the bastion.
 #[derive(Debug, Parser)]
@@ -32,6 +33,8 @@ pub struct Arguments {
 pub enum Command {
     /// Logs in on the bastion and writes the released keys into the interfaces
     Sync(Sync),
+    /// Gives a one-time code to the gateway, inside the tunnel, so that its firewall opens
+    Code(Code),
     /// Writes keys read from standard input; touches only peers that exist; needs CAP_NET_ADMIN
     Apply(Apply),
     /// Names, public keys and peers of the interfaces as JSON, no secrets; needs CAP_NET_ADMIN
@@ -59,6 +62,9 @@ pub struct Sync {
     /// The device whose keys are wanted, when the interfaces do not tell
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceName>,
+    /// Writes no key, and needs no right to change an interface: for gateways whose firewall is all that opens
+    #[arg(long)]
+    pub tiers_only: bool,
     /// Waits until the tunnel has shaken hands, 15 s at most
     #[arg(long)]
     pub wait: bool,
@@ -71,6 +77,33 @@ pub struct Sync {
     /// For ssh
     #[arg(last = true, value_name = "SSH-OPTIONS")]
     pub ssh_options: Vec<OsString>,
+}
+
+/// `wgmfa code`
+#[derive(Debug, Args)]
+#[command(after_help = "Example, where the tunnel is up and the networks behind it are closed:\n  $ wgmfa code\n  \
+                        wgmfa app-gw: one-time code for justins-laptop:\n  ok: prod until 15:55 (60 min)\n\n\
+                        With wg-quick, in the [Interface] section:\n  PostUp = wgmfa code --interface %i --post-up\n\n\
+                        Without GATEWAY the peers whose allowed IPs are one address are asked, then the first address of \
+                        each of the interface's networks; always through the interface, never outside of the tunnel.")]
+pub struct Code {
+    /// HOST, HOST:PORT, an address or [IPV6]:PORT; port 7777 unless it says another one
+    pub gateway: Option<Gateway>,
+    /// Through this interface
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<InterfaceName>,
+    /// A step up: the tier that the code is to open
+    #[arg(long, value_name = "NAME")]
+    pub tier: Option<TierName>,
+    /// For PostUp: asks on the terminal or through systemd-ask-password, does not fail
+    #[arg(long, requires = "interface")]
+    pub post_up: bool,
+    /// With --post-up: fails without a good code, so that wg-quick takes the interface down again
+    #[arg(long, requires = "post_up")]
+    pub or_down: bool,
+    /// All of it takes at most so long; no gateway waits longer than 60s
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub limit: Interval,
 }
 
 /// `wgmfa apply`

@@ -14,6 +14,7 @@ use wgmfa_core::interval::Interval;
 use wgmfa_core::name::{DeviceName, InterfaceName};
 
 use crate::bastion::Bastion;
+use crate::code::gateway::Gateway;
 use crate::person::Person;
 
 /// The site's file.
@@ -26,10 +27,14 @@ const OF_THE_PERSON: &str = ".config/wgmfa/client.toml";
 pub struct Config {
     /// Where to log in.
     pub bastion: Option<Bastion>,
+    /// The gateway that asks for a code inside the tunnel.
+    pub gateway: Option<Gateway>,
     /// Only this interface.
     pub interface: Option<InterfaceName>,
     /// Whether `sync` also writes the keys where the interface is configured.
     pub save: Option<bool>,
+    /// Whether `sync` writes no key, and so needs no right to change an interface.
+    pub tiers_only: Option<bool>,
     /// The device whose keys are wanted.
     pub device: Option<DeviceName>,
     /// For ssh.
@@ -57,8 +62,10 @@ impl Config {
     fn over(self, below: Self) -> Self {
         Self {
             bastion: self.bastion.or(below.bastion),
+            gateway: self.gateway.or(below.gateway),
             interface: self.interface.or(below.interface),
             save: self.save.or(below.save),
+            tiers_only: self.tiers_only.or(below.tiers_only),
             device: self.device.or(below.device),
             ssh_options: self.ssh_options.or(below.ssh_options),
             warn_before: self.warn_before.or(below.warn_before),
@@ -90,8 +97,10 @@ impl Config {
         let mut document = Document::parse(file, text)?;
         let config = Self {
             bastion: document.parsed("bastion").map(|bastion| bastion.value),
+            gateway: document.parsed("gateway").map(|gateway| gateway.value),
             interface: document.parsed("interface").map(|interface| interface.value),
             save: document.boolean("save").map(|save| save.value),
+            tiers_only: document.boolean("tiers-only").map(|only| only.value),
             device: document.parsed("device").map(|device| device.value),
             ssh_options: document
                 .strings("ssh-options")
@@ -115,7 +124,7 @@ mod tests {
         let site = Config::parse(
             "site",
             "bastion = \"ssh://bastion.example.net:2222\"\ninterface = \"wg0\"\nsave = true\ndevice = \"laptop\"\n\
-             ssh-options = [\"-J\", \"jump\"]\nwarn-before = \"10m\"\n",
+             ssh-options = [\"-J\", \"jump\"]\nwarn-before = \"10m\"\ngateway = \"10.0.0.1\"\n",
         )
         .unwrap();
         let both = own.over(site);
@@ -125,6 +134,7 @@ mod tests {
         assert_eq!(both.device, "laptop".parse().ok());
         assert_eq!(both.ssh_options, Some(vec!["-J".into(), "jump".into()]));
         assert_eq!(both.warn_before, "10m".parse().ok());
+        assert_eq!(both.gateway, "10.0.0.1".parse().ok());
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! `wgmfa`, on a person's machine: logs in on the bastion through the system's `ssh` and writes the released preshared
 //! keys into the WireGuard interfaces.
 //!
-//! `sync` runs as the person; only what touches an interface (`apply`, `interfaces`) needs CAP_NET_ADMIN.
+//! `sync` runs as the person; only what touches an interface (`apply`, `interfaces`) needs CAP_NET_ADMIN. `code` is the
+//! other way in: it gives a one-time code to the gateway, inside the tunnel.
 
 mod apply;
 mod bastion;
 mod clock;
+mod code;
 mod commands;
 mod config;
 mod handshake;
 mod interfaces;
 mod login;
+mod opened;
 mod order;
 mod person;
 mod rights;
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Sync(options) => sync::sync(options, arguments.config.as_deref()),
+        Command::Code(options) => code::code(options, arguments.config.as_deref()),
         Command::Apply(options) => apply::apply(options),
         Command::Interfaces => interfaces::interfaces(),
         Command::Status(options) => status::status(options, arguments.config.as_deref()),

@@ -11,10 +11,11 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
 use wgmfa_core::message::sync::{AppliedKey, ChangedKey, PolicyRef, Release, ReleasedKey};
 use wgmfa_core::message::{VERSION, decode};
-use wgmfa_core::name::InterfaceName;
+use wgmfa_core::name::{InterfaceName, TierName};
 use zeroize::Zeroizing;
 
 use crate::clock;
+use crate::opened::OpenedFor;
 use crate::voice::foreign;
 
 /// Longest answer of a bastion, in bytes: some thousand keys.
@@ -93,6 +94,9 @@ pub struct Session {
     /// Why it was not prolonged, when it ran before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_prolonged: Option<String>,
+    /// The tier that opens and closes with the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierName>,
 }
 
 /// Everything to be done.
@@ -100,6 +104,8 @@ pub struct Session {
 pub struct Order {
     /// The keys.
     pub keys: Vec<Key>,
+    /// The tiers that the same login has opened: only to be remembered.
+    pub opened: Vec<OpenedFor>,
     /// What could not be understood, a line each; it names the line, never its content.
     pub faults: Vec<String>,
     /// How.
@@ -110,7 +116,7 @@ impl Order {
     /// An order from a release.
     pub fn new(release: &Release, manner: Manner) -> Self {
         let keys = release.keys.iter().map(|key| key_of(key, &manner.changed)).collect();
-        Self { keys, faults: Vec::new(), manner }
+        Self { keys, opened: release.grants.iter().map(OpenedFor::of).collect(), faults: Vec::new(), manner }
     }
 
     /// Reads an order, in either format.
@@ -140,7 +146,7 @@ impl Order {
     }
 
     fn from_lines(text: &[u8]) -> Self {
-        let mut order = Self { keys: Vec::new(), faults: Vec::new(), manner: Manner::default() };
+        let mut order = Self { keys: Vec::new(), opened: Vec::new(), faults: Vec::new(), manner: Manner::default() };
         for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() {
@@ -171,6 +177,7 @@ fn key_of(key: &ReleasedKey, changed: &[ChangedKey]) -> Key {
             policy: PolicyRef { description: foreign(&key.policy.description), ..key.policy.clone() },
             seconds_left: key.seconds_left,
             not_prolonged: key.not_prolonged.as_deref().map(foreign),
+            tier: key.tier.clone(),
         }),
     }
 }
@@ -264,11 +271,11 @@ impl Done {
         let name = self.name();
         match &self.session {
             Some(session) => {
-                let gone = clock::boottime().since(self.received).as_secs();
-                let left = clock::left_until(session.seconds_left.saturating_sub(gone));
+                let left = clock::left_of(session.seconds_left, self.received);
                 let PolicyRef { ordinal, description, .. } = &session.policy;
+                let tier = session.tier.as_ref().map_or(String::new(), |tier| format!(", tier {tier}"));
                 let why = session.not_prolonged.as_ref().map_or(String::new(), |why| format!("; {why}"));
-                format!("{name}: OK, {left}, policy {ordinal} {description}{saved}{why}")
+                format!("{name}: OK, {left}, policy {ordinal} {description}{tier}{saved}{why}")
             }
             None if self.changed => format!("{name}: preshared key changed{saved}"),
             None => format!("{name}: unchanged{saved}"),

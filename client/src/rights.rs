@@ -59,7 +59,10 @@ impl Hands {
             Ok(status) if status.success() => parse(&output),
             _ => {
                 Err(Failure::new(Exit::Failed, "no right to change WireGuard interfaces: sudo wgmfa interfaces failed")
-                    .hint("allow wgmfa apply and wgmfa interfaces in sudoers(5), or run it as root"))
+                    .hint(
+                        "allow wgmfa apply and wgmfa interfaces in sudoers(5), or run it as root; where it is only \
+                         firewalls that open: wgmfa sync --tiers-only",
+                    ))
             }
         }
     }
@@ -110,14 +113,21 @@ pub struct Applying {
 
 #[derive(Debug)]
 enum Rest {
+    Nothing,
     Here(Waiting),
     Behind(Child, BufReader<ChildStdout>),
 }
 
 impl Applying {
+    /// No interface was touched.
+    pub fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, rest: Rest::Nothing }
+    }
+
     /// The handshakes that were waited for, if that was wanted.
     pub fn handshakes(self, wait: bool) -> Vec<Handshake> {
         match self.rest {
+            Rest::Nothing => Vec::new(),
             Rest::Here(waiting) => {
                 if wait {
                     waiting.look()

@@ -15,6 +15,7 @@ use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::{VERSION, decode, encode};
 use wgmfa_core::name::InterfaceName;
 
+use crate::opened::Opened;
 use crate::order::Session;
 
 /// Where the files are; gone after a reboot, as the keys are.
@@ -33,6 +34,9 @@ pub struct Sessions {
     pub public_key: PublicKey,
     /// Each connection that was ever unlocked in this boot.
     pub connections: Vec<Remembered>,
+    /// Each tier that a login has opened in this boot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<RememberedTier>,
 }
 
 /// A released key, without the key.
@@ -51,18 +55,40 @@ pub struct Remembered {
     pub handshake_before: Option<i64>,
 }
 
+/// A tier that a login has opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedTier {
+    /// The gateway.
+    pub peer_public_key: PublicKey,
+    /// What the bastion said.
+    #[serde(flatten)]
+    pub opened: Opened,
+    /// When it came in.
+    pub received: Boottime,
+}
+
 impl Remembered {
     /// Seconds until the key stops being accepted; 0: it has.
     pub fn seconds_left(&self, now: Boottime) -> u64 {
-        let deadline = self.received.plus_seconds(self.session.seconds_left);
-        deadline.since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+        seconds_left(self.received, self.session.seconds_left, now)
     }
+}
+
+impl RememberedTier {
+    /// Seconds until the tier closes; 0: it has.
+    pub fn seconds_left(&self, now: Boottime) -> u64 {
+        seconds_left(self.received, self.opened.seconds_left, now)
+    }
+}
+
+fn seconds_left(received: Boottime, seconds: u64, now: Boottime) -> u64 {
+    received.plus_seconds(seconds).since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
 impl Sessions {
     /// None yet.
     pub fn none(boot_id: BootId, interface: InterfaceName, public_key: PublicKey) -> Self {
-        Self { version: VERSION, boot_id, interface, public_key, connections: Vec::new() }
+        Self { version: VERSION, boot_id, interface, public_key, connections: Vec::new(), tiers: Vec::new() }
     }
 
     /// What is remembered about a peer.
@@ -83,6 +109,17 @@ impl Sessions {
             self.connections.push(Remembered { peer_public_key: peer, session, received, handshake_before });
             self.connections.sort_by(|a, b| a.session.connection.cmp(&b.session.connection));
         }
+    }
+
+    /// Remembers an opened tier, in place of what was known about it, unless a later login has opened it.
+    pub fn remember_tier(&mut self, peer: PublicKey, opened: &Opened, received: Boottime) {
+        let is_it = |known: &RememberedTier| known.peer_public_key == peer && known.opened.tier == opened.tier;
+        if self.tiers.iter().any(|known| is_it(known) && known.received > received) {
+            return;
+        }
+        self.tiers.retain(|known| !is_it(known));
+        self.tiers.push(RememberedTier { peer_public_key: peer, opened: opened.clone(), received });
+        self.tiers.sort_by(|a, b| (&a.opened.connection, &a.opened.tier).cmp(&(&b.opened.connection, &b.opened.tier)));
     }
 }
 
@@ -166,7 +203,14 @@ mod tests {
 
     fn session(connection: &str, generation: u64) -> Session {
         let policy = PolicyRef { ordinal: 101, description: "Prod".into(), mfa: true };
-        Session { connection: connection.into(), generation, policy, seconds_left: 3600, not_prolonged: None }
+        Session {
+            connection: connection.into(),
+            generation,
+            policy,
+            seconds_left: 3600,
+            not_prolonged: None,
+            tier: None,
+        }
     }
 
     #[test]
@@ -193,6 +237,29 @@ mod tests {
 
         sessions.remember(peer, None, Boottime::from_millis(0), None);
         assert_eq!(sessions.of(&peer), None);
+    }
+
+    #[test]
+    fn of_two_logins_that_open_a_tier_the_later_one_is_remembered() {
+        let (wg0, key) = ("wg0".parse().unwrap(), PublicKey::from_bytes([1; 32]));
+        let mut sessions = Sessions::none(BootId("b".into()), wg0, key);
+        let opened = |tier: &str, seconds_left| Opened {
+            connection: "a/x:d".into(),
+            tier: tier.parse().unwrap(),
+            policy: PolicyRef { ordinal: 101, description: "Prod".into(), mfa: true },
+            state: "OK".into(),
+            seconds_left,
+            waits: None,
+        };
+        for (tier, seconds_left, received) in [("prod", 60, 2_000), ("admin", 60, 0), ("prod", 30, 1_000)] {
+            sessions.remember_tier(key, &opened(tier, seconds_left), Boottime::from_millis(received));
+        }
+        let known: Vec<_> =
+            sessions.tiers.iter().map(|one| (one.opened.tier.as_str(), one.opened.seconds_left)).collect();
+        assert_eq!(known, [("admin", 60), ("prod", 60)]);
+        assert_eq!(sessions.tiers[1].seconds_left(Boottime::from_millis(32_001)), 30);
+        let text = encode(&sessions);
+        assert_eq!(decode::<Sessions>(&text), Ok(sessions));
     }
 
     #[test]

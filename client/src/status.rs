@@ -11,15 +11,16 @@ use wgmfa_core::interval::Interval;
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::VERSION;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::name::InterfaceName;
+use wgmfa_core::name::{InterfaceName, TierName};
 use wgmfa_core::state::{Colour, KeyState, received};
 use wgmfa_wireguard::{Interface, read};
 
 use crate::commands::Status;
 use crate::config::Config;
+use crate::opened::folder_of_the_person;
 use crate::order::short;
 use crate::person::Person;
-use crate::sessions::{FOLDER, Sessions, all};
+use crate::sessions::{FOLDER, RememberedTier, Sessions, all};
 use crate::voice::foreign;
 use crate::warned::Warned;
 use crate::{clock, voice};
@@ -38,10 +39,13 @@ struct Row {
     public_key: PublicKey,
     peer_public_key: PublicKey,
     policy: PolicyRef,
-    generation: u64,
+    /// None: only a tier is open.
+    generation: Option<u64>,
+    /// The tier that is open.
+    tier: Option<TierName>,
     state: KeyState,
     /// Why, where a person would ask.
-    reason: Option<&'static str>,
+    reason: Option<String>,
     seconds_left: u64,
     deadline: Option<Timestamp>,
     /// None: there was none, or the caller may not look.
@@ -58,12 +62,11 @@ pub fn status(options: &Status, config: Option<&Path>) -> Result<Exit, Failure> 
     let boot_id = clock::boot_id().map_err(|error| Failure::new(Exit::Failed, format!("boot id: {error}")))?;
     let now = clock::boottime();
     // an interface that is down locks nobody out
-    let here: Vec<Sessions> =
-        all(Path::new(FOLDER)).into_iter().filter(|sessions| exists(&sessions.interface)).collect();
-    let rows: Vec<Row> = here
-        .iter()
-        .flat_map(|sessions| rows(sessions, read(&sessions.interface).ok().as_ref(), &boot_id, now))
-        .collect();
+    let mut here = all(Path::new(FOLDER));
+    here.extend(folder_of_the_person().iter().flat_map(|folder| all(folder)));
+    here.retain(|sessions| exists(&sessions.interface));
+    let rows = here.iter().flat_map(|sessions| rows(sessions, read(&sessions.interface).ok().as_ref(), &boot_id, now));
+    let rows = once_each(rows.collect());
     if options.once {
         return once(&rows, if warn_before == 0 { WARN_BEFORE } else { warn_before });
     }
@@ -109,11 +112,7 @@ fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, no
     let this_boot = sessions.boot_id == *boot_id;
     let row = |known: &crate::sessions::Remembered| {
         let seconds_left = if this_boot { known.seconds_left(now) } else { 0 };
-        let peer = interface.and_then(|interface| interface.peer(&known.peer_public_key));
-        let latest_handshake = peer
-            .and_then(|peer| peer.latest_handshake)
-            .and_then(|latest| Timestamp::try_from(latest).ok())
-            .and_then(|latest| Timestamp::from_second(latest.as_second()).ok());
+        let latest_handshake = latest_handshake(interface, &known.peer_public_key);
         let proved = latest_handshake.is_some_and(|latest| known.handshake_before != Some(latest.as_second()));
         let state = received(seconds_left, proved);
         Row {
@@ -125,12 +124,13 @@ fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, no
                 description: foreign(&known.session.policy.description),
                 ..known.session.policy.clone()
             },
-            generation: known.session.generation,
+            generation: Some(known.session.generation),
+            tier: known.session.tier.clone(),
             state,
             reason: match state {
-                KeyState::Expired => Some("a login is needed"),
-                KeyState::MatchPending if interface.is_none() => Some("only root can see handshakes"),
-                KeyState::MatchPending => Some("not yet seen to match"),
+                KeyState::Expired => Some(LOGIN.to_owned()),
+                KeyState::MatchPending if interface.is_none() => Some("only root can see handshakes".to_owned()),
+                KeyState::MatchPending => Some("not yet seen to match".to_owned()),
                 _ => None,
             },
             seconds_left,
@@ -139,7 +139,61 @@ fn rows(sessions: &Sessions, interface: Option<&Interface>, boot_id: &BootId, no
             latest_handshake,
         }
     };
-    sessions.connections.iter().map(row).collect()
+    let tier = |known: &RememberedTier| {
+        let opened = &known.opened;
+        let seconds_left = if this_boot { known.seconds_left(now) } else { 0 };
+        let state = opened.standing(seconds_left);
+        Row {
+            connection: foreign(&opened.connection),
+            interface: sessions.interface.clone(),
+            public_key: sessions.public_key,
+            peer_public_key: known.peer_public_key,
+            policy: PolicyRef { description: foreign(&opened.policy.description), ..opened.policy.clone() },
+            generation: None,
+            tier: Some(opened.tier.clone()),
+            state,
+            reason: match state {
+                KeyState::Expired => Some(LOGIN.to_owned()),
+                _ => opened.waits.as_deref().map(foreign),
+            },
+            seconds_left,
+            deadline: (seconds_left > 0).then(|| clock::timestamp_in(seconds_left)),
+            session: format!(
+                "{} {} {} {}",
+                opened.connection,
+                opened.tier,
+                sessions.boot_id.0,
+                known.received.as_millis()
+            ),
+            latest_handshake: latest_handshake(interface, &known.peer_public_key),
+        }
+    };
+    sessions.connections.iter().map(row).chain(sessions.tiers.iter().map(tier)).collect()
+}
+
+/// Why a connection has expired.
+const LOGIN: &str = "a login is needed";
+
+fn latest_handshake(interface: Option<&Interface>, peer: &PublicKey) -> Option<Timestamp> {
+    let latest = interface?.peer(peer)?.latest_handshake?;
+    Timestamp::from_second(Timestamp::try_from(latest).ok()?.as_second()).ok()
+}
+
+/// A tier that was opened by a login with rights and by one without stands there twice: what is left longer holds.
+fn once_each(rows: Vec<Row>) -> Vec<Row> {
+    let mut kept: Vec<Row> = Vec::new();
+    for row in rows {
+        let same = |one: &Row| {
+            (&one.interface, &one.peer_public_key, &one.tier, one.generation)
+                == (&row.interface, &row.peer_public_key, &row.tier, row.generation)
+        };
+        match kept.iter_mut().find(|one| same(one)) {
+            Some(one) if one.seconds_left < row.seconds_left => *one = row,
+            Some(_) => {}
+            None => kept.push(row),
+        }
+    }
+    kept
 }
 
 /// Columns under a heading.
@@ -154,7 +208,8 @@ fn table(rows: &[Row]) -> Vec<String> {
             let now = Timestamp::try_from(SystemTime::now()).unwrap_or(latest);
             format!("{} s ago", now.duration_since(latest).as_secs().max(0))
         });
-        let policy = format!("{} {}", row.policy.ordinal, row.policy.description);
+        let tier = row.tier.as_ref().map_or(String::new(), |tier| format!(", tier {tier}"));
+        let policy = format!("{} {}{tier}", row.policy.ordinal, row.policy.description);
         [short(&row.connection).to_owned(), row.interface.to_string(), row.state.to_string(), left, handshake, policy]
     };
     let heading = ["CONNECTION", "INTERFACE", "STATE", "LEFT", "HANDSHAKE", "POLICY"].map(str::to_owned);
@@ -199,6 +254,7 @@ mod tests {
                 policy,
                 seconds_left,
                 not_prolonged: None,
+                tier: None,
             };
             sessions.remember(PublicKey::from_bytes([number; 32]), Some(&session), Boottime::from_millis(0), None);
         }

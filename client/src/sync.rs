@@ -4,17 +4,21 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::message::sync::{AppliedKey, Changed, ClientAnswer, ClientHello};
+use wgmfa_core::message::sync::{AppliedKey, Changed, ClientAnswer, ClientHello, Release, ReleasedKey};
 use wgmfa_core::message::{LINE_FROM_PERSON, VERSION, encode};
+use wgmfa_core::name::InterfaceName;
 
+use crate::code::ways;
 use crate::commands::Sync;
 use crate::config::Config;
 use crate::interfaces::Listing;
 use crate::login::{Accepted, Login};
+use crate::opened::{Opened, OpenedFor, remember};
 use crate::order::{Handshake, Manner, Outcome, short};
 use crate::person::{Person, has_terminal};
-use crate::rights::Hands;
+use crate::rights::{Applying, Hands};
 use crate::voice::{self, foreign};
 
 /// How long a `PostUp` may wait for its person.
@@ -56,9 +60,12 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
     let ssh_options: Vec<OsString> =
         config.ssh_options.unwrap_or_default().into_iter().chain(options.ssh_options.iter().cloned()).collect();
 
-    let hands = Hands::find()?;
-    let listing = hands.interfaces(interface.as_ref())?;
-    let mut hello = hello(&listing, interface.as_ref().map(|name| name.as_str()))?;
+    let tiers_only = options.tiers_only || config.tiers_only.unwrap_or(false);
+    let hands = if tiers_only { None } else { Some(Hands::find()?) };
+    let mut hello = match &hands {
+        Some(hands) => hello(&hands.interfaces(interface.as_ref())?, interface.as_ref().map(|name| name.as_str()))?,
+        None => ClientHello { version: VERSION, ..ClientHello::default() },
+    };
     hello.device = options.device.as_ref().or(config.device.as_ref()).map(ToString::to_string);
     let login =
         Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
@@ -66,30 +73,37 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
     accepted.answer(&ClientAnswer::Received { received: true });
     let changed = changed(&mut accepted);
 
+    let received = accepted.received;
     let manner = Manner {
-        interface,
+        interface: interface.clone(),
         save: options.save || config.save.unwrap_or(false),
         wait: options.wait,
-        received: Some(accepted.received),
+        received: Some(received),
         answer: false,
         changed: changed.changed,
     };
-    let applying = hands.apply(&accepted.release, manner)?;
+    let applying = match &hands {
+        Some(hands) => apply(hands, &accepted.release, manner)?,
+        None => left_alone(&accepted.release, interface.or_else(ways::only_tunnel).as_ref(), received),
+    };
     let applied: Vec<AppliedKey> = applying.outcome.done.iter().filter_map(|done| done.report()).collect();
     for some in applied.chunks(KEYS_IN_A_LINE) {
         accepted.answer(&ClientAnswer::Applied { applied: some.to_vec() });
     }
     voice::outcome(&applying.outcome);
+    for granted in &accepted.release.grants {
+        voice::line(&Opened::of(granted).line(received));
+    }
     for refused in &accepted.release.refused {
         voice::remark(&format!("{}: refused: {}", short(&foreign(&refused.connection)), foreign(&refused.reason)));
     }
     let release = &accepted.release;
-    if release.keys.is_empty() && release.refused.is_empty() {
+    if release.keys.is_empty() && release.grants.is_empty() && release.refused.is_empty() {
         voice::line(&format!("no connection of {} needs a login", foreign(&release.device)));
     }
-    let refused = !release.refused.is_empty();
+    let (granted, refused) = (!release.grants.is_empty(), !release.refused.is_empty());
     accepted.end();
-    let exit = exit(&applying.outcome, refused);
+    let exit = exit(&applying.outcome, granted, refused);
     let handshakes = applying.handshakes(options.wait);
     handshakes.iter().for_each(tell);
     Ok(if handshakes.iter().any(|handshake| handshake.millis.is_none()) { Exit::Partly } else { exit })
@@ -127,9 +141,49 @@ fn hello(listing: &Listing, only: Option<&str>) -> Result<ClientHello, Failure> 
     Ok(hello)
 }
 
-fn exit(outcome: &Outcome, refused: bool) -> Exit {
+/// Has the keys written. Where there are none, nothing needs to be changed: the tiers are open already, and what hinders
+/// `status` from knowing that is no failure.
+fn apply(hands: &Hands, release: &Release, manner: Manner) -> Result<Applying, Failure> {
+    if release.keys.is_empty() && release.grants.is_empty() {
+        return Ok(Applying::nothing(Outcome::default()));
+    }
+    let applied = hands.apply(release, manner);
+    if !release.keys.is_empty() {
+        return applied;
+    }
+    match applied {
+        Ok(applying) if applying.outcome.faults.is_empty() => return Ok(applying),
+        Ok(applying) => applying.outcome.faults.iter().for_each(|fault| unknown_to_status(fault)),
+        Err(failure) => unknown_to_status(&failure.error),
+    }
+    Ok(Applying::nothing(Outcome::default()))
+}
+
+/// What remains of a release when no interface may be changed: the tiers.
+fn left_alone(release: &Release, interface: Option<&InterfaceName>, received: Boottime) -> Applying {
+    let opened: Vec<_> = release.grants.iter().map(OpenedFor::of).collect();
+    let remembered = match interface {
+        Some(name) => remember(&opened, name, received),
+        None => Err(Failure::new(Exit::Failed, "name the interface: --interface")),
+    };
+    if let Err(failure) = remembered.as_ref().map_err(|failure| failure.error.as_str())
+        && !opened.is_empty()
+    {
+        unknown_to_status(failure);
+    }
+    let fault =
+        |key: &ReleasedKey| format!("{}: its key was not written: --tiers-only", short(&foreign(&key.connection)));
+    Applying::nothing(Outcome { done: Vec::new(), faults: release.keys.iter().map(fault).collect() })
+}
+
+fn unknown_to_status(why: &str) {
+    voice::remark(&format!("wgmfa status does not know of it: {why}"));
+}
+
+fn exit(outcome: &Outcome, granted: bool, refused: bool) -> Exit {
     match outcome.exit() {
         Exit::Done if refused => Exit::Partly,
+        Exit::Failed if granted => Exit::Partly,
         exit => exit,
     }
 }

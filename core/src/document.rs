@@ -45,9 +45,10 @@ type Table = BTreeMap<String, (Span, Placed<Value>)>;
 enum Value {
     Text(String),
     Boolean(bool),
+    Number(u64),
     List(Vec<Placed<Value>>),
     Table(Table),
-    /// A number or a time: no key takes one.
+    /// A broken or negative number, or a time: no key takes one.
     Other,
 }
 
@@ -117,6 +118,14 @@ impl Document {
     pub fn boolean(&mut self, key: &str) -> Option<Placed<bool>> {
         self.typed(key, "true or false", |value| match value {
             Value::Boolean(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// Takes a TCP port.
+    pub fn port(&mut self, key: &str) -> Option<Placed<u16>> {
+        self.typed(key, "a port: 1 to 65535", |value| match value {
+            Value::Number(number) => u16::try_from(number).ok().filter(|port| *port > 0),
             _ => None,
         })
     }
@@ -251,7 +260,10 @@ fn own_value(value: Spanned<DeValue<'_>>) -> Placed<Value> {
         DeValue::Boolean(value) => Value::Boolean(value),
         DeValue::Array(list) => Value::List(list.into_iter().map(own_value).collect()),
         DeValue::Table(inner) => Value::Table(own(inner)),
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
+        DeValue::Integer(number) => {
+            u64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other, Value::Number)
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
     };
     Placed { value, place }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::connection::{ConnectionName, InterfaceRef, Other, Reported, reported};
 use crate::inventory::Inventory;
 use crate::key::PublicKey;
-use crate::name::{HostName, InterfaceName, UserName};
+use crate::name::{HostName, InterfaceName, TierName, UserName};
 use crate::policy::{Candidate, Considered, Ordinal, PolicySet, Selection, Selector};
 
 use next::Disabled;
@@ -50,6 +50,9 @@ pub struct Explanation {
     pub conflict: bool,
     /// The end whose key is changed; none: both, or neither.
     pub server_side: Option<InterfaceRef>,
+    /// The tier that the firewall opens, if the winner enforces by the firewall.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierName>,
     /// What happens next.
     pub next: Next,
 }
@@ -120,6 +123,7 @@ pub fn explain(set: &PolicySet, inventory: &Inventory, now: Timestamp) -> Explan
             winner,
             conflict: matches!(selection, Selection::Conflict { .. }),
             server_side,
+            tier: selection.policy().and_then(|policy| policy.enforce.tier()).cloned(),
             next,
             connection: connection.name,
         }
@@ -146,6 +150,9 @@ pub fn render(connections: &[Explanation], when: impl Fn(Timestamp) -> String) -
                 text.push_str("  server side: both rotate together\n")
             }
             (None, _) => {}
+        }
+        if let Some(tier) = &explanation.tier {
+            text.push_str(&format!("  tier: the firewall opens {tier} after a one-time code\n"));
         }
         let Next { action, at, reason } = &explanation.next;
         match (action, at) {

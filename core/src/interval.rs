@@ -73,9 +73,14 @@ impl fmt::Display for Interval {
     }
 }
 
-/// How long is left, for people: whole minutes from two minutes up (rounded down), seconds below.
+/// How long is left, for people: `58 min left`, as [`for_people`] writes it.
 pub fn left(seconds: u64) -> String {
-    if seconds >= 120 { format!("{} min left", seconds / 60) } else { format!("{seconds} s left") }
+    format!("{} left", for_people(seconds))
+}
+
+/// A length of time for people: whole minutes from two minutes up (rounded down), seconds below.
+pub fn for_people(seconds: u64) -> String {
+    if seconds >= 120 { format!("{} min", seconds / 60) } else { format!("{seconds} s") }
 }
 
 #[cfg(test)]

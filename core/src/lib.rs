@@ -1,4 +1,4 @@
-//! What wgmfa decides, and nothing else: names, keys, policies, rotation, release, one-time codes, messages.
+//! What wgmfa decides, and nothing else: names, keys, policies, rotation, release, one-time codes, tiers, messages.
 //!
 //! This crate touches no file, socket, clock, environment, process or source of randomness. Time and random bytes are
 //! arguments; the programs around it (the edges) read the world, ask this crate, and carry out the answer.
@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod exit;
 pub mod explain;
+pub mod gate;
 pub mod guessing;
 pub mod interval;
 pub mod inventory;
@@ -26,5 +27,6 @@ pub mod standing;
 pub mod state;
 pub mod tandem;
 mod text;
+pub mod tier;
 pub mod turns;
 pub mod words;

@@ -1,4 +1,4 @@
-//! Names of hosts, interfaces, devices and people, each a type of its own.
+//! Names of hosts, interfaces, devices, people and tiers, each a type of its own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -117,6 +117,10 @@ name!(
 name!(
     /// A person.
     UserName, check_not_reserved
+);
+name!(
+    /// A tier: a named set of networks that the firewall opens.
+    TierName, check
 );
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::message::sync::PolicyRef;
+use crate::name::TierName;
 
 /// How long after its code was accepted a login may release, in seconds (design rule 5).
 pub const RELEASE_WINDOW_SECONDS: i64 = 60;
@@ -115,6 +116,15 @@ pub enum Cover {
         /// Its rotation interval, in seconds.
         rotation_interval: u64,
     },
+    /// An MFA policy enforces by the firewall alone: this device is its client side, and no key is asked for.
+    Firewall {
+        /// The policy.
+        policy: PolicyRef,
+        /// The tier that it gives.
+        tier: TierName,
+        /// Its rotation interval, in seconds.
+        rotation_interval: u64,
+    },
     /// The policies contradict each other here.
     Conflict(String),
     /// The sides are others now, but a session from before runs: until its deadline the other end is its server side.
@@ -170,6 +180,15 @@ pub enum Decision {
         /// The policy that gives it.
         policy: PolicyRef,
     },
+    /// Open this tier: there is no key to release.
+    Open {
+        /// The tier.
+        tier: TierName,
+        /// For how long from now, in seconds.
+        seconds_left: u64,
+        /// The policy that gives it.
+        policy: PolicyRef,
+    },
     /// Do not release, and tell the person why.
     Refuse(String),
     /// Nothing of this connection concerns a login.
@@ -194,6 +213,9 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
             );
         }
         Cover::Conflict(reason) => return Decision::Refuse(format!("the policies contradict each other: {reason}")),
+        Cover::Firewall { policy, tier, rotation_interval } => {
+            return open(facts, policy, tier, *rotation_interval, now);
+        }
         Cover::Mfa { policy, rotation_interval } => (policy.clone(), *rotation_interval),
     };
     if let Some(reason) = &facts.cut_off {
@@ -224,6 +246,24 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
         },
         _ => Decision::Refuse(facts.next_round.clone()),
     }
+}
+
+/// A tier is opened whether or not the gateway's agent is there to be told: it waits for nobody's key.
+fn open(facts: &Facts, policy: &PolicyRef, tier: &TierName, rotation_interval: u64, now: Timestamp) -> Decision {
+    if let Some(reason) = &facts.cut_off {
+        return Decision::Refuse(reason.clone());
+    }
+    match facts.newest.map(|newest| newest.phase) {
+        Some(Phase::Released { deadline }) if deadline > now => {}
+        // nobody makes a key for it any more
+        Some(_) => {
+            let why = "it is locked from when another policy covered it; an administrator puts a key there: \
+                       wgmfa-bastion key set";
+            return Decision::Refuse(why.to_owned());
+        }
+        None => {}
+    }
+    Decision::Open { tier: tier.clone(), seconds_left: rotation_interval, policy: policy.clone() }
 }
 
 #[cfg(test)]
@@ -290,6 +330,27 @@ mod tests {
         assert!(matches!(decide(&Facts { hears: away(), ..ends }, at(0)), Decision::Refuse(_)), "nothing is left");
         let waits = decide(&Facts { hears: away(), ..facts(Some(Phase::Applied)) }, at(0));
         assert!(matches!(waits, Decision::Grant { seconds_left: 3600, promise: Promise::Whole, .. }), "{waits:?}");
+    }
+
+    #[test]
+    fn the_firewall_alone_opens_its_tier_whether_or_not_the_gateway_is_there() {
+        let Cover::Mfa { policy, rotation_interval } = facts(None).cover else { unreachable!() };
+        let tier: TierName = "prod".parse().unwrap();
+        let cover = Cover::Firewall { policy: policy.clone(), tier: tier.clone(), rotation_interval };
+        let of = |phase| Facts { cover: cover.clone(), ..facts(phase) };
+        let open = Decision::Open { tier, seconds_left: 3600, policy };
+        for unheard in [None, Some(0), Some(3600)] {
+            let hears = Hears::NotReached("app-gw".to_owned());
+            assert_eq!(decide(&Facts { unheard, hears, ..of(None) }, at(0)), open);
+        }
+        let cut_off = Some("device disabled".to_owned());
+        assert_eq!(decide(&Facts { cut_off, ..of(None) }, at(0)), Decision::Refuse("device disabled".to_owned()));
+        // a key from before: its session goes on, and after that nobody has one
+        assert_eq!(decide(&of(Some(Phase::Released { deadline: at(1) })), at(0)), open);
+        for phase in [Phase::Deposited, Phase::Applied, Phase::Expired, Phase::Released { deadline: at(0) }] {
+            let decided = decide(&of(Some(phase)), at(0));
+            assert!(matches!(&decided, Decision::Refuse(why) if why.contains("key set")), "{decided:?}");
+        }
     }
 
     #[test]

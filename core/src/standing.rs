@@ -51,7 +51,7 @@ pub fn standing(facts: &Facts, now: Timestamp) -> Standing {
         return Standing::Released { generation, seconds_left: u64::try_from(seconds_left).unwrap_or(0) };
     }
     match &facts.cover {
-        Cover::NotReleased => {
+        Cover::NotReleased | Cover::Firewall { .. } => {
             return Standing::KeepLocked { reason: "no policy with a second factor covers it any more".to_owned() };
         }
         Cover::Conflict(reason) => {

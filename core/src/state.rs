@@ -146,6 +146,15 @@ pub enum Reported {
     Key(Fingerprint),
 }
 
+/// A grant by which the firewall lets a peer through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierGrant {
+    /// Until when.
+    pub until: Timestamp,
+    /// Why it is not known yet that the gateway lets the peer through, in words; none: it has confirmed that.
+    pub unconfirmed: Option<String>,
+}
+
 /// What is known about a connection, from which its state follows. The server side is, where no MFA policy says which
 /// end it is, the end that the connection's name puts first.
 #[derive(Debug, Clone)]
@@ -164,8 +173,8 @@ pub struct Facts<'a> {
     pub deadline: Option<Timestamp>,
     /// The server side has confirmed that it uses a lock key, or a generation that was never released: nobody comes in.
     pub locked: bool,
-    /// Until when the firewall lets the peer through, if a grant was given.
-    pub grant: Option<Timestamp>,
+    /// What the firewall grants, if anything.
+    pub grant: Option<TierGrant>,
     /// What the server side reports.
     pub server: Reported,
     /// What the other end reports.
@@ -240,9 +249,13 @@ fn state_as_heard(facts: &Facts<'_>) -> (KeyState, Option<String>) {
         return (KeyState::Pending, Some(reason.clone()));
     }
     match policy {
-        Some(_) if by_firewall => match facts.grant {
-            Some(until) if until > facts.now => (KeyState::Ok, None),
-            _ => because(KeyState::Expired, "a one-time code is needed"),
+        Some(_) if by_firewall && facts.locked => {
+            because(KeyState::Expired, "the server side keeps it locked from when another policy covered it (key set)")
+        }
+        Some(_) if by_firewall => match facts.grant.as_ref().filter(|grant| grant.until > facts.now) {
+            Some(TierGrant { unconfirmed: None, .. }) => (KeyState::Ok, None),
+            Some(TierGrant { unconfirmed: Some(why), .. }) => (KeyState::Pending, Some(why.clone())),
+            None => because(KeyState::Expired, "a one-time code is needed"),
         },
         Some(policy) if policy.mfa() => match (facts.locked, facts.deadline, ends) {
             (_, _, Ends::NoKey) => {

@@ -7,6 +7,7 @@
 pub mod bastion;
 pub mod code;
 pub mod daemon;
+pub mod gated;
 pub mod gateway;
 pub mod lab;
 pub mod laptop;
@@ -14,8 +15,11 @@ pub mod machine;
 pub mod pair;
 pub mod ping;
 pub mod program;
+pub mod stream;
+pub mod terminal;
 pub mod tunnel;
 pub mod wait;
 
+pub use gated::Gated;
 pub use lab::Lab;
 pub use pair::Pair;

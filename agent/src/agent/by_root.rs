@@ -1,7 +1,5 @@
 //! What root orders on this host, without the bastion: lock everything, open one peer, stand down.
 
-use std::collections::BTreeSet;
-
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::interval::Interval;
 use wgmfa_core::key::PresharedKey;
@@ -26,6 +24,7 @@ impl Agent {
         let mut faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::All);
         let due = here.into_iter().map(|peer| (peer, reason.to_owned())).collect();
         faults.extend(self.lock(due, &seen).into_values());
+        faults.extend(self.close_all(reason, &seen));
         self.state.happened("lock", None, reason, clock::now());
         faults.extend(self.save().err().map(|failure| failure.error));
         self.want_round();
@@ -34,18 +33,23 @@ impl Agent {
         faults
     }
 
-    /// Opens a peer with a key that root has, for a time. Returns what was done, in words.
+    /// Opens a peer with a key that root has, for a time; one that the firewall alone holds back needs none. Returns what
+    /// was done, in words.
     ///
     /// # Errors
     /// No peer or several peers of that name, or the interface did not take the key.
     pub fn open_by_root(
         &mut self,
         peer: &str,
-        key: PresharedKey,
+        key: Option<PresharedKey>,
         time: Interval,
         reason: &str,
     ) -> Result<String, Failure> {
-        let peer = self.find(peer)?;
+        let peer = self.state.find(peer)?;
+        if self.state.is_by_firewall_alone(&peer) {
+            return self.let_through_by_root(&peer, time, reason);
+        }
+        let key = key.ok_or_else(|| Failure::new(Exit::Usage, "that peer needs a key, and none came"))?;
         let name = self.state.name_of(&peer);
         let seen = Seen::one(&self.config, &peer.interface);
         let Some(own) = seen.public_key(&peer.interface).filter(|_| seen.peer(&peer).is_some()) else {
@@ -69,8 +73,30 @@ impl Agent {
             return Err(Failure::new(Exit::Failed, format!("{name}: {why}")));
         }
         self.point_out(&peer, &seen);
+        self.keep_gate(&Seen::now(&self.config)); // with both ways the gate opens too
         self.want_round();
         Ok(format!("{name}: open for {time}; then it is locked again"))
+    }
+
+    /// Opens the policy's tier for a peer that the firewall alone holds back.
+    fn let_through_by_root(&mut self, peer: &PeerRef, time: Interval, reason: &str) -> Result<String, Failure> {
+        let name = self.state.name_of(peer);
+        let before = self.state.grants.clone();
+        let now = clock::now();
+        self.state.grants.open_by_root(peer, now.plus_seconds(time.as_seconds()));
+        self.state.happened("override", Some(peer.clone()), reason, now);
+        let saved = self.save();
+        if saved.is_ok() {
+            self.keep_gate(&Seen::now(&self.config));
+        }
+        let not_open = || (!self.is_let_through(peer)).then(|| "no address of it is open".to_owned());
+        if let Some(why) = saved.err().map(|failure| failure.error).or_else(|| self.gate_fault()).or_else(not_open) {
+            self.state.grants = before;
+            self.keep_gate(&Seen::now(&self.config));
+            return Err(Failure::new(Exit::Failed, format!("{name}: {why}")));
+        }
+        self.want_round();
+        Ok(format!("{name}: open for {time}; then it is closed again"))
     }
 
     /// Stops enforcing: the keys that were configured before wgmfa stand again in the files and on the interfaces.
@@ -86,6 +112,8 @@ impl Agent {
         self.save()?;
         configured.retain(|peer, _| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer));
         let mut faults = Vec::new();
+        let gated = std::mem::take(&mut self.state.gated);
+        faults.extend(self.take_gate_away().err());
         for (_, pair) in self.pairs.iter().filter(|(peer, _)| !configured.contains_key(peer)) {
             let name = &pair.connection;
             faults.push(format!("{name}: its configured key is not known; it keeps the key that both ends use"));
@@ -106,8 +134,13 @@ impl Agent {
             }
         }
         faults.extend(readd(&changes, EndpointRule::Keep).into_values());
+        if self.state.gate_stands {
+            self.state.gated = gated;
+        }
         configured.keys().for_each(|peer| self.point_out(peer, &seen));
         if faults.is_empty() {
+            self.state.grants.clear();
+            self.state.free.clear();
             self.state.peers.clear();
             self.pairs.clear();
             self.unproved.clear();
@@ -118,29 +151,5 @@ impl Agent {
             self.store.save_configured_keys(&configured)?;
         }
         Ok(faults)
-    }
-
-    /// The one peer that people call this: its public key, its connection's name, or a part of that.
-    fn find(&self, text: &str) -> Result<PeerRef, Failure> {
-        let peers = || self.state.peers.keys();
-        let exact: Vec<_> =
-            peers().filter(|peer| self.state.name_of(peer) == text || peer.public_key.to_string() == text).collect();
-        let found = if exact.is_empty() {
-            peers().filter(|peer| self.state.name_of(peer).contains(text)).collect()
-        } else {
-            exact
-        };
-        match found[..] {
-            [one] => Ok(one.clone()),
-            [] => Err(Failure::new(Exit::Failed, "no peer under a policy has that name here")
-                .hint("wgmfa-agent status lists them")),
-            _ => {
-                let names: BTreeSet<_> =
-                    found.iter().map(|peer| format!("{} ({})", self.state.name_of(peer), peer.interface)).collect();
-                let names: Vec<_> = names.into_iter().collect();
-                Err(Failure::new(Exit::Failed, format!("several peers have that name: {}", names.join(", ")))
-                    .hint("write more of it"))
-            }
-        }
     }
 }

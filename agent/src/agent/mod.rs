@@ -5,6 +5,7 @@
 
 mod by_root;
 mod evidence;
+mod gate;
 mod lock;
 mod open;
 mod pair;
@@ -22,8 +23,11 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::{FromAgent, PeerRef, ToAgent};
+use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::{Action, Contact, plan};
 
+use self::gate::{AtGate, Told};
+pub use self::gate::{Caller, LONGEST_ANSWER, NOT_REACHED};
 use self::pair::Together;
 use self::parts::{Confirmations, Deposits};
 use crate::clock;
@@ -62,6 +66,7 @@ pub struct Agent {
     trying: BTreeSet<PeerRef>,
     /// Generations that renew a session, until the bastion says to change to them.
     next: BTreeMap<PeerRef, renew::Next>,
+    gate: AtGate,
     next_round: Boottime,
     /// When the connection that stands was made.
     connected: Boottime,
@@ -83,8 +88,15 @@ enum Step {
     /// No round runs.
     Idle,
     /// The report is out, with the first `told` of the events that are kept. Meanwhile the bastion has had another
-    /// generation put on the `overtaken` peers: what it answers about them may be older than that.
-    Reported { asked: Boottime, dry_run: bool, told: usize, overtaken: BTreeSet<PeerRef> },
+    /// generation put on the `overtaken` peers, or a tier of theirs was opened or closed: what it answers about them may be
+    /// older than that. It knows nothing of interfaces that were not `there`.
+    Reported {
+        asked: Boottime,
+        dry_run: bool,
+        told: usize,
+        overtaken: BTreeSet<PeerRef>,
+        there: BTreeSet<InterfaceName>,
+    },
     /// New generations are on their way to the bastion's disk.
     Deposited { asked: Boottime, deposits: Deposits, fresh: Vec<Fresh>, together: Together },
     /// The interfaces accept them, and the bastion is being told.
@@ -127,6 +139,7 @@ impl Agent {
             pairs,
             trying: BTreeSet::new(),
             next: BTreeMap::new(),
+            gate: AtGate::default(),
             next_round: clock::now(),
             connected: clock::now(),
         })
@@ -161,6 +174,8 @@ impl Agent {
             self.lock(due, &seen);
             self.next_round = now;
         }
+        self.lock_leaving(&seen, now);
+        self.notice_interfaces(&seen, now);
         self.watch_endpoints(&seen, now);
         let proved = |peer: &PeerRef, before: &Option<SystemTime>| {
             seen.peer(peer).is_some_and(|peer| peer.latest_handshake.is_some() && peer.latest_handshake != *before)
@@ -171,6 +186,7 @@ impl Agent {
             self.next_round = now;
         }
         self.enforce_pairs(&seen);
+        self.keep_gate(&seen);
     }
 
     /// When [`Agent::enforce`] has something to do even if nothing happens.
@@ -186,6 +202,7 @@ impl Agent {
             .filter_map(until)
             // A moment that has passed was acted upon; if that failed, the next look tries again.
             .filter(|moment| *moment > now)
+            .chain(self.next_at_gate(now))
             .min()
     }
 
@@ -202,10 +219,10 @@ impl Agent {
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
         match message {
-            ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs } => {
+            ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs, gates, free, gated } => {
                 self.hear_head(log_head);
                 self.take_deliveries(deliveries);
-                self.assigned(assignments, uncovered, &pairs)
+                self.assigned(assignments, uncovered, &pairs, Told { gates, free, gated })
             }
             ToAgent::Stored { deposits } => self.stored(&deposits),
             ToAgent::Noted { applied, staged } => self.noted(&applied, &staged),
@@ -227,6 +244,16 @@ impl Agent {
                 vec![FromAgent::Changed { id, which, refused }]
             }
             ToAgent::Put { id, delivery } => vec![FromAgent::Put { id, refused: self.take_delivery(delivery).err() }],
+            ToAgent::Grant { id, which, seconds_left } => {
+                vec![FromAgent::Granted { id, refused: self.grant(&which, seconds_left).err() }]
+            }
+            ToAgent::Revoke { id, peer, reason } => {
+                vec![FromAgent::Revoked { id, failed: self.revoke(&peer, &reason).err() }]
+            }
+            ToAgent::CodeChecked { id, verdict } => {
+                self.code_checked(id, verdict);
+                Vec::new()
+            }
             ToAgent::Round { reason: _ } => {
                 self.want_round();
                 Vec::new()
@@ -251,6 +278,7 @@ impl Agent {
     pub fn disconnected(&mut self) {
         self.step = Step::Idle;
         self.next.clear();
+        self.forget_questions();
         self.next_round = clock::now();
     }
 
@@ -277,7 +305,7 @@ impl Agent {
         self.store.save(&self.state)
     }
 
-    /// The bastion has had another generation put on a peer: the answer to a report that is on its way may not know of it.
+    /// The bastion has had another generation put on a peer, or a tier was opened or closed: the answer to a report that is on its way may not know of it.
     fn overtake(&mut self, peer: &PeerRef) {
         if let Step::Reported { overtaken, .. } = &mut self.step {
             overtaken.insert(peer.clone());

@@ -25,6 +25,8 @@ impl Agent {
         let seen = Seen::one(&self.config, &peer.interface);
         let here = seen.peer(peer).ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
         let observed = seen.fingerprint(peer);
+        // the gate opens with the key, or neither does
+        let gate_refusal = self.gate_refusal(peer);
         let term = self.term(seconds_left);
         if term.sent < now {
             self.next_round = now; // the answer to a report says what is really left
@@ -36,6 +38,9 @@ impl Agent {
             Ok(opening) => opening,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
+        if let Some(why) = gate_refusal {
+            return Err(why);
+        }
         let kept = self.state.peers.get_mut(peer).expect("it was there just now");
         let before = std::mem::replace(&mut kept.held.hold, Hold::Open { deadline });
         // A login is a sign of life too.
@@ -58,6 +63,12 @@ impl Agent {
             }
         }
         crash_point("opened");
+        if self.state.grants.get(peer).is_some_and(|gated| gated.with_key)
+            && let Err(why) = self.keep_gate_for(peer, &seen)
+        {
+            self.want_round();
+            return Err(why);
+        }
         self.unproved.insert(peer.clone(), latest_handshake.filter(|_| !fresh));
         let what = if fresh { "opened" } else { "prolonged" };
         let left = wgmfa_core::interval::left(deadline.since(now).as_secs());

@@ -33,6 +33,7 @@ impl Agent {
             highest: self.highest(),
             stood_down: self.state.stood_down,
             holds: holds(&self.pairs),
+            open: self.gate.put_up.open_tiers().into_iter().collect(),
         }
     }
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::Exit;
 use wgmfa_core::message::agent::{Deposit, FromAgent, PeerGeneration, PeerRef};
+use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
 use wgmfa_core::tandem::PairAssignment;
 use wgmfa_wireguard::EndpointRule;
 
 use super::pair::Together;
 use super::parts::{Confirmations, Deposits};
-use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step};
+use super::{Agent, Fresh, Outcome, ROUND_EVERY, Step, Told};
 use crate::carry_out::{Changes, random_key, readd};
 use crate::clock;
 use crate::crash::crash_point;
@@ -25,10 +26,12 @@ impl Agent {
         let now = clock::now();
         let seen = Seen::now(&self.config);
         self.faults = seen.faults.iter().cloned().collect();
+        self.faults.extend(self.gate_fault());
         self.outcome = None;
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
-        self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new() };
+        let there = seen.interfaces.keys().cloned().collect();
+        self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new(), there };
         self.report(&seen, events, now)
     }
 
@@ -38,11 +41,16 @@ impl Agent {
         mut assignments: Vec<Assignment>,
         uncovered: Vec<PeerRef>,
         pairs: &[PairAssignment],
+        mut told_of_gate: Told,
     ) -> Vec<FromAgent> {
-        let Step::Reported { asked, dry_run, told, overtaken } = std::mem::replace(&mut self.step, Step::Idle) else {
+        let Step::Reported { asked, dry_run, told, overtaken, there } = std::mem::replace(&mut self.step, Step::Idle)
+        else {
             return Vec::new();
         };
         crash_point("reported");
+        // what is away stays gated, so that it does not come back without a gate
+        let is_ours = |name: &&InterfaceName| self.config.interfaces.as_ref().is_none_or(|names| names.contains(*name));
+        told_of_gate.gated.extend(self.state.gated.difference(&there).filter(is_ours).cloned());
         let now = clock::now();
         for assignment in &mut assignments {
             // The answer was written after the question was asked: what the way took is not added to a session.
@@ -60,19 +68,23 @@ impl Agent {
         if dry_run {
             let mut planned: Vec<_> = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
             planned.extend(self.pairs_in_words(pairs, &seen));
+            planned.extend(self.gates_in_words(&told_of_gate, asked));
             self.outcome = Some(Outcome { planned, ..Outcome::of(&std::mem::take(&mut self.faults)) });
             return Vec::new();
         }
         self.reached(asked);
-        // What happened while the report was on its way is news for the next one.
-        self.state.events.drain(..told);
+        self.state.reported(told, asked);
         self.state.uncovered = uncovered;
         let new = assignments.iter().map(|one| (&one.peer, one.highest_generation == 0));
         self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.is_untouched()))), &seen);
         assignments.iter().for_each(|one| _ = self.leave_pair(&one.peer));
         let together = self.follow_pairs(pairs, &seen);
         self.learn(&assignments);
-        self.follow(planned, &assignments, together, &seen)
+        // before the round can be over: what cannot be done is a fault of it
+        self.follow_gates(told_of_gate, &overtaken, asked, &seen);
+        let answers = self.follow(planned, &assignments, together, &seen);
+        self.keep_gate(&seen); // sessions that it has taken over open tiers too
+        answers
     }
 
     /// What to do about each peer that the bastion names or that was ever covered here.
@@ -343,7 +355,7 @@ impl Agent {
         Some(format!("{}: would {what}: {reason}", self.state.name_of(peer)))
     }
 
-    fn save_or_fault(&mut self) {
+    pub(super) fn save_or_fault(&mut self) {
         if let Err(failure) = self.save() {
             self.faults.insert(failure.error);
         }

@@ -9,6 +9,7 @@ use wgmfa_wireguard::conf::StoredFile;
 
 use crate::config::Config;
 use crate::files::{file_fingerprint, save_config_fault};
+use crate::gate;
 use crate::identity;
 use crate::pairs::Pairs;
 use crate::seen::Seen;
@@ -78,6 +79,9 @@ pub fn run(path: &Path) -> Result<Exit, Failure> {
             Err(failure) => failures.push(Failure { exit: Exit::Partly, ..failure }),
         }
     }
+    if let Some(state) = state.as_ref().filter(|state| !state.gated.is_empty()) {
+        failures.extend(gate_faults(state, &config));
+    }
     let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     if wall.as_secs() < YEAR_2024 {
         failures.push(
@@ -95,6 +99,20 @@ pub fn run(path: &Path) -> Result<Exit, Failure> {
     } else {
         Exit::Partly
     })
+}
+
+/// What keeps the gate from standing, or from opening.
+fn gate_faults(state: &State, config: &Config) -> Vec<Failure> {
+    let missing = state.grants.iter().filter(|(_, gated)| config.tiers.get(&gated.tier).is_none());
+    let missing = missing.map(|(_, gated)| {
+        let hint = format!("name its networks: [tier.{}] allow = [\"10.1.0.0/16\"]", gated.tier);
+        Failure::new(Exit::Partly, format!("{}: agent.toml has no tier {}", gated.connection, gated.tier)).hint(hint)
+    });
+    let made = gate::backend(config.gate, &config.state_dir);
+    let not_made = made.err().map(|why| Failure::new(Exit::Partly, format!("the gate cannot be put up: {why}")));
+    let fault = state.gate_fault.as_ref().filter(|_| not_made.is_none());
+    let fault = fault.map(|why| Failure::new(Exit::Partly, why));
+    missing.chain(not_made).chain(fault).collect()
 }
 
 fn check_file(file: &StoredFile, state: &Option<State>, interface: &str, config: &Config, failures: &mut Vec<Failure>) {

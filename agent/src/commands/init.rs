@@ -89,7 +89,11 @@ fn text(path: &Path, folder: &Path, bastion: &Address, host: &HostName) -> Strin
          state-dir     = {}\n\
          # interfaces    = [\"devices\"]      # default: all\n\
          # manage-files  = true             # keep lock keys in the interfaces' configuration files\n\
-         # wireguard-dir = \"/etc/wireguard\"\n",
+         # wireguard-dir = \"/etc/wireguard\"\n\
+         # gate          = \"nftables\"       # or ip-rule; for policies that enforce by the firewall\n\
+         # code-port     = 7777             # where codes are asked for inside the tunnels\n\
+         # [tier.prod]                      # what such a policy opens\n\
+         # allow         = [\"10.1.0.0/16\"]\n",
         quoted(&folder.join("agent_ed25519")),
         quoted(&folder.join("known_hosts")),
         quoted(&state_dir),

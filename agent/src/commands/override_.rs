@@ -9,15 +9,18 @@ use wgmfa_core::key::PresharedKey;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::orders::Order;
+use crate::orders::{Exposed, Order};
+use crate::store::Store;
 
-/// Reads the key from standard input and opens the peer.
+/// Opens the peer, with a key from standard input unless the firewall alone holds it back.
 ///
 /// # Errors
 /// No key came, or the peer could not be opened.
 pub fn run(path: &Path, peer: String, reason: String, time: Interval) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
-    let preshared_key = read_key()?;
+    let state = Store::at(&config.state_dir).load()?;
+    let by_firewall_alone = state.find(&peer).is_ok_and(|found| state.is_by_firewall_alone(&found));
+    let preshared_key = if by_firewall_alone { None } else { Some(Exposed(read_key()?)) };
     super::order(config, Order::Override { peer, preshared_key, seconds: time.as_seconds(), reason })
 }
 

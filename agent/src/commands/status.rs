@@ -1,4 +1,6 @@
-//! `status`: the last round, and each peer.
+//! `status`: the last round, each peer, and the gate.
+
+mod gate;
 
 use std::path::Path;
 
@@ -27,6 +29,7 @@ struct Status {
     last_round: Option<Round>,
     peers: Vec<Peer>,
     without_second_factor: Vec<PeerRef>,
+    gate: gate::Status,
     /// The newest line of the bastion's audit log that this host was told of.
     log_head: Option<LogHead>,
     /// A line that the bastion told of once and then had no longer.
@@ -76,6 +79,7 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
         }),
         peers: own.chain(together).chain(delivered).collect(),
         without_second_factor: state.uncovered.clone(),
+        gate: gate::describe(&state, now),
         log_head: state.log_head.clone(),
         lost_log_head: state.lost_log_head.clone(),
     };
@@ -89,7 +93,10 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
         return Ok(Exit::Unreachable);
     }
     let partly = status.last_round.is_some_and(|round| round.exit == Exit::Partly.code());
-    let fault = status.stood_down || partly || status.peers.iter().any(|peer| peer.fault.is_some());
+    let fault = status.stood_down
+        || partly
+        || status.gate.fault.is_some()
+        || status.peers.iter().any(|peer| peer.fault.is_some());
     Ok(if fault { Exit::Partly } else { Exit::Done })
 }
 
@@ -192,6 +199,7 @@ fn print(status: &Status) {
             peer.connection, peer.generation, peer.hold
         ));
     }
+    gate::print(&status.gate);
     for peer in &status.without_second_factor {
         voice::say(&format!(
             "{} peer {}  no second factor: the key is registered to nobody",

@@ -18,6 +18,7 @@ use wgmfa_core::message::{Lines, decode, encode};
 use wgmfa_core::rotation::{Assignment, Standing};
 
 use crate::bed::{preshared_keys, wait_until};
+use crate::gates::Gates;
 
 /// A message of the agent, and the preshared keys on its interface when it came.
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ struct Model {
     uncovered: Vec<PeerRef>,
     to_agent: Option<mpsc::UnboundedSender<Vec<u8>>>,
     answers: Vec<FromAgent>,
+    gates: Gates,
     /// Said in place of the next assignments.
     nonsense: Option<Vec<u8>>,
     connected: usize,
@@ -191,6 +193,18 @@ impl Bastion {
         lock(&self.model).heard.clone()
     }
 
+    /// What the agent has told of what happened there: the event and its reason.
+    pub fn events(&self) -> Vec<(String, String)> {
+        let heard = self.heard().into_iter();
+        heard
+            .flat_map(|heard| match heard.message {
+                FromAgent::Report { events, .. } => events,
+                _ => Vec::new(),
+            })
+            .map(|event| (event.event, event.reason))
+            .collect()
+    }
+
     pub fn forget_heard(&self) {
         lock(&self.model).heard.clear();
     }
@@ -224,6 +238,20 @@ impl Bastion {
                 FromAgent::Opened { id: of, refused } if *of == id => Some(refused.clone()),
                 _ => None,
             });
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Changes what is known of the gate.
+    pub fn gates<T>(&self, change: impl FnOnce(&mut Gates) -> T) -> T {
+        change(&mut lock(&self.model).gates)
+    }
+
+    pub fn answer_to<T>(&self, order: &str, find: impl Fn(&FromAgent) -> Option<T>) -> T {
+        let mut found = None;
+        wait_until(&format!("the answer to {order}"), || {
+            found = lock(&self.model).answers.iter().find_map(&find);
             found.is_some()
         });
         found.unwrap()
@@ -336,7 +364,8 @@ impl Model {
     fn answer(&mut self, message: FromAgent) -> Option<ToAgent> {
         match message {
             FromAgent::Hello { host, .. } => Some(ToAgent::Welcome { host }),
-            FromAgent::Report { .. } => {
+            FromAgent::Report { events, .. } => {
+                events.iter().for_each(|event| self.gates.hear(event));
                 let assignments =
                     self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
                 Some(ToAgent::Assignments {
@@ -345,6 +374,9 @@ impl Model {
                     deliveries: Vec::new(),
                     log_head: None,
                     pairs: Vec::new(),
+                    gates: self.gates.assignments(),
+                    free: self.gates.free.clone(),
+                    gated: Vec::new(),
                 })
             }
             FromAgent::Deposit { deposits } => {
@@ -370,6 +402,10 @@ impl Model {
                 Some(ToAgent::Noted { applied, staged })
             }
             FromAgent::Ping => Some(ToAgent::Pong),
+            FromAgent::CheckCode { id, peer, tiers, code } => {
+                let verdict = self.gates.check(&peer, &tiers, &code)?;
+                Some(ToAgent::CodeChecked { id, verdict })
+            }
             answer => {
                 self.answers.push(answer);
                 None

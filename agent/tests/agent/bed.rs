@@ -35,6 +35,8 @@ pub struct Bed {
     pub configured: String,
     namespace: String,
     daemons: Vec<Child>,
+    /// Interfaces that were ever made: a daemon that is killed leaves its socket behind.
+    made: Vec<String>,
 }
 
 impl Bed {
@@ -48,8 +50,16 @@ impl Bed {
         run("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
         let bastion = Bastion::start(&namespace, &interface);
         let configured = wg_key(&["genpsk"], None);
-        let mut bed =
-            Self { interface, folder, bastion, peers: Vec::new(), configured, namespace, daemons: Vec::new() };
+        let mut bed = Self {
+            interface,
+            folder,
+            bastion,
+            peers: Vec::new(),
+            configured,
+            namespace,
+            daemons: Vec::new(),
+            made: Vec::new(),
+        };
         bed.add_interface(&bed.interface.clone());
         let mut text =
             format!("# the office\n[Interface]\nPrivateKey = {}\nListenPort = 51820\n", wg_key(&["genkey"], None));
@@ -89,6 +99,7 @@ impl Bed {
             .spawn()
             .expect("wireguard-go is installed and this runs as root");
         self.daemons.push(daemon);
+        self.made.push(name.to_owned());
         wait_until("the interface", || {
             let ended = self.daemons.last_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "{}", std::fs::read_to_string(self.path("wireguard-go")).unwrap());
@@ -123,6 +134,10 @@ impl Bed {
             self.path("wireguard").display(),
         );
         std::fs::write(self.path("agent.toml"), text).unwrap();
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -225,7 +240,9 @@ impl Drop for Bed {
             let _ = daemon.wait();
         }
         run("ip", &["netns", "del", &self.namespace]);
-        let _ = std::fs::remove_file(format!("/var/run/wireguard/{}.sock", self.interface));
+        for name in &self.made {
+            let _ = std::fs::remove_file(format!("/var/run/wireguard/{name}.sock"));
+        }
     }
 }
 

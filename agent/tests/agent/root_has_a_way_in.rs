@@ -141,6 +141,9 @@ fn what_root_does_while_a_report_is_on_its_way_is_told_by_the_next_one() {
         deliveries: Vec::new(),
         log_head: None,
         pairs: Vec::new(),
+        gates: Vec::new(),
+        free: Vec::new(),
+        gated: Vec::new(),
     });
     bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
     wait_until("the next report tells of it", || reported(&bed) == [("override".to_owned(), "in between".to_owned())]);

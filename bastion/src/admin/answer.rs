@@ -9,7 +9,7 @@ use wgmfa_core::message::admin::AdminReply;
 use wgmfa_core::name::HostName;
 
 use super::{Context, Order, Outcome};
-use crate::store::{Actor, Change, CutOff, StoreError};
+use crate::store::{Actor, Change, CutOff, Place, StoreError};
 use crate::voice::PROGRAM;
 
 /// What a command hands back: its outcome, or why it could not.
@@ -46,25 +46,29 @@ pub fn acted(change: Change, json: bool, text: &str) -> Outcome {
     }
 }
 
-/// An act that cuts off: the peers are to be locked on their hosts at once.
+/// An act that cuts off: the peers are to be locked on their hosts at once, and gates to be closed to them.
 pub fn cut_off(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
     let mut outcome = acted(cut.change, json, text);
-    outcome.orders = cut
-        .places
-        .into_iter()
-        .map(|place| Order::Lock {
-            host: place.server_side.host.clone(),
-            peer: place.peer(),
-            reason: reason.to_owned(),
-        })
-        .collect();
+    let of = |place: &Place| (place.server_side.host.clone(), place.peer(), reason.to_owned());
+    let locks = cut.places.iter().map(of).map(|(host, peer, reason)| Order::Lock { host, peer, reason });
+    outcome.orders = locks.collect();
+    outcome.orders.extend(revokes(&cut.gates, reason));
     outcome
 }
 
-/// An act that lets in again: the hosts are asked to do a round, which makes new generations.
+/// The gates that are to be closed to these peers.
+pub fn revokes(gates: &[Place], reason: &str) -> impl Iterator<Item = Order> {
+    gates.iter().map(|place| {
+        let (host, peer, reason) = (place.server_side.host.clone(), place.peer(), reason.to_owned());
+        Order::Revoke { host, peer, reason }
+    })
+}
+
+/// An act that lets in again: the hosts are asked to do a round, which makes new generations and opens gates to codes.
 pub fn let_in(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
     let mut outcome = acted(cut.change, json, text);
-    outcome.orders = rounds(cut.places.into_iter().map(|place| place.server_side.host), reason);
+    let hosts = cut.places.into_iter().map(|place| place.server_side.host).chain(cut.hosts);
+    outcome.orders = rounds(hosts, reason);
     outcome
 }
 

@@ -7,6 +7,8 @@ use wgmfa_core::connection::{Connection, ConnectionName};
 use wgmfa_core::name::UserName;
 use wgmfa_core::policy::{Policy, PolicySet, Selection, Selector};
 
+use super::tier_row::by_firewall;
+
 /// So many connections of each kind are named to people; the rest is a number.
 const MOST_LINES: usize = 20;
 
@@ -21,7 +23,8 @@ enum Effect {
     LockNow,
     /// Another policy applies, or the same one with other values.
     ChangePolicy,
-    /// A policy with a second factor covered it, and one without covers it now.
+    /// A policy with a second factor covered it, and one without covers it now; or none, and the firewall alone had held
+    /// it back.
     LoseSecondFactor,
     /// No policy covers it any more: it stays locked, or is locked when its session is over.
     LockAtDeadline,
@@ -46,6 +49,7 @@ impl Effect {
         match after.policy() {
             Some(policy) if policy.mfa() && !was_mfa && !session => Some(Self::LockNow),
             Some(policy) if !policy.mfa() && was_mfa => Some(Self::LoseSecondFactor),
+            None if was_mfa && by_firewall(before) => Some(Self::LoseSecondFactor),
             None if was_mfa => Some(Self::LockAtDeadline),
             _ => changed(before, after).then_some(Self::ChangePolicy),
         }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use wgmfa_core::connection::{Connection, Other};
+use wgmfa_core::connection::{Connection, InterfaceRef, Other};
 use wgmfa_core::key::PublicKey;
 
 use super::answer::{Answer, json_line, shown};
 use super::site::Site;
 use super::table::{Table, or_dash};
+use super::tier_row::GrantJson;
 use super::{Asked, Context};
+use crate::store::Place;
 
 /// Shows everything, or only peers whose public key nobody registered.
 ///
@@ -22,7 +24,7 @@ pub fn run(unregistered: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answ
     site.inventory.version = 1;
     context.add_residents(&mut site.inventory);
     if asked.json {
-        return Ok(shown(json_line(&serde_json::json!(site.inventory))));
+        return Ok(shown(json_line(&with_grants(&site))));
     }
     let when = context.when();
     let mut table =
@@ -50,6 +52,24 @@ pub fn run(unregistered: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answ
         text.push_str(&format!("\n{}", devices.render("")));
     }
     Ok(shown(text))
+}
+
+/// The inventory for programs; a peer for which tiers are open bears `grants`.
+fn with_grants(site: &Site) -> serde_json::Value {
+    let mut inventory = serde_json::json!(site.inventory);
+    for (at, host) in site.inventory.hosts.iter().enumerate() {
+        for (number, interface) in host.interfaces.iter().enumerate() {
+            let server_side = InterfaceRef { host: host.name.clone(), interface: interface.name.clone() };
+            for (which, peer) in interface.peers.iter().enumerate() {
+                let place = Place { server_side: server_side.clone(), public_key: peer.public_key };
+                let grants: Vec<_> = site.grants(&place).iter().map(GrantJson::of).collect();
+                if !grants.is_empty() {
+                    inventory["hosts"][at]["interfaces"][number]["peers"][which]["grants"] = serde_json::json!(grants);
+                }
+            }
+        }
+    }
+    inventory
 }
 
 /// Leaves only peers that are neither a device nor another host's interface.

@@ -7,7 +7,7 @@ use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::{Selection, Selector};
 use wgmfa_core::release::Phase;
 
-use super::answer::{Answer, json_line, list, no_such, rounds, shown, with_exit};
+use super::answer::{Answer, json_line, list, no_such, revokes, rounds, shown, with_exit};
 use super::key_row::{self, KeyRow, server_place};
 use super::site::{Site, places, serves, touches_host};
 use super::table::{Cell, Table, or_dash};
@@ -136,11 +136,31 @@ fn is_open(place: &Place, site: &Site, now: Timestamp) -> bool {
     until.is_some_and(|until| until > now)
 }
 
+/// What `key rotate` does to a connection.
+enum Rotated {
+    /// A new generation is ordered.
+    Key(Place),
+    /// The firewall alone enforces: its grants are over.
+    Gate(Place),
+}
+
 /// Where a new generation of this connection can be ordered. Whoever has its key now loses it, also where the policies
 /// have changed meanwhile and a session from before runs: then it is at the end that lets them in.
-fn rotatable(connection: &Connection, selection: &Selection<'_>, site: &Site, now: Timestamp) -> Result<Place, String> {
+fn rotatable(
+    connection: &Connection,
+    selection: &Selection<'_>,
+    site: &Site,
+    now: Timestamp,
+) -> Result<Rotated, String> {
     if let Some(open) = places(connection).into_iter().find(|place| is_open(place, site, now)) {
-        return Ok(open);
+        return Ok(Rotated::Key(open));
+    }
+    let Some(policy) = selection.policy() else { return Err("no policy applies".to_owned()) };
+    if !policy.enforce.rotates() {
+        let place = server_place(connection, selection).filter(|place| !site.grants(place).is_empty());
+        return place
+            .map(Rotated::Gate)
+            .ok_or_else(|| "the firewall enforces its policy, and no tier is open".to_owned());
     }
     let Some(policy) = selection.policy() else { return Err("no policy applies".to_owned()) };
     if let Some(why) = policy.rests(connection) {
@@ -148,7 +168,7 @@ fn rotatable(connection: &Connection, selection: &Selection<'_>, site: &Site, no
     }
     let place = maker(connection, selection);
     site.record(&place)
-        .map(|_| place)
+        .map(|_| Rotated::Key(place))
         .ok_or_else(|| "it has no generation yet: its host has not deposited one".to_owned())
 }
 
@@ -158,17 +178,30 @@ fn maker(connection: &Connection, selection: &Selection<'_>) -> Place {
 }
 
 fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
-    let (mut done, mut failed, mut orders, mut due) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut done, mut closed, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut orders, mut due) = (Vec::new(), Vec::new());
     let mut selector = Selector::new(context.policies);
     for connection in chosen {
         let name = connection.name.to_string();
         let selection = selector.select(connection);
-        let ordered = rotatable(connection, &selection, site, context.now).and_then(|place| {
-            let order = context.act(|actor| context.store.order_rotation(context.now, actor, &place, reason));
-            order.map(|()| place).map_err(|failure| failure.error)
+        let ordered = rotatable(connection, &selection, site, context.now).and_then(|rotated| {
+            let order = context.act(|actor| match &rotated {
+                Rotated::Key(place) => context.store.order_rotation(context.now, actor, place, reason),
+                Rotated::Gate(place) => {
+                    context.store.end_grants(context.now, actor, place, None, reason).map(|_: Vec<_>| ())
+                }
+            });
+            order.map(|()| rotated).map_err(|failure| failure.error)
         });
         match ordered {
-            Ok(place) => {
+            Ok(Rotated::Gate(place)) => {
+                orders.extend(revokes(std::slice::from_ref(&place), reason));
+                closed.push(name);
+            }
+            Ok(Rotated::Key(place)) => {
+                if !site.grants(&place).is_empty() {
+                    orders.extend(revokes(std::slice::from_ref(&place), reason));
+                }
                 let host = place.server_side.host.clone();
                 if is_open(&place, site, context.now) {
                     orders.push(Order::Lock { host: host.clone(), peer: place.peer(), reason: reason.to_owned() });
@@ -185,7 +218,7 @@ fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, 
         }
     }
     orders.extend(rounds(due.into_iter(), &format!("a rotation was ordered: {reason}")));
-    let exit = match (done.is_empty(), failed.is_empty()) {
+    let exit = match (done.is_empty() && closed.is_empty(), failed.is_empty()) {
         (_, true) => Exit::Done,
         (true, false) => Exit::Failed,
         (false, false) => Exit::Partly,
@@ -193,7 +226,8 @@ fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, 
     let text = if asked.json {
         let failed: Vec<_> =
             failed.iter().map(|(name, why)| serde_json::json!({ "connection": name, "reason": why })).collect();
-        let names: Vec<_> = done.iter().map(|(name, ..)| name).collect();
+        let mut names: Vec<_> = done.iter().map(|(name, ..)| name).chain(&closed).collect();
+        names.sort();
         let changed = !names.is_empty();
         json_line(&serde_json::json!({ "version": 1, "changed": changed, "connections": names, "failed": failed }))
     } else {
@@ -204,7 +238,8 @@ fn rotate(chosen: &[&Connection], reason: &str, site: &Site, asked: &Asked<'_>, 
                 None => format!("{name}: its session ends {}\n", when(host)),
             }
         };
-        if chosen.is_empty() { "unchanged\n".to_owned() } else { done.iter().map(line).collect() }
+        let tiers = closed.iter().map(|name| format!("{name}: its tiers are closed\n"));
+        if chosen.is_empty() { "unchanged\n".to_owned() } else { done.iter().map(line).chain(tiers).collect() }
     };
     let mut outcome = with_exit(text, exit);
     for (name, why) in &failed {

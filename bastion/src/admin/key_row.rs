@@ -7,17 +7,18 @@ use serde::Serialize;
 use wgmfa_core::connection::{Connection, ConnectionName, Other};
 use wgmfa_core::inventory::Peer;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::name::HostName;
+use wgmfa_core::name::{HostName, TierName};
 use wgmfa_core::policy::{Policy, Selection, Selector, Sides, Warning, warnings};
 use wgmfa_core::release::Phase;
-use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, state};
+use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, TierGrant, state};
 
 use super::Context;
 use super::host::{is_overdue, last_seen};
 use super::pair_row::put_right;
 use super::site::{Site, places};
+use super::tier_row::{GrantJson, by_firewall, grant_of, unconfirmed};
 use super::when::When;
-use crate::store::{Generation, Place, Record, StoreError};
+use crate::store::{Generation, Grant, Place, Record, StoreError};
 
 /// A connection, its policy, its newest generation and its state.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct KeyRow<'a> {
     pub deadline: Option<Timestamp>,
     /// The server side lets nobody in.
     pub locked: bool,
+    /// The tiers that are granted.
+    pub grants: &'a [Grant],
     /// As the hosts reported it.
     pub latest_handshake: Option<Timestamp>,
     /// Which end should have been heard by now, in words.
@@ -146,6 +149,9 @@ impl<'a> KeyRow<'a> {
         for end in &ends {
             unheard = unheard.or(heard.overdue(&end.server_side.host)?);
         }
+        let grants = place.as_ref().map_or(&[][..], |place| site.grants(place));
+        let grant = grant_of(&selection, grants).filter(|grant| grant.deadline > now);
+        let deadline = if by_firewall(&selection) { grant.map(|grant| grant.deadline) } else { deadline };
         // whether any policy has another key made here
         let makes_more = selection.policy().is_some_and(|policy| policy.rests(connection).is_none());
         let mut facts = Facts {
@@ -155,7 +161,7 @@ impl<'a> KeyRow<'a> {
             ordered: record.and_then(|record| ordered(record, makes_more, locked)),
             deadline,
             locked,
-            grant: None,
+            grant: grant.map(|grant| TierGrant { until: grant.deadline, unconfirmed: unconfirmed(grant) }),
             server: accepted.map_or_else(|| reported(server), |current| Reported::Key(current.fingerprint)),
             other: match reported(other) {
                 Reported::Nothing => read_back(accepted),
@@ -178,10 +184,13 @@ impl<'a> KeyRow<'a> {
         {
             reason = Some(format!("override by {by}"));
         }
+        if let (KeyState::Ok, Some(by)) = (state, grant.and_then(|grant| grant.overridden.as_ref())) {
+            reason = Some(format!("override by {by}"));
+        }
         if let (KeyState::Pending | KeyState::Mismatch, Some(policy), None) = (state, selection.policy(), deadline) {
             reason = policy.rests(connection).or(reason);
         }
-        Ok(Self { connection, selection, record, state, reason, deadline, locked, latest_handshake, unheard })
+        Ok(Self { connection, selection, record, state, reason, deadline, locked, grants, latest_handshake, unheard })
     }
 
     /// The generation that the server side accepts, or accepted last.
@@ -206,8 +215,17 @@ impl<'a> KeyRow<'a> {
         self.current().is_some_and(|current| current.overridden.is_some())
     }
 
-    /// What stands behind the state: what is left, or why it is so.
+    /// What stands behind the state: what is left, or why it is so; and which tiers are open.
     pub fn detail(&self, when: &When) -> String {
+        let detail = self.detail_of_key(when);
+        match (self.open_tiers(when), detail.is_empty()) {
+            (None, _) => detail,
+            (Some(tiers), true) => tiers,
+            (Some(tiers), false) => format!("{detail}, {tiers}"),
+        }
+    }
+
+    fn detail_of_key(&self, when: &When) -> String {
         let beside = match self.state {
             KeyState::Ok => &self.reason,
             KeyState::MatchPending if !self.is_overridden() => &self.unheard,
@@ -225,6 +243,8 @@ impl<'a> KeyRow<'a> {
     /// The same for programs.
     pub fn json(&self) -> KeyJson {
         let current = self.current();
+        let grant = grant_of(&self.selection, self.grants);
+        let granted_at = grant.map(|grant| grant.granted_at);
         let server_side = match &self.selection {
             Selection::Applies { sides, .. } => sides.server_side(self.connection).map(ToString::to_string),
             Selection::Conflict { .. } | Selection::None => None,
@@ -243,8 +263,13 @@ impl<'a> KeyRow<'a> {
             reason: self.reason.clone(),
             generation: current.map(|current| current.generation),
             rotated_at: current.and_then(|current| current.applied_at),
-            released_at: current.and_then(|current| current.released_at),
-            released_from: current.and_then(|current| current.released_from.clone()),
+            released_at: granted_at.or_else(|| current.and_then(|current| current.released_at)),
+            released_from: match grant {
+                Some(grant) => grant.from.clone(),
+                None => current.and_then(|current| current.released_from.clone()),
+            },
+            tier: self.tier().cloned(),
+            grants: self.grants.iter().map(GrantJson::of).collect(),
             deadline: self.deadline,
             latest_handshake: self.latest_handshake,
         }
@@ -271,6 +296,10 @@ pub struct KeyJson {
     released_from: Option<String>,
     deadline: Option<Timestamp>,
     latest_handshake: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<TierName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    grants: Vec<GrantJson>,
 }
 
 /// Where the generations of a connection under an MFA policy are used.

@@ -24,6 +24,7 @@ pub mod site;
 pub mod states;
 mod status;
 mod table;
+pub mod tier_row;
 mod user;
 mod watch;
 pub mod when;
@@ -110,6 +111,15 @@ pub enum Order {
         /// Why, in words.
         reason: String,
     },
+    /// Tell the host's agent to close every tier of a peer, and wait likewise.
+    Revoke {
+        /// The host.
+        host: HostName,
+        /// The peer on it.
+        peer: PeerRef,
+        /// Why, in words.
+        reason: String,
+    },
     /// Hang up on this host's agent.
     HangUpHost(HostName),
     /// Hang up on this person.
@@ -121,7 +131,8 @@ pub enum Order {
 pub struct Outcome {
     /// What to print. Complete when `stream` is none: then `exit` is set.
     pub reply: AdminReply,
-    /// To be carried out before the reply is sent; those locks that were not confirmed go to [`name_unconfirmed`].
+    /// To be carried out before the reply is sent; what of it closes something and was not confirmed goes to
+    /// [`name_unconfirmed`].
     pub orders: Vec<Order>,
     /// Policies to put in force before the reply is sent.
     pub policies: Option<PolicySet>,
@@ -231,12 +242,13 @@ pub fn watch_own(context: &Context<'_>, user: &UserName, json: bool, terminal: b
     watch::begin(watch::Watched::Own(user.clone()), &asked, context).unwrap_or_else(|failure| failed(&failure))
 }
 
-/// Adds to a reply which hosts have not confirmed that they have locked a peer; the exit status becomes 6.
+/// Adds to a reply which hosts have not confirmed that they have locked a peer, or closed their gate to it; the exit
+/// status becomes 6.
 pub fn name_unconfirmed(reply: &mut AdminReply, unconfirmed: &[Order], context: &Context<'_>) {
     let mut hosts: Vec<&HostName> = unconfirmed
         .iter()
         .filter_map(|order| match order {
-            Order::Lock { host, .. } => Some(host),
+            Order::Lock { host, .. } | Order::Revoke { host, .. } => Some(host),
             Order::Round { .. } | Order::HangUpHost(_) | Order::HangUpUser(_) => None,
         })
         .collect();
@@ -247,8 +259,15 @@ pub fn name_unconfirmed(reply: &mut AdminReply, unconfirmed: &[Order], context: 
             Some(seen) => format!("last seen {}", context.when().ago(seen)),
             None => "never seen".to_owned(),
         };
-        let text =
-            format!("{host} has not confirmed the lock yet ({seen}): it locks at its deadline or its next round");
+        let locks = |order: &Order| matches!(order, Order::Lock { host: named, .. } if named == *host);
+        let text = match unconfirmed.iter().any(locks) {
+            true => {
+                format!("{host} has not confirmed the lock yet ({seen}): it locks at its deadline or its next round")
+            }
+            false => format!(
+                "{host} has not confirmed yet that its gate is closed ({seen}): it closes at its deadline or its next round"
+            ),
+        };
         reply.stderr.push_str(&voice::warning(&text));
     }
     if !hosts.is_empty() && reply.exit == Some(Exit::Done.code()) {

@@ -10,7 +10,7 @@ use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{HostName, UserName};
 
 use super::Context;
-use crate::store::{Place, Record, Store, StoreError};
+use crate::store::{Grant, Place, Record, Store, StoreError};
 
 /// Everything that commands about connections look at, read once.
 pub struct Site {
@@ -24,6 +24,8 @@ pub struct Site {
     disabled_people: BTreeSet<UserName>,
     records: HashMap<Place, Record>,
     last_reports: BTreeMap<HostName, Timestamp>,
+    /// The tiers that are granted.
+    grants: BTreeMap<Place, Vec<Grant>>,
 }
 
 impl Site {
@@ -36,7 +38,8 @@ impl Site {
         let hosts = store.hosts()?.into_iter();
         let last_reports = hosts.filter_map(|host| Some((host.name, host.last_seen?))).collect();
         let disabled_people = store.disabled_people()?;
-        Ok(Self { records, last_reports, disabled_people, ..Self::of(store.inventory()?) })
+        let grants = by_place(store.grants()?);
+        Ok(Self { records, last_reports, disabled_people, grants, ..Self::of(store.inventory()?) })
     }
 
     /// The part of it that concerns one host: its connections and the generations at both their ends. Peers come without
@@ -47,7 +50,8 @@ impl Site {
     pub fn read_of(store: &Store, host: &HostName) -> Result<Self, StoreError> {
         let records = store.records_around(host)?.into_iter().map(|record| (record.place.clone(), record)).collect();
         let disabled_people = store.disabled_people()?;
-        Ok(Self { records, disabled_people, ..Self::of(store.inventory_of(host)?) })
+        let grants = by_place(store.grants_of(host)?);
+        Ok(Self { records, disabled_people, grants, ..Self::of(store.inventory_of(host)?) })
     }
 
     /// No other connections than those at these places, as far as their states follow from it.
@@ -62,7 +66,14 @@ impl Site {
             let last_seen = store.host(&host.name)?.and_then(|host| host.last_seen);
             last_reports.extend(last_seen.map(|seen| (host.name.clone(), seen)));
         }
-        Ok(Self { records, last_reports, ..Self::of(inventory) })
+        let mut site = Self { records, last_reports, ..Self::of(inventory) };
+        if store.has_grants()? {
+            let ends: BTreeSet<Place> = site.connections.iter().flat_map(self::places).collect();
+            for end in ends {
+                site.grants.extend(by_place(store.grants_at(&end)?));
+            }
+        }
+        Ok(site)
     }
 
     /// The part of it that concerns one person: their devices and hosts, the connections of these, and the generations at
@@ -72,7 +83,8 @@ impl Site {
     /// The store cannot be read.
     pub fn read_for(store: &Store, person: &UserName) -> Result<Self, StoreError> {
         let records = store.records_for(person)?.into_iter().map(|record| (record.place.clone(), record)).collect();
-        Ok(Self { records, ..Self::of(store.inventory_for(person)?) })
+        let grants = by_place(store.grants_for(person)?);
+        Ok(Self { records, grants, ..Self::of(store.inventory_for(person)?) })
     }
 
     /// An inventory without any generations.
@@ -80,13 +92,19 @@ impl Site {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled).map(|host| host.name.to_string());
         let devices = inventory.devices.iter().filter(|device| device.disabled).map(|device| device.name.to_string());
         let disabled = hosts.chain(devices).collect();
-        let (records, last_reports, disabled_people) = (HashMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { connections: connections(&inventory), inventory, disabled, disabled_people, records, last_reports }
+        let (records, last_reports, grants) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (connections, disabled_people) = (connections(&inventory), BTreeSet::new());
+        Self { connections, inventory, disabled, disabled_people, records, last_reports, grants }
     }
 
     /// What is known about the generations at a place.
     pub fn record(&self, place: &Place) -> Option<&Record> {
         self.records.get(place)
+    }
+
+    /// The tiers that are granted at a place, sorted by name.
+    pub fn grants(&self, place: &Place) -> &[Grant] {
+        self.grants.get(place).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What is known about the generations at every place, in no order.
@@ -159,6 +177,14 @@ impl Site {
             None => self.connections.iter().filter(|connection| bears(connection, text)).collect(),
         }
     }
+}
+
+fn by_place(grants: Vec<Grant>) -> BTreeMap<Place, Vec<Grant>> {
+    let mut found = BTreeMap::<Place, Vec<Grant>>::new();
+    for grant in grants {
+        found.entry(grant.place.clone()).or_default().push(grant);
+    }
+    found
 }
 
 /// Whether a connection's name has this part, or an end has this public key.

@@ -101,8 +101,13 @@ impl Status {
         let locked = store.all_guesses()?.into_iter().filter_map(|(user, source, pair)| {
             Some((user.to_string(), source.to_string(), pair.lock_at(context.now)?))
         });
+        let in_tunnels = store.all_code_guesses()?.into_iter().filter_map(|tunnel| {
+            let source = format!("inside a tunnel of {}", tunnel.host);
+            Some((tunnel.person.to_string(), source, tunnel.record.lock_at(context.now)?))
+        });
+        let locked = locked.chain(in_tunnels);
         let mut refusals = Vec::new();
-        for event in [Event::LoginRefused, Event::ReleaseRefused, Event::HostRefused] {
+        for event in [Event::LoginRefused, Event::CodeRefused, Event::ReleaseRefused, Event::HostRefused] {
             refusals.extend(store.log(&Filter { event: Some(event), limit: Some(REFUSALS), ..Filter::default() })?);
         }
         refusals.sort_by_key(|line| line.seq);

@@ -10,6 +10,7 @@ use super::answer::{Answer, json_line, shown};
 use super::host::last_seen;
 use super::key_row::{KeyRow, rows};
 use super::site::{Site, serves};
+use super::tier_row::by_firewall;
 use super::{Asked, Context};
 use crate::config::FirstFactor;
 use crate::store::{Event, Filter, PasswordKind, Person, StoreError};
@@ -193,6 +194,13 @@ fn guessing(name: &UserName, context: &Context<'_>) -> Result<Option<Obstacle>, 
             return Ok(Some(Obstacle::new(what, unlock)));
         }
     }
+    for tunnel in context.store.all_code_guesses()?.into_iter().filter(|tunnel| tunnel.person == *name) {
+        if let Some(until) = tunnel.record.lock_at(context.now) {
+            let (host, until) = (tunnel.host, context.when().clock(until));
+            let what = format!("locked inside a tunnel of {host} until {until} after wrong codes; logins are not");
+            return Ok(Some(Obstacle::new(what, unlock)));
+        }
+    }
     Ok(None)
 }
 
@@ -240,7 +248,12 @@ fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obsta
         return Ok(None);
     }
     let reason = row.reason.clone();
+    let name = &row.connection.name;
     Ok(match row.state {
+        KeyState::Expired if row.locked && by_firewall(&row.selection) => Some(Obstacle::new(
+            reason.unwrap_or("it is locked".to_owned()),
+            format!("wg genpsk | wgmfa-bastion key set {name} --reason TEXT"),
+        )),
         KeyState::Expired => Some(Obstacle::new(reason.unwrap_or("a login is needed".to_owned()), LOGIN)),
         KeyState::MatchPending => Some(Obstacle::new(
             "a key is released, and no handshake was seen with it yet",
@@ -248,7 +261,7 @@ fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obsta
         )),
         KeyState::MismatchPending | KeyState::Pending | KeyState::Mismatch => Some(Obstacle::new(
             reason.unwrap_or("the server side has not confirmed its last change".to_owned()),
-            format!("on {}: wgmfa-agent rotate", row.connection.name.one.host),
+            format!("on {}: wgmfa-agent rotate", name.one.host),
         )),
         _ => None,
     })
@@ -303,7 +316,8 @@ fn of_host(name: &HostName, row: &KeyRow<'_>, context: &Context<'_>) -> Result<O
         )));
     }
     let away = !context.agents.connected(name);
-    let waiting = row.current().is_none() || matches!(row.state, KeyState::MismatchPending | KeyState::Pending);
+    let no_key = row.current().is_none() && !by_firewall(&row.selection);
+    let waiting = no_key || matches!(row.state, KeyState::MismatchPending | KeyState::Pending);
     if away && waiting {
         let seen = last_seen(&host, context)
             .map_or("never came".to_owned(), |seen| format!("was last seen {}", context.when().ago(seen)));

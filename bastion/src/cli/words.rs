@@ -111,7 +111,7 @@ pub enum Command {
     /// Connections and their preshared keys
     #[command(subcommand, after_help = "Example:\n    wgmfa-bastion key list")]
     Key(KeyCommand),
-    /// Let an owned host in without a login: its agent gets the keys
+    /// Let somebody in without a login: an owned host gets the keys, or a gateway opens its tier
     #[command(
         after_help = "Example:\n    wgmfa-bastion override app-gw/infra:justins-workstation --for 1h --reason 'phone \
                       lost'"
@@ -231,7 +231,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
     },
-    /// Make new generations now, which ends running sessions
+    /// Make new generations now, which ends running sessions, and close tiers
     #[command(
         after_help = "Example:\n    wgmfa-bastion key rotate app-gw/devices:justins-laptop --reason 'laptop was lent'"
     )]

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use russh::keys::ssh_key;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::agent::{
-    Delivery, Deposit, FromAgent, MOST_GENERATIONS, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+    Deposit, FromAgent, MOST_GENERATIONS, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
 };
 use wgmfa_core::message::front::FromFront;
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
@@ -18,6 +18,8 @@ use wgmfa_core::name::HostName;
 use wgmfa_core::tandem::PairEnd;
 
 use super::conversation::{Conversation, Over, out_of_place, rest_after};
+use super::gates::Gates;
+pub use super::links::{Answer, Ask, CONFIRM_WITHIN, Link};
 use super::pairs::{Pairs, Told};
 use super::rounds::{Assigned, Made};
 use super::{Keeper, say};
@@ -28,40 +30,6 @@ const PROOF_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long an agent may be silent: it pings every ten seconds.
 const SILENCE: Duration = Duration::from_secs(90);
-
-/// How long the keeper waits for an agent to confirm an order (design: two seconds at most).
-pub const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
-
-/// An order to a connected agent, and where its answer goes.
-pub enum Ask {
-    /// Open a peer, or prolong its session.
-    Open(PeerGeneration, u64, Answer),
-    /// Lock a peer.
-    Lock(PeerRef, String, Answer),
-    /// Make the generation that follows in a session, above this one.
-    MakeNext(PeerRef, u64, Answer<Deposit>),
-    /// Change to the generation that follows.
-    ChangeTo(PeerGeneration, u64, Answer),
-    /// Put a key on a peer.
-    Put(Delivery, Answer),
-    /// Do a round.
-    Round(String),
-    /// Hang up.
-    HangUp(String),
-}
-
-/// `Ok`: done; `Err`: why not.
-pub type Answer<T = ()> = oneshot::Sender<Result<T, String>>;
-
-/// A connected agent.
-pub struct Link {
-    /// The conversation that it came by.
-    pub conversation: u64,
-    /// Whether it stays connected, and so can be told things.
-    pub resident: bool,
-    /// Where orders go.
-    pub asks: mpsc::UnboundedSender<Ask>,
-}
 
 /// The registered hosts, not cut off, that bear this SSH key.
 pub fn hosts_with_key(keeper: &Keeper, public_key: &str) -> Vec<HostName> {
@@ -242,6 +210,14 @@ impl Agent<'_> {
                 self.pending.insert(id, answer);
                 self.tell(&ToAgent::Put { id, delivery });
             }
+            Ask::Grant(which, seconds_left, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Grant { id, which, seconds_left });
+            }
+            Ask::Revoke(peer, reason, answer) => {
+                self.pending.insert(id, answer);
+                self.tell(&ToAgent::Revoke { id, peer, reason });
+            }
             Ask::Round(reason) => self.tell(&ToAgent::Round { reason }),
             Ask::HangUp(reason) => return self.refuse(&reason),
         }
@@ -265,22 +241,34 @@ impl Agent<'_> {
                 highest,
                 holds,
                 stood_down,
+                open,
             } => {
                 if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
                     return self.refuse(&reason);
                 }
                 let report =
                     Report { interfaces: &interfaces, handshake_ages: &handshake_ages, next_in_seconds, stood_down };
-                let made = Made { highest: &highest, holds: &holds };
+                let made = Made { highest: &highest, holds: &holds, open: &open };
                 match self.keeper.take_report(&self.host, &report, &events, made) {
-                    Ok(Assigned { assignments, uncovered, pairs }) => {
+                    Ok(Assigned { assignments, uncovered, pairs, gates }) => {
                         self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
                         let place =
                             |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
                         let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
-                        self.tell(&ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs });
+                        let Gates { gates, free, gated } = gates;
+                        let gated = gated.into_iter().collect();
+                        self.tell(&ToAgent::Assignments {
+                            assignments,
+                            uncovered,
+                            deliveries,
+                            log_head,
+                            pairs,
+                            gates,
+                            free,
+                            gated,
+                        });
                     }
                     Err(reason) => return self.refuse(&reason),
                 }
@@ -310,7 +298,12 @@ impl Agent<'_> {
             }
             FromAgent::Opened { id, refused } => self.answer(id, refused),
             FromAgent::Locked { id, failed } => self.answer(id, failed),
-            FromAgent::Put { id, refused } => self.answer(id, refused),
+            FromAgent::Put { id, refused } | FromAgent::Granted { id, refused } => self.answer(id, refused),
+            FromAgent::Revoked { id, failed } => self.answer(id, failed),
+            FromAgent::CheckCode { id, peer, tiers, code } => {
+                let verdict = self.keeper.check_code(&self.host, &peer, &tiers, &code);
+                self.tell(&ToAgent::CodeChecked { id, verdict });
+            }
             FromAgent::Next { id, deposit, refused } => {
                 if let Some(answer) = self.pending_next.remove(&id) {
                     let _ = answer.send(deposit.ok_or_else(|| refused.unwrap_or_default()));
@@ -351,58 +344,8 @@ impl Agent<'_> {
 }
 
 impl Keeper {
-    /// Takes over a host's connection from an earlier one.
-    fn connect(&self, host: &HostName, link: Link, source: std::net::IpAddr) {
-        let resident = link.resident;
-        if let Some(earlier) = self.links.borrow_mut().insert(host.clone(), link) {
-            let _ = earlier.asks.send(Ask::HangUp("another connection of this host has taken over".to_owned()));
-            self.note_host(
-                host,
-                Event::HostReplaced,
-                Some(source),
-                "a second connection of this host replaced the first",
-            );
-        } else if resident {
-            self.note_host(host, Event::HostConnected, Some(source), "the resident agent is connected");
-        }
-        self.heard(host);
-    }
-
-    fn disconnect(&self, host: &HostName, conversation: u64) {
-        let mut links = self.links.borrow_mut();
-        if links.get(host).is_some_and(|link| link.conversation == conversation) {
-            let link = links.remove(host);
-            drop(links);
-            if link.is_some_and(|link| link.resident) {
-                self.note_host(host, Event::Noted, None, "the resident agent is gone");
-            }
-        }
-    }
-
     fn refused_host(&self, host: &HostName, source: std::net::IpAddr, reason: &str) {
         say(&format!("{source}: {host}: {reason}"));
         self.note_host(host, Event::HostRefused, Some(source), reason);
-    }
-
-    /// Asks a connected resident agent, and waits for its answer. `None`: there is none, or it did not answer in time.
-    pub async fn ask<T>(
-        &self,
-        host: &HostName,
-        within: Duration,
-        order: impl FnOnce(Answer<T>) -> Ask,
-    ) -> Option<Result<T, String>> {
-        let asks = self.links.borrow().get(host).filter(|link| link.resident).map(|link| link.asks.clone())?;
-        let (answer, answered) = oneshot::channel();
-        asks.send(order(answer)).ok()?;
-        timeout(within, answered).await.ok()?.ok()
-    }
-
-    /// Tells a connected resident agent something that needs no answer; whether there is one.
-    pub fn order_round(&self, host: &HostName, reason: &str) -> bool {
-        let links = self.links.borrow();
-        links
-            .get(host)
-            .filter(|link| link.resident)
-            .is_some_and(|link| link.asks.send(Ask::Round(reason.to_owned())).is_ok())
     }
 }

@@ -6,7 +6,7 @@ use wgmfa_core::exit::Exit;
 use wgmfa_core::interval::left;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::encode;
-use wgmfa_core::message::sync::{RefusedKey, Release, ReleasedKey};
+use wgmfa_core::message::sync::{GrantedTier, RefusedKey, Release, ReleasedKey};
 use wgmfa_core::name::UserName;
 use zeroize::Zeroizing;
 
@@ -26,8 +26,9 @@ pub fn tsv(keeper: &Rc<Keeper>, release: &Release) -> Said {
     let device = &release.device;
     let open = |key: &ReleasedKey| opened(keeper, server_side(&key.connection, device), key);
     let mut stderr: String = release.keys.iter().map(open).collect();
+    stderr.extend(release.grants.iter().map(|tier| opened_tier(keeper, server_side(&tier.connection, device), tier)));
     stderr.extend(release.refused.iter().map(|one| refused(one, device)));
-    if release.keys.is_empty() && release.refused.is_empty() {
+    if stderr.is_empty() {
         stderr = format!("{}: no connection of this device needs a login\n", release.device);
     }
     Said { stdout: lines(&release.keys), stderr, exit: exit(release) }
@@ -48,8 +49,18 @@ pub fn lines(released: &[ReleasedKey]) -> SecretText {
 pub fn opened(keeper: &Keeper, name: &str, key: &ReleasedKey) -> String {
     let (left, until) = (left(key.seconds_left), keeper.clock(key.deadline));
     let policy = format!("policy {} {}", key.policy.ordinal, key.policy.description);
+    let tier = key.tier.as_ref().map_or(String::new(), |tier| format!(", tier {tier}"));
     let why = key.not_prolonged.as_ref().map_or(String::new(), |why| format!("; {why}"));
-    format!("{name}: OK, {left} (until {until}), {policy}{why}\n")
+    format!("{name}: OK, {left} (until {until}), {policy}{tier}{why}\n")
+}
+
+/// `app-gw/devices: OK, 60 min left (until 15:55), policy 101 Prod User Devices, tier prod`
+pub fn opened_tier(keeper: &Keeper, name: &str, opened: &GrantedTier) -> String {
+    let GrantedTier { state, tier, policy, waits, .. } = opened;
+    let (left, until) = (left(opened.seconds_left), keeper.clock(opened.deadline));
+    let waits = waits.as_ref().map_or(String::new(), |waits| format!("; {waits}"));
+    let policy = format!("policy {} {}", policy.ordinal, policy.description);
+    format!("{name}: {state}, {left} (until {until}), {policy}, tier {tier}{waits}\n")
 }
 
 /// `db-gw/devices: refused: next round of db-gw expected by 14:56`

@@ -16,11 +16,13 @@ use wgmfa_core::release::sides_change;
 use super::Keeper;
 use super::caller::By;
 use super::coverage::{session_at_other_end, session_end};
-use super::release::Offer;
+use super::gates::TierOffer;
+use super::release::{Offer, Offered};
 use crate::admin::key_row::server_place;
 use crate::admin::site::{Site, places};
+use crate::admin::tier_row::by_firewall;
 use crate::admin::{ByHand, What};
-use crate::store::{Actor, Event, Note, Place, Setting};
+use crate::store::{Actor, Event, GrantedBy, Note, Place, Setting};
 use crate::voice::PROGRAM;
 
 /// What became of the connections.
@@ -63,12 +65,16 @@ impl Keeper {
         let site = Site::read(&self.store)?;
         for connection in connections {
             let name = connection.name.to_string();
-            let offered = match self.override_offer(&site, connection) {
-                Ok((offer, host)) => Ok((seconds.map_or(offer.clone(), |seconds| offer.lasting(seconds)), host)),
-                Err(failure) => Err(failure),
-            };
-            let outcome = match offered {
-                Ok((offer, host)) => self.override_one(offer, &host, reason, by, done).await,
+            let outcome = match self.override_offer(&site, connection) {
+                Ok((Offered::Key(offer), Some(host))) => {
+                    let offer = seconds.map_or(*offer.clone(), |seconds| offer.lasting(seconds));
+                    self.override_one(offer, &host, reason, by, done).await
+                }
+                Ok((Offered::Key(_), None)) => unreachable!("a key has a host that takes it"),
+                Ok((Offered::Tier(mut tier), _)) => {
+                    tier.seconds_left = seconds.unwrap_or(tier.seconds_left);
+                    self.override_tier(&tier, reason, by, done).await
+                }
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = outcome {
@@ -80,8 +86,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// What may be released, and the host that takes it.
-    fn override_offer(&self, site: &Site, connection: &Connection) -> Result<(Offer, HostName), Failure> {
+    /// What may be released, and the host that takes it if it is a key.
+    fn override_offer(&self, site: &Site, connection: &Connection) -> Result<(Offered, Option<HostName>), Failure> {
         let refuse = |why: String| Failure::new(Exit::Failed, why);
         let policies = self.policies.borrow();
         let selection = Selector::new(&policies.set).select(connection);
@@ -89,12 +95,13 @@ impl Keeper {
             return Err(refuse("no policy with a second factor covers it".to_owned())
                 .hint(format!("wgmfa-bastion key set {} puts a key there", connection.name)));
         };
-        let Some((client, _)) = self.store.client_peer(&place)? else {
+        let client = self.store.client_peer(&place)?.map(|(client, _)| client.host);
+        if client.is_none() && selection.policy().is_some_and(|policy| policy.enforce.rotates()) {
             return Err(refuse("its client side is no host with an agent".to_owned())
                 .hint(format!("carry the key yourself: wgmfa-bastion key show {} --reason TEXT", connection.name)));
-        };
+        }
         match self.offer(site, &selection, connection, place, self.now())? {
-            Some(Ok(offer)) => Ok((offer, client.host)),
+            Some(Ok(offer)) => Ok((offer, client)),
             Some(Err(reason)) => Err(refuse(reason)),
             None => Err(refuse("there is no key to release".to_owned())),
         }
@@ -153,6 +160,28 @@ impl Keeper {
         Ok(())
     }
 
+    /// As a login opens a tier: recorded, then opened; a gateway that is not there opens it when it comes.
+    async fn override_tier(
+        self: &Rc<Self>,
+        tier: &TierOffer,
+        reason: &str,
+        by: &By,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let (now, from) = (self.now(), from(by));
+        let grant = self.store.grant_by_override(now, actor(by, from.as_deref()), &tier.wanted(now), reason)?;
+        self.measures.note_grants(GrantedBy::Override, 1);
+        let (mut granted, mut refused) = self.open_gates(std::slice::from_ref(tier), vec![grant]).await;
+        if let Some(refused) = refused.pop() {
+            return Err(Failure::new(Exit::Failed, refused.reason));
+        }
+        let Some(opened) = granted.pop() else { return Ok(()) };
+        let later = opened.waits.map(|waits| format!("; {waits}")).unwrap_or_default();
+        let until = self.clock(opened.deadline);
+        done.done.push((opened.connection, format!("tier {} open until {until}, by override{later}", opened.tier)));
+        Ok(())
+    }
+
     async fn set(
         self: &Rc<Self>,
         connection: &Connection,
@@ -187,6 +216,12 @@ impl Keeper {
                 let seconds = policy.rotation_interval.as_seconds();
                 let above = site.record(&place).map_or(0, |record| record.highest);
                 self.set_session(connection, &place, (above + 1, key), seconds, (reason, by), done).await
+            }
+            Selection::Applies { policy, .. } if by_firewall(&selection) && !is_locked(&site, connection) => {
+                let error =
+                    format!("{}: the firewall enforces policy {}, so there is no key", connection.name, policy.ordinal);
+                Err(Failure::new(Exit::Failed, error)
+                    .hint(format!("wgmfa-bastion override {} --reason TEXT opens its tier", connection.name)))
             }
             Selection::Applies { .. } | Selection::None => self.set_free(connection, key, reason, by, done).await,
         }
@@ -262,6 +297,12 @@ impl Keeper {
             None => Err(format!("{host} has not confirmed; is its agent connected?")),
         }
     }
+}
+
+/// Whether a key stands at an end of a connection that was made when another policy covered it, and that nobody has.
+fn is_locked(site: &Site, connection: &Connection) -> bool {
+    let made = |place: &Place| site.record(place).is_some_and(|record| !record.set_free && !record.is_of_pair());
+    places(connection).iter().any(made)
 }
 
 fn from(by: &By) -> Option<String> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use wgmfa_core::connection::Connection;
 use wgmfa_core::interval::Interval;
 use wgmfa_core::message::sync::PolicyRef;
-use wgmfa_core::policy::{Selection, Sides};
+use wgmfa_core::policy::{Enforce, Selection, Sides};
 use wgmfa_core::release::{Cover, Newest, Phase};
 
 use crate::admin::site::places;
@@ -38,15 +38,19 @@ impl Served {
     }
 }
 
-/// What a place is to its connection: covered when it is the server side of an MFA policy that rotates keys.
+/// What a place is to its connection: covered when it is the server side of an MFA policy.
 pub fn serves(selection: &Selection<'_>, connection: &Connection, place: &Place) -> Served {
     match selection {
-        Selection::Applies { policy, sides: sides @ Sides::Server(_) } if policy.enforce.rotates() => {
+        Selection::Applies { policy, sides: sides @ Sides::Server(_) } => {
             if sides.server_side(connection) != Some(&place.server_side) {
                 return Served::nothing(Cover::ClientSide);
             }
             let rotation_interval = policy.rotation_interval.as_seconds();
             let idle_timeout = policy.idle_timeout.map(Interval::as_seconds);
+            if let Enforce::Firewall(tier) = &policy.enforce {
+                let (policy, tier) = (policy.reference(), tier.clone());
+                return Served::nothing(Cover::Firewall { policy, tier, rotation_interval });
+            }
             let policy = policy.reference();
             Served {
                 cover: Cover::Mfa { policy: policy.clone(), rotation_interval },

@@ -16,7 +16,9 @@ mod conversation;
 mod coverage;
 mod dialogue;
 mod enrol;
+mod gates;
 mod heads;
+mod links;
 mod metrics;
 mod module;
 mod orders;
@@ -24,6 +26,7 @@ mod own_secrets;
 mod pairs;
 mod person;
 mod push;
+mod reach;
 mod release;
 mod renewal;
 mod requests;
@@ -148,23 +151,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         }
     });
     let now = store.now(Timestamp::now());
-    let keeper = Rc::new(Keeper {
-        store,
-        zone: TimeZone::system(),
-        policies: RefCell::new(Rc::new(Policies { set, since: now })),
-        front: sender,
-        logins: RefCell::default(),
-        links: RefCell::default(),
-        heard: RefCell::default(),
-        people: RefCell::default(),
-        sessions: sessions::Sessions::default(),
-        clock: clock::Clock::new(now),
-        said_head: heads::Said::default(),
-        measures: metrics::Measures::new(),
-        to_look_over: transitions::ToLookOver::default(),
-        hashing: Semaphore::new(2),
-        config,
-    });
+    let keeper = Rc::new(Keeper::new(config, store, Policies { set, since: now }, sender));
     keeper.store.note(now, Note::new(Event::Started))?;
     keeper.note_policies()?;
     keeper.say_head();
@@ -238,6 +225,26 @@ fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
 }
 
 impl Keeper {
+    fn new(config: Config, store: Store, policies: Policies, front: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>) -> Self {
+        Self {
+            store,
+            zone: TimeZone::system(),
+            clock: clock::Clock::new(policies.since),
+            policies: RefCell::new(Rc::new(policies)),
+            front,
+            logins: RefCell::default(),
+            links: RefCell::default(),
+            heard: RefCell::default(),
+            people: RefCell::default(),
+            sessions: sessions::Sessions::default(),
+            said_head: heads::Said::default(),
+            measures: metrics::Measures::new(),
+            to_look_over: transitions::ToLookOver::default(),
+            hashing: Semaphore::new(2),
+            config,
+        }
+    }
+
     fn to_front(&self, message: &ToFront) {
         // without a front there is nobody to tell, and the keeper is about to end
         let _ = self.front.send(Zeroizing::new(encode(message)));
@@ -274,6 +281,7 @@ impl Keeper {
             }
             Err(error) => say(&format!("a session's end could not be recorded: {error}")),
         }
+        self.expire_grants();
     }
 
     /// A clock that was set back would let every session last longer by as much: all of them are over.
@@ -283,6 +291,9 @@ impl Keeper {
             return Ok(());
         }
         say(&format!("the clock is {} s behind the last recorded time; all sessions are over", behind.as_secs()));
+        for grant in self.store.grants()? {
+            self.store.end_grants(self.now(), Actor::BASTION, &grant.place, None, "the clock was set back")?;
+        }
         for record in self.store.records()? {
             if record.current.is_some_and(|current| matches!(current.phase, Phase::Released { .. })) {
                 self.store.order_rotation(self.now(), Actor::BASTION, &record.place, "the clock was set back")?;

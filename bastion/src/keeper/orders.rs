@@ -71,8 +71,8 @@ pub async fn tell(keeper: &Rc<Keeper>, outcome: Outcome, by: &By, caller: &mut i
     }
 }
 
-/// Carries out orders; answers with the locks that were not confirmed in time. A host is told to do a round, or hung up
-/// on, when it has had the time to confirm its locks.
+/// Carries out orders; answers with the locks, and the gates to be closed, that were not confirmed in time. A host is told
+/// to do a round, or hung up on, when it has had the time to confirm them.
 async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
     let (mut locks, mut rounds, mut cut_off) = (tokio::task::JoinSet::new(), Vec::new(), Vec::new());
     for order in orders {
@@ -80,13 +80,9 @@ async fn give(keeper: &Rc<Keeper>, orders: Vec<Order>) -> Vec<Order> {
             Order::Round { host, reason } => rounds.push((host, reason)),
             Order::HangUpHost(host) => cut_off.push(host),
             Order::HangUpUser(user) => keeper.hang_up_user(&user),
-            Order::Lock { host, peer, reason } => {
+            Order::Lock { .. } | Order::Revoke { .. } => {
                 let keeper = keeper.clone();
-                locks.spawn_local(async move {
-                    let asked = (peer.clone(), reason.clone());
-                    let done = keeper.ask(&host, LOCKED_WITHIN, |answer| Ask::Lock(asked.0, asked.1, answer)).await;
-                    (!matches!(done, Some(Ok(())))).then_some(Order::Lock { host, peer, reason })
-                });
+                locks.spawn_local(async move { (!keeper.closes(&order).await).then_some(order) });
             }
         }
     }
@@ -122,6 +118,22 @@ impl Agents for Connected<'_> {
 }
 
 impl Keeper {
+    /// Has a peer locked, or a gate closed to it; whether that was confirmed in time.
+    async fn closes(&self, order: &Order) -> bool {
+        let done = match order {
+            Order::Lock { host, peer, reason } => {
+                let (peer, reason) = (peer.clone(), reason.clone());
+                self.ask(host, LOCKED_WITHIN, |answer| Ask::Lock(peer, reason, answer)).await
+            }
+            Order::Revoke { host, peer, reason } => {
+                let (peer, reason) = (peer.clone(), reason.clone());
+                self.ask(host, LOCKED_WITHIN, |answer| Ask::Revoke(peer, reason, answer)).await
+            }
+            Order::Round { .. } | Order::HangUpHost(_) | Order::HangUpUser(_) => return true,
+        };
+        matches!(done, Some(Ok(())))
+    }
+
     /// Lets an administrator's command look at the keeper and change its store.
     pub(super) fn with_admin<T>(&self, by: &By, act: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let now = self.now();

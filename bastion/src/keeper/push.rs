@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::agent::{Delivery, PeerGeneration, PeerRef, Role};
-use wgmfa_core::message::sync::{Changed, Release, ReleasedKey};
+use wgmfa_core::message::sync::{Changed, GrantedTier, Release, ReleasedKey};
 use wgmfa_core::name::HostName;
 
 use super::agent::{Ask, CONFIRM_WITHIN};
@@ -126,6 +126,9 @@ impl Pushed {
                 }
             };
         }
+        let opened =
+            |tier: &GrantedTier| answer::opened_tier(keeper, answer::server_side(&tier.connection, device), tier);
+        stderr.extend(self.release.grants.iter().map(opened));
         stderr.extend(self.release.refused.iter().map(|one| answer::refused(one, device)));
         if stderr.is_empty() {
             stderr = format!("{device}: no connection of this host needs a login\n");
@@ -146,7 +149,7 @@ impl Pushed {
         });
         serde_json::json!({
             "version": 1, "user": self.release.user, "device": self.release.device,
-            "pushed": pushed.collect::<Vec<_>>(), "refused": self.release.refused,
+            "pushed": pushed.collect::<Vec<_>>(), "grants": self.release.grants, "refused": self.release.refused,
         })
     }
 }

@@ -10,21 +10,19 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::PeerGeneration;
 use wgmfa_core::message::sync::{AppliedKey, ClientHello, PolicyRef, RefusedKey, Release, ReleasedKey};
-use wgmfa_core::name::HostName;
+use wgmfa_core::name::TierName;
 use wgmfa_core::policy::{Selection, Selector};
-use wgmfa_core::release::{Decision, Facts, Hears, Promise, RELEASE_WINDOW_SECONDS, decide, not_prolonged};
+use wgmfa_core::release::{Decision, Facts, Promise, RELEASE_WINDOW_SECONDS, decide, not_prolonged};
 use wgmfa_core::state::KeyState;
 
 use super::agent::{Ask, CONFIRM_WITHIN};
 use super::attempt::Passed;
 use super::coverage::{Served, newest, serves, session_at_other_end, session_end};
+use super::gates::TierOffer;
 use super::target::{self, Target};
 use super::{Keeper, renewal};
 use crate::admin::site::Site;
 use crate::store::{Event, Granted, Login, Note, Place, Wanted};
-
-/// An agent that comes by is not overdue before it is so late: its rounds do not take equally long.
-const MAY_BE_LATE: SignedDuration = SignedDuration::from_secs(15);
 
 /// What a person asked for.
 pub struct Wish {
@@ -57,6 +55,25 @@ pub struct Offer {
     unheard: u64,
     /// Above which generation the next one is, if the session is to change to another.
     next_above: Option<u64>,
+    /// The tier that opens and closes with the key.
+    tier: Option<TierName>,
+}
+
+/// What the connections of a device have to give.
+#[derive(Default)]
+struct Offers {
+    keys: Vec<Offer>,
+    tiers: Vec<TierOffer>,
+    /// What they have not.
+    refused: Vec<RefusedKey>,
+}
+
+/// What one connection has to give.
+pub enum Offered {
+    /// A key.
+    Key(Box<Offer>),
+    /// A tier, and no key.
+    Tier(Box<TierOffer>),
 }
 
 impl Keeper {
@@ -81,8 +98,8 @@ impl Keeper {
         let mut site = Site::read_for(&self.store, &login.user)?;
         let device = target::choose(&site, &self.policies.borrow().set, &login.user, wish, now)?;
         site.connections.retain(|connection| device.is_end_of(connection));
-        let (offers, mut refused) = self.offers(&site, &device, wish, now)?;
-        if !offers.is_empty() {
+        let Offers { keys: offers, tiers, mut refused } = self.offers(&site, &device, wish, now)?;
+        if !offers.is_empty() || !tiers.is_empty() {
             // a login that may not release must not reach a server either: opening prolongs a running session
             self.store.may_release(now, login, &device.name)?;
         }
@@ -97,19 +114,25 @@ impl Keeper {
             user: login.user.to_string(),
             device: device.name.clone(),
             keys: Vec::new(),
+            grants: Vec::new(),
             refused,
         };
-        if offers.is_empty() {
+        if offers.is_empty() && tiers.is_empty() {
             return Ok(release);
         }
         let wanted: Vec<Wanted> = offers.iter().map(|offer| offer.wanted(now)).collect();
-        let outcome = self.store.release(self.now(), login, &device.name, &wanted)?;
+        let wanted_tiers: Vec<_> = tiers.iter().map(|tier| tier.wanted(now)).collect();
+        let outcome = self.store.release_with_tiers(self.now(), login, &device.name, &wanted, &wanted_tiers)?;
         super::crash_point("released");
-        let mut told = self.tell(&offers).await;
+        let (mut told, (grants, shut)) = tokio::join!(self.tell(&offers), self.open_gates(&tiers, outcome.opened));
+        release.grants = grants;
+        release.refused.extend(shut);
         let (mut due, mut places) = (Vec::new(), Vec::new());
         let named = |place: &Place| offers.iter().find(|offer| offer.place == *place);
         for (place, reason) in outcome.refused {
-            let connection = named(&place).map(|offer| offer.connection.name.to_string()).unwrap_or_default();
+            let of_key = named(&place).map(|offer| &offer.connection);
+            let of_tier = || tiers.iter().find(|tier| tier.place == place).map(|tier| &tier.connection);
+            let connection = of_key.or_else(of_tier).map(|found| found.name.to_string()).unwrap_or_default();
             release.refused.push(RefusedKey { connection, reason });
         }
         for granted in outcome.granted {
@@ -135,30 +158,27 @@ impl Keeper {
     }
 
     /// Decides about each connection of the device.
-    fn offers(
-        &self,
-        site: &Site,
-        device: &Target,
-        wish: &Wish,
-        now: Timestamp,
-    ) -> Result<(Vec<Offer>, Vec<RefusedKey>), Failure> {
+    fn offers(&self, site: &Site, device: &Target, wish: &Wish, now: Timestamp) -> Result<Offers, Failure> {
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let chosen = match wish.connections.as_slice() {
             [] => site.connections.iter().collect(),
             parts => parts.iter().map(|part| site.find(part)).collect::<Result<Vec<_>, _>>()?,
         };
-        let (mut offers, mut refused) = (Vec::new(), Vec::new());
+        let mut all = Offers::default();
         for connection in chosen {
             let selection = selector.select(connection);
             let Some(place) = device.place(site, connection, &selection, now) else { continue };
             match self.offer(site, &selection, connection, place, now)? {
-                Some(Ok(offer)) => offers.push(offer),
-                Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
+                Some(Ok(Offered::Key(offer))) => all.keys.push(*offer),
+                Some(Ok(Offered::Tier(tier))) => all.tiers.push(*tier),
+                Some(Err(reason)) => {
+                    all.refused.push(RefusedKey { connection: connection.name.to_string(), reason });
+                }
                 None => {}
             }
         }
-        Ok((offers, refused))
+        Ok(all)
     }
 
     /// Decides about one connection, whose key is used at this place. `None`: it has none to release.
@@ -169,7 +189,7 @@ impl Keeper {
         connection: &Connection,
         place: Place,
         now: Timestamp,
-    ) -> Result<Option<Result<Offer, String>>, Failure> {
+    ) -> Result<Option<Result<Offered, String>>, Failure> {
         let served = match session_at_other_end(connection, &place, |end| session_end(site.record(end)?, now)) {
             Some(deadline) => Served::at_other_end(self.clock(deadline)),
             None => serves(selection, connection, &place),
@@ -188,7 +208,8 @@ impl Keeper {
                 let connection = connection.clone();
                 let unheard = self.uncounted(&place.server_side.host, facts.unheard, now)?;
                 let next_above = record.filter(|_| renewal::is_due(record, now)).map(|record| record.highest);
-                Some(Ok(Offer {
+                let tier = selection.policy().and_then(|policy| policy.enforce.tier()).cloned();
+                Some(Ok(Offered::Key(Box::new(Offer {
                     connection,
                     place,
                     generation,
@@ -199,7 +220,12 @@ impl Keeper {
                     told: false,
                     unheard,
                     next_above,
-                }))
+                    tier,
+                }))))
+            }
+            Decision::Open { tier, seconds_left, policy } => {
+                let connection = connection.clone();
+                Some(Ok(Offered::Tier(Box::new(TierOffer { connection, place, tier, seconds_left, policy }))))
             }
             Decision::Refuse(reason) => Some(Err(reason)),
             Decision::Pass => None,
@@ -257,47 +283,6 @@ impl Keeper {
         let which = PeerGeneration { peer: offer.place.peer(), generation: offer.generation };
         let host = &offer.place.server_side.host;
         self.ask(host, CONFIRM_WITHIN, |answer| Ask::Open(which, offer.seconds_left, answer)).await
-    }
-
-    /// For how many seconds a host's agent was not heard; one that is connected pings every ten seconds.
-    fn unheard(&self, host: &HostName, now: Timestamp) -> Result<Option<u64>, Failure> {
-        let heard = match self.heard.borrow().get(host) {
-            Some(heard) => Some(*heard),
-            None => self.store.host(host)?.and_then(|record| record.last_seen),
-        };
-        Ok(heard.map(|heard| u64::try_from(now.duration_since(heard).as_secs()).unwrap_or(0)))
-    }
-
-    /// How much of a session a server that does not hear of it will cut off: all the time since its last contact. One
-    /// that comes by as expected does hear of it.
-    fn uncounted(&self, host: &HostName, unheard: Option<u64>, now: Timestamp) -> Result<u64, Failure> {
-        let on_time = self.store.host(host)?.and_then(|record| record.next_round).is_some_and(|next| next > now);
-        Ok(unheard.filter(|_| !on_time).unwrap_or(0))
-    }
-
-    /// Whether a host will hear that a running session is prolonged.
-    fn hears(&self, host: &HostName, now: Timestamp) -> Result<Hears, Failure> {
-        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
-            return Ok(Hears::Asked);
-        }
-        let next = self.store.host(host)?.and_then(|record| record.next_round);
-        let on_time = next.is_some_and(|next| now.duration_since(next) < MAY_BE_LATE);
-        Ok(if on_time { Hears::ComesBy } else { Hears::NotReached(host.to_string()) })
-    }
-
-    /// When a server without a key to release is expected to have one, in words.
-    fn next_round(&self, host: &HostName, now: Timestamp) -> Result<String, Failure> {
-        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
-            return Ok(format!("{host} has no key ready yet; try again in a few seconds"));
-        }
-        let record = self.store.host(host)?;
-        let (next, seen) = record.map_or((None, None), |record| (record.next_round, record.last_seen));
-        Ok(match (next, seen) {
-            (Some(next), _) if next > now => format!("next round of {host} expected by {}", self.clock(next)),
-            (Some(next), _) => format!("{host} is overdue since {}", self.clock(next)),
-            (None, Some(seen)) => format!("{host} was last heard at {}", self.clock(seen)),
-            (None, None) => format!("{host} was never heard; its agent has not come yet"),
-        })
     }
 
     /// The client says that the keys stand in its interface.
@@ -366,6 +351,7 @@ impl Offer {
             generation: granted.generation,
             state: KeyState::MatchPending.name().to_owned(),
             policy: self.policy.clone(),
+            tier: self.tier.clone(),
             seconds_left: super::seconds_until(deadline, now),
             deadline,
             renewal: granted.renewal,

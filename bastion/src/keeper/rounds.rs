@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{Deposit, LocalEvent, MOST_EVENTS, PeerGeneration, PeerRef};
+use wgmfa_core::message::agent::{Deposit, LocalEvent, MOST_EVENTS, PeerGeneration, PeerRef, PeerTier};
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
@@ -14,6 +14,7 @@ use wgmfa_core::tandem::PairEnd;
 
 use super::Keeper;
 use super::coverage::{Served, newest, serves, session_at_other_end, session_end};
+use super::gates::Gates;
 use super::pairs::{Pairs, Told, pair};
 use crate::admin::site::{Site, places};
 use crate::store::{Actor, Event, Note, Place, Record, Report, StoreError};
@@ -25,6 +26,8 @@ pub struct Made<'a> {
     pub highest: &'a [PeerGeneration],
     /// Those that it holds for peers whose key both ends change together.
     pub holds: &'a [PeerGeneration],
+    /// The tiers that the host's gate has open now.
+    pub open: &'a [PeerTier],
 }
 
 /// The answer to a report.
@@ -35,6 +38,8 @@ pub struct Assigned {
     pub uncovered: Vec<PeerRef>,
     /// The peers whose key both ends change together.
     pub pairs: Vec<Told>,
+    /// What its gates are made of.
+    pub gates: Gates,
 }
 
 impl Keeper {
@@ -48,7 +53,10 @@ impl Keeper {
     ) -> Result<Assigned, String> {
         let now = self.now();
         let told = |error: StoreError| error.to_string();
-        self.store.report(now, host, report).map_err(told)?;
+        for other in self.store.report(now, host, report).map_err(told)?.concerned {
+            // a policy may cover it there from now on, and until that host hears of it nothing is asked of this peer
+            self.order_round(&other, &format!("one of its peers is {host}"));
+        }
         for event in events.iter().take(MOST_EVENTS) {
             self.note_local(host, event).map_err(told)?;
         }
@@ -56,6 +64,7 @@ impl Keeper {
             let reason = format!("{} more events of this host were not listed", events.len() - MOST_EVENTS);
             self.store.note_of_host(now, host, Note::new(Event::Noted).host(host).reason(reason)).map_err(told)?;
         }
+        self.store.confirm_open(now, host, made.open).map_err(told)?;
         self.expire();
         let mut site = Site::read_of(&self.store, host).map_err(told)?;
         if self.raise_highest(host, made.highest, &site).map_err(told)? {
@@ -64,7 +73,8 @@ impl Keeper {
         if self.confirm_what_stands(host, report.interfaces, &site).map_err(told)? {
             site = Site::read_of(&self.store, host).map_err(told)?;
         }
-        self.assignments(host, site, made.holds).map_err(told)
+        let gates = self.gates(host, &site);
+        self.assignments(host, site, made.holds).map(|told| Assigned { gates, ..told }).map_err(told)
     }
 
     /// What the host made above all that is known here, after a restore from a backup, is known from now on. Whether there
@@ -136,7 +146,9 @@ impl Keeper {
                     None => serves(&selection, connection, &place),
                 };
                 let cut_off = site.cut_off(connection);
-                if matches!(served.cover, Cover::Mfa { .. }) || is_kept(record.as_ref(), cut_off.as_ref()) {
+                let is_gates = is_left_to_gate(&served.cover, record.as_ref());
+                let is_covered = matches!(served.cover, Cover::Mfa { .. });
+                if !is_gates && (is_covered || is_kept(record.as_ref(), cut_off.as_ref())) {
                     let now = self.session_time(record.as_ref(), now);
                     let applied = is_applied(record.as_ref());
                     let told = assignment(&place, &connection.name.to_string(), served, cut_off, record, now);
@@ -171,7 +183,7 @@ impl Keeper {
             let kept: HashSet<_> = assignments.iter().map(|told| &told.peer).collect();
             uncovered.retain(|peer| !kept.contains(peer));
         }
-        Ok(Assigned { assignments, uncovered, pairs })
+        Ok(Assigned { assignments, uncovered, pairs, gates: Gates::default() })
     }
 
     /// The time by which to say what is left of a session.
@@ -228,8 +240,11 @@ impl Keeper {
             _ => Event::Noted,
         };
         let reason: String = event.reason.chars().take(300).collect();
-        if let ("idle", Some(peer), Some(generation)) = (event.event.as_str(), &event.peer, event.generation) {
+        if let ("idle" | "lock", Some(peer), Some(generation)) = (event.event.as_str(), &event.peer, event.generation) {
             return self.store.end_session(self.now(), &Place::new(host, peer), generation, &reason);
+        }
+        if let ("closed", Some(peer)) = (event.event.as_str(), &event.peer) {
+            return self.note_closed(host, peer, event, &reason);
         }
         let mut note = Note::new(kind).host(host).reason(format!("{reason} ({} s ago)", event.seconds_ago));
         if let Some(peer) = &event.peer {
@@ -248,6 +263,11 @@ impl Keeper {
 fn is_kept(record: Option<&Record>, cut_off: Option<&String>) -> bool {
     let is_left_alone = |record: &Record| record.is_of_pair() || record.set_free;
     record.is_some_and(|record| !is_left_alone(record) || record.kept_locked.is_some() || cut_off.is_some())
+}
+
+/// Whether the firewall alone enforces here, and no key of before stands in the way: nothing is to be done about the key.
+fn is_left_to_gate(cover: &Cover, record: Option<&Record>) -> bool {
+    matches!(cover, Cover::Firewall { .. }) && record.is_none_or(|record| record.set_free || record.is_of_pair())
 }
 
 fn is_applied(record: Option<&Record>) -> bool {

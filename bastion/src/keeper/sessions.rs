@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use wgmfa_core::name::TierName;
 
 use crate::store::Place;
 
-/// The sessions that a server's rounds have shown, in this run.
+/// The sessions and grants that a server's rounds have shown, in this run.
 #[derive(Default)]
-pub struct Sessions(RefCell<BTreeMap<Place, Seen>>);
+pub struct Sessions(RefCell<BTreeMap<(Place, Option<TierName>), Seen>>);
 
 struct Seen {
     deadline: Timestamp,
@@ -23,9 +24,14 @@ impl Sessions {
     /// The time by which to say what is left of a session: `now`, or later if the bastion's time has stood still since
     /// this deadline was first seen.
     pub fn now(&self, place: &Place, deadline: Timestamp, now: Timestamp) -> Timestamp {
+        self.now_of(place, None, deadline, now)
+    }
+
+    /// The same of a tier that is granted; none: of the key's session.
+    pub fn now_of(&self, place: &Place, tier: Option<&TierName>, deadline: Timestamp, now: Timestamp) -> Timestamp {
         let mut sessions = self.0.borrow_mut();
         let first = || Seen { deadline, at: now, since: Instant::now() };
-        let seen = sessions.entry(place.clone()).or_insert_with(first);
+        let seen = sessions.entry((place.clone(), tier.cloned())).or_insert_with(first);
         if seen.deadline != deadline {
             *seen = first();
         }

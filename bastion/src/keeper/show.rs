@@ -11,7 +11,7 @@ use wgmfa_core::message::{VERSION, encode};
 use wgmfa_core::policy::Selector;
 
 use super::caller::By;
-use super::release::Offer;
+use super::release::{Offer, Offered};
 use super::{Keeper, answer, say};
 use crate::admin::Show;
 use crate::admin::key_row::server_place;
@@ -94,7 +94,12 @@ impl Keeper {
                 None => None,
             };
             match decided {
-                Some(Ok(offer)) => offers.push(offer),
+                Some(Ok(Offered::Key(offer))) => offers.push(*offer),
+                Some(Ok(Offered::Tier(_))) => {
+                    let reason =
+                        "the firewall enforces its policy, so there is no key; wgmfa-bastion override opens its tier";
+                    refused.push(RefusedKey { connection: connection.name.to_string(), reason: reason.to_owned() });
+                }
                 Some(Err(reason)) => refused.push(RefusedKey { connection: connection.name.to_string(), reason }),
                 None => {
                     let reason = "no policy with a second factor covers it; there is no key to carry".to_owned();

@@ -176,13 +176,15 @@ async fn attempt(
         None => (None, None),
     };
     let invited = first.invitation.is_some_and(|hash| is_good(invitation.as_ref(), &hash, now));
-    let code = judge_code(login, credentials.as_ref(), telephone.as_ref(), given.code.as_ref(), recovery, now);
+    let user = login.map(|login| &login.user);
+    let code = judge_code(user, credentials.as_ref(), telephone.as_ref(), given.code.as_ref(), recovery, now);
     let disabled = person.is_none_or(|person| person.disabled);
     Ok(judge(&Evidence { known, disabled, barred, invited, password, code }))
 }
 
-fn judge_code(
-    login: Option<&Login>,
+/// What a one-time code, a recovery code or one that was read out on the telephone is worth.
+pub(super) fn judge_code(
+    user: Option<&UserName>,
     credentials: Option<&Credentials>,
     telephone: Option<&Handout>,
     given: Option<&SecretText>,
@@ -190,14 +192,14 @@ fn judge_code(
     now: jiff::Timestamp,
 ) -> CodeAnswer {
     let Some(given) = given else { return CodeAnswer::NotAsked };
-    let (Some(login), Some(credentials)) = (login, credentials) else { return CodeAnswer::Wrong };
+    let (Some(user), Some(credentials)) = (user, credentials) else { return CodeAnswer::Wrong };
     if recovery {
         return match RecoveryCode::parse(given.expose()) {
             Ok(code) => {
-                let read_out = code::hash_for(Purpose::Telephone, &login.user, &code);
+                let read_out = code::hash_for(Purpose::Telephone, user, &code);
                 match is_good(telephone, &read_out, now) {
                     true => CodeAnswer::Telephone(read_out),
-                    false => recovery_answer(credentials, code::recovery_hash(&login.user, &code)),
+                    false => recovery_answer(credentials, code::recovery_hash(user, &code)),
                 }
             }
             Err(_) => CodeAnswer::Wrong,

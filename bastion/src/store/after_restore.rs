@@ -47,6 +47,7 @@ impl Store {
             w.audit(note.reason(format!("the bastion's time was {} s ahead of the clock: {reason}", ahead.as_secs())))?;
             let latest = Time(time.0 + LONGEST_LOCK);
             w.execute("UPDATE guesses SET locked_until = ?1 WHERE locked_until > ?1", [latest])?;
+            w.execute("UPDATE code_guesses SET locked_until = ?1 WHERE locked_until > ?1", [latest])?;
             w.execute("UPDATE guesses SET last_success = ?1 WHERE last_success > ?1", [time])?;
             w.execute("UPDATE people SET day_began = ?1 WHERE day_began > ?1", [time])?;
             w.execute("UPDATE hosts SET last_seen = min(last_seen, ?1), next_round = NULL", [time])?;
@@ -74,6 +75,7 @@ impl Writing<'_> {
     fn end_everything(&self, reason: &str) -> Result<(), StoreError> {
         let rows = places::select(self.tx, "TRUE", [])?;
         self.execute("UPDATE places SET ordered = ?1", [reason])?;
+        self.end_grants_where("TRUE", [], reason)?;
         self.end_all(&rows, reason).map(drop)
     }
 }

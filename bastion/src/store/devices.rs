@@ -6,7 +6,7 @@ use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{DeviceName, HostName, UserName};
 
 use super::column::{Repeated, Text, text, time};
-use super::{Actor, Change, CutOff, Event, Note, Place, Store, StoreError, Writing, hosts};
+use super::{Actor, Change, CutOff, Event, Note, Store, StoreError, Writing, hosts};
 
 /// A device as the bastion knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,15 +130,16 @@ impl Store {
             w.audit(Note::new(event).user(&device.owner).device(name).actor(actor))?;
             w.inventory_changed()?;
             let places = w.places_of_key(&device.public_key)?;
-            let places = w.cut_or_let_in(places, disabled, &format!("device {name} was disabled"))?;
-            Ok(CutOff { change: Change::Made, places })
+            let reason = format!("device {name} was disabled");
+            let cut = CutOff::made(w.cut_or_let_in(places, disabled, &reason)?);
+            w.close_or_tell(cut, disabled, "peer = ?1", [Text(&device.public_key)], &reason)
         })
     }
 
     /// Removes a device; an unknown name is `Unchanged`. Its connections stay locked until its key is registered again.
     pub fn remove_device(&self, now: Timestamp, actor: Actor<'_>, name: &DeviceName) -> Result<CutOff, StoreError> {
         self.write(now, |w| match find(w.tx, name)? {
-            Some(_) => Ok(CutOff { change: Change::Made, places: w.remove_device(actor, name)? }),
+            Some(_) => w.remove_device(actor, name),
             None => Ok(CutOff::nothing()),
         })
     }
@@ -146,14 +147,15 @@ impl Store {
 
 impl Writing<'_> {
     /// Removes a device if it exists; its places stay locked until its key is registered again.
-    pub(super) fn remove_device(&self, actor: Actor<'_>, name: &DeviceName) -> Result<Vec<Place>, StoreError> {
-        let Some(device) = find(self.tx, name)? else { return Ok(Vec::new()) };
-        let places = self.places_of_key(&device.public_key)?;
-        let places = self.keep_locked(&places, &format!("device {name} was removed"))?;
+    pub(super) fn remove_device(&self, actor: Actor<'_>, name: &DeviceName) -> Result<CutOff, StoreError> {
+        let Some(device) = find(self.tx, name)? else { return Ok(CutOff::nothing()) };
+        let reason = format!("device {name} was removed");
+        let cut = CutOff::made(self.keep_locked(&self.places_of_key(&device.public_key)?, &reason)?);
+        let cut = self.close_or_tell(cut, true, "peer = ?1", [Text(&device.public_key)], &reason)?;
         self.audit(Note::new(Event::DeviceRemoved).user(&device.owner).device(name).actor(actor))?;
         self.execute("DELETE FROM devices WHERE name = ?1", [name.as_str()])?;
         self.inventory_changed()?;
-        Ok(places)
+        Ok(cut)
     }
 }
 

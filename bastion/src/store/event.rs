@@ -112,9 +112,15 @@ events! {
     Released = "released",
     /// A running session got a new deadline.
     Renewed = "renewed",
+    /// A tier is open for a peer, by a login or a code inside the tunnel; the reason tells which, and until when.
+    Granted = "granted",
+    /// A tier was closed for a peer before its time.
+    Revoked = "revoked",
+    /// A code that was given inside a tunnel was refused; the reason is the real one.
+    CodeRefused = "code-refused",
     /// A release was refused.
     ReleaseRefused = "release-refused",
-    /// A generation is over: its deadline has passed.
+    /// A generation, or a grant, is over: its deadline has passed.
     Expired = "expired",
     /// A generation was ended before its time.
     Ended = "ended",
@@ -122,7 +128,7 @@ events! {
     RotationOrdered = "rotation-ordered",
     /// An administrator has set a preshared key.
     KeySet = "key-set",
-    /// An administrator released a generation to an owned host.
+    /// An administrator released a generation to an owned host, or opened a tier.
     Overridden = "overridden",
     /// Root on a host opened a peer without the bastion.
     Override = "override",

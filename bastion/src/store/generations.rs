@@ -179,6 +179,8 @@ impl Store {
             let sql = "SELECT 1 FROM generations WHERE place = ?1 AND generation = ?2 AND phase = 'released'";
             if w.tx.prepare_cached(sql)?.exists((row.id, generation))? {
                 w.end(&row, generation, Event::Expired, reason)?;
+                // steps up from the tier that the key has opened
+                w.end_grants(Actor::BASTION, place, None, None, reason)?;
             }
             Ok(())
         })
@@ -376,6 +378,7 @@ impl Writing<'_> {
         };
         self.execute("UPDATE places SET ordered = ?2 WHERE id = ?1", (row.id, reason))?;
         self.audit(Note::new(Event::RotationOrdered).place(place).actor(actor).reason(reason))?;
+        self.end_grants(actor, place, None, None, reason)?;
         if self.is_together(&row)? {
             return Ok(()); // both ends go on with it until the next one is on both
         }

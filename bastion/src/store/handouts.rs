@@ -174,7 +174,7 @@ impl Writing<'_> {
     }
 
     /// Uses it up, if it is good.
-    fn take_handout(&self, name: &UserName, kind: Kind, hash: &[u8; 32]) -> Result<bool, StoreError> {
+    pub(super) fn take_handout(&self, name: &UserName, kind: Kind, hash: &[u8; 32]) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM handouts WHERE {GOOD}");
         Ok(self.execute(&sql, (name.as_str(), kind.as_str(), hash, self.now))? == 1)
     }

@@ -7,7 +7,8 @@ use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{HostName, InterfaceName, UserName};
 
 use super::column::{Json, Text, text, text_or_none, time, time_or_none};
-use super::{Actor, Change, CutOff, Event, Note, Place, ReportRefusal, Store, StoreError, Writing};
+use super::places::OF_HOST;
+use super::{Actor, Change, CutOff, Event, Note, ReportRefusal, Store, StoreError, Writing};
 
 /// A host as the bastion knows it. Its interfaces are in [`Store::inventory`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub struct PendingKey {
     /// The key that the host reports.
     pub reported: PublicKey,
 }
+
+/// Why generations and grants are over when an administrator has agreed to another key.
+const KEY_CHANGED: &str = "the interface has another key";
 
 impl Store {
     /// Adds a host with its SSH public key (OpenSSH's one-line form, a comment is dropped). The same again is
@@ -126,15 +130,16 @@ impl Store {
             let event = if disabled { Event::HostDisabled } else { Event::HostEnabled };
             w.audit(Note::new(event).host(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = w.cut_or_let_in(w.places_of_host(name)?, disabled, &format!("host {name} was disabled"))?;
-            Ok(CutOff { change: Change::Made, places })
+            let reason = format!("host {name} was disabled");
+            let cut = CutOff::made(w.cut_or_let_in(w.places_of_host(name)?, disabled, &reason)?);
+            w.close_or_tell(cut, disabled, OF_HOST, [name.as_str()], &reason)
         })
     }
 
     /// Removes a host; an unknown name is `Unchanged`. Numbers of its generations stay used for ever.
     pub fn remove_host(&self, now: Timestamp, actor: Actor<'_>, name: &HostName) -> Result<CutOff, StoreError> {
         self.write(now, |w| match find(w.tx, "hosts.name = ?1", name.as_str())? {
-            Some(_) => Ok(CutOff { change: Change::Made, places: w.remove_host(actor, name)? }),
+            Some(_) => w.remove_host(actor, name),
             None => Ok(CutOff::nothing()),
         })
     }
@@ -164,11 +169,15 @@ impl Store {
                 let reason = format!("{name}/{interface} has the public key {reported}");
                 w.audit(Note::new(Event::HostAccepted).host(name).actor(actor).reason(reason))?;
             }
-            let places = w.end_all(&places, "the interface has another key")?;
+            let mut cut = CutOff::made(w.end_all(&places, KEY_CHANGED)?);
+            for PendingKey { interface, .. } in &pending {
+                let at = (name.as_str(), interface.as_str());
+                cut = w.close_or_tell(cut, true, "host = ?1 AND interface = ?2", at, KEY_CHANGED)?;
+            }
             w.execute("DELETE FROM pending_keys WHERE host = ?1", [name.as_str()])?;
             w.execute("UPDATE hosts SET report_digest = NULL, refused = '[]' WHERE name = ?1", [name.as_str()])?;
             w.inventory_changed()?;
-            Ok(CutOff { change: Change::Made, places })
+            Ok(cut)
         })
     }
 }
@@ -191,12 +200,13 @@ impl Writing<'_> {
     }
 
     /// Removes a host that exists; its places stay locked until it is added again.
-    pub(super) fn remove_host(&self, actor: Actor<'_>, name: &HostName) -> Result<Vec<Place>, StoreError> {
-        let places = self.keep_locked(&self.places_of_host(name)?, &removed(name))?;
+    pub(super) fn remove_host(&self, actor: Actor<'_>, name: &HostName) -> Result<CutOff, StoreError> {
+        let cut = CutOff::made(self.keep_locked(&self.places_of_host(name)?, &removed(name))?);
+        let cut = self.close_or_tell(cut, true, OF_HOST, [name.as_str()], &removed(name))?;
         self.audit(Note::new(Event::HostRemoved).host(name).actor(actor))?;
         self.execute("DELETE FROM hosts WHERE name = ?1", [name.as_str()])?;
         self.inventory_changed()?;
-        Ok(places)
+        Ok(cut)
     }
 }
 

@@ -74,14 +74,9 @@ impl Store {
             if w.login(login)?.is_some() {
                 return Ok(Acceptance::Refuse("this login has used a code already".to_owned()));
             }
-            let used = w.execute(
-                "UPDATE people SET last_step = ?2
-                 WHERE name = ?1 AND NOT disabled AND code_sealed IS NOT NULL AND (last_step IS NULL OR last_step < ?2)",
-                (login.user.as_str(), step.number()),
-            )?;
-            match used {
-                1 => w.code_accepted(login, "one-time code"),
-                _ => Ok(Acceptance::Refuse("code already used, or the person may not log in".to_owned())),
+            match w.use_step(&login.user, step)? {
+                true => w.code_accepted(login, "one-time code"),
+                false => Ok(Acceptance::Refuse("code already used, or the person may not log in".to_owned())),
             }
         })
     }
@@ -92,14 +87,9 @@ impl Store {
             if w.login(login)?.is_some() {
                 return Ok(Acceptance::Refuse("this login has used a code already".to_owned()));
             }
-            let used = w.execute(
-                "UPDATE recovery_codes SET used_at = ?3 WHERE person = ?1 AND hash = ?2 AND used_at IS NULL
-                    AND EXISTS (SELECT 1 FROM people WHERE name = ?1 AND NOT disabled)",
-                (login.user.as_str(), hash, w.now),
-            )?;
-            match used {
-                1 => w.code_accepted(login, "recovery code"),
-                _ => Ok(Acceptance::Refuse("recovery code already used, or the person may not log in".to_owned())),
+            match w.use_recovery(&login.user, hash)? {
+                true => w.code_accepted(login, "recovery code"),
+                false => Ok(Acceptance::Refuse("recovery code already used, or the person may not log in".to_owned())),
             }
         })
     }
@@ -161,6 +151,20 @@ impl Writing<'_> {
         let sql = "SELECT person, passed_at IS NOT NULL FROM logins WHERE id = ?1";
         let mut statement = self.tx.prepare_cached(sql)?;
         Ok(statement.query_row([login.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    }
+
+    /// Uses up a time step, if it lies after the last accepted one and its person may come in.
+    pub(super) fn use_step(&self, user: &UserName, step: Step) -> Result<bool, StoreError> {
+        let sql = "UPDATE people SET last_step = ?2
+                   WHERE name = ?1 AND NOT disabled AND code_sealed IS NOT NULL AND (last_step IS NULL OR last_step < ?2)";
+        Ok(self.execute(sql, (user.as_str(), step.number()))? == 1)
+    }
+
+    /// Uses up a recovery code, if it is unused and its person may come in.
+    pub(super) fn use_recovery(&self, user: &UserName, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let sql = "UPDATE recovery_codes SET used_at = ?3 WHERE person = ?1 AND hash = ?2 AND used_at IS NULL
+                       AND EXISTS (SELECT 1 FROM people WHERE name = ?1 AND NOT disabled)";
+        Ok(self.execute(sql, (user.as_str(), hash, self.now))? == 1)
     }
 
     pub(super) fn code_accepted(&self, login: &Login, kind: &str) -> Result<Acceptance, StoreError> {

@@ -19,6 +19,7 @@ mod error;
 mod event;
 mod export;
 mod generations;
+mod grants;
 mod handouts;
 mod handshakes;
 mod heads;
@@ -45,6 +46,7 @@ mod seal;
 mod states;
 #[cfg(test)]
 mod tests;
+mod tunnel_codes;
 mod verify;
 
 #[allow(unused_imports, reason = "the face is whole, also where nobody names a type")]
@@ -59,6 +61,7 @@ pub use self::{
     event::{Event, Note},
     export::{Exported, verify_export},
     generations::Ended,
+    grants::{Grant, GrantedBy, WantedTier},
     handouts::{Enrolment, Handout},
     heads::LostHead,
     hosts::{HostRecord, PendingKey},
@@ -75,15 +78,18 @@ pub use self::{
     restore::{RESTORING, Restored, restore},
     seal::SealingKey,
     states::{Found, Known},
+    tunnel_codes::{TunnelCode, TunnelGuesses},
     verify::{Verification, Verified},
 };
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::name::HostName;
 
 use column::Time;
 
@@ -144,11 +150,29 @@ pub struct CutOff {
     /// The peers that are to be locked on their hosts at once (their keys are wiped here already), or that need new keys
     /// now because somebody is let in again.
     pub places: Vec<Place>,
+    /// The peers for which gates are to be closed at once (their grants are over here already).
+    pub gates: Vec<Place>,
+    /// The hosts whose gates are to hear that somebody is let in again.
+    pub hosts: BTreeSet<HostName>,
 }
 
 impl CutOff {
     fn nothing() -> Self {
-        Self { change: Change::Unchanged, places: Vec::new() }
+        Self { change: Change::Unchanged, places: Vec::new(), gates: Vec::new(), hosts: BTreeSet::new() }
+    }
+
+    /// What another change cuts off too, each place once.
+    fn add(&mut self, other: Self) {
+        for (own, others) in [(&mut self.places, other.places), (&mut self.gates, other.gates)] {
+            own.extend(others);
+            own.sort();
+            own.dedup();
+        }
+        self.hosts.extend(other.hosts);
+    }
+
+    fn made(places: Vec<Place>) -> Self {
+        Self { change: Change::Made, places, ..Self::nothing() }
     }
 }
 

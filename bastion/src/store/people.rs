@@ -10,6 +10,7 @@ use wgmfa_core::name::UserName;
 
 use super::column::{text, time, time_or_none};
 use super::handouts::Kind;
+use super::places::OF_PERSON;
 use super::{Actor, Change, CutOff, Event, Handout, Note, Password, PasswordKind, Store, StoreError, Writing};
 
 /// A person to be added.
@@ -127,8 +128,9 @@ impl Store {
             let event = if disabled { Event::UserDisabled } else { Event::UserEnabled };
             w.audit(Note::new(event).user(name).actor(actor))?;
             w.inventory_changed()?;
-            let places = w.cut_or_let_in(w.places_of_person(name)?, disabled, &format!("user {name} was disabled"))?;
-            Ok(CutOff { change: Change::Made, places })
+            let reason = format!("user {name} was disabled");
+            let cut = CutOff::made(w.cut_or_let_in(w.places_of_person(name)?, disabled, &reason)?);
+            w.close_or_tell(cut, disabled, OF_PERSON, [name.as_str()], &reason)
         })
     }
 
@@ -150,18 +152,16 @@ impl Store {
             if find(w.tx, name)?.is_none() {
                 return Ok(CutOff::nothing());
             }
-            let mut places = Vec::new();
+            let mut cut = CutOff::made(Vec::new());
             for device in w.names("SELECT name FROM devices WHERE owner = ?1", name)? {
-                places.extend(w.remove_device(actor, &device)?);
+                cut.add(w.remove_device(actor, &device)?);
             }
             for host in w.names("SELECT name FROM hosts WHERE owner = ?1", name)? {
-                places.extend(w.remove_host(actor, &host)?);
+                cut.add(w.remove_host(actor, &host)?);
             }
             w.execute("DELETE FROM people WHERE name = ?1", [name.as_str()])?;
             w.audit(Note::new(Event::UserRemoved).user(name).actor(actor))?;
-            places.sort();
-            places.dedup();
-            Ok(CutOff { change: Change::Made, places })
+            Ok(cut)
         })
     }
 }

@@ -73,6 +73,10 @@ pub(super) fn place_row(row: &Row<'_>, names: &mut RowNames) -> rusqlite::Result
     })
 }
 
+/// Where a host is the server side, or one of its interfaces is the peer.
+pub(super) const OF_HOST: &str =
+    "(host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE interfaces.host = ?1))";
+
 impl Writing<'_> {
     /// Where a public key is the peer.
     pub(super) fn places_of_key(&self, key: &PublicKey) -> Result<Vec<PlaceRow>, StoreError> {
@@ -81,8 +85,7 @@ impl Writing<'_> {
 
     /// Where a host is the server side, or one of its interfaces is the peer.
     pub(super) fn places_of_host(&self, host: &HostName) -> Result<Vec<PlaceRow>, StoreError> {
-        let condition = "host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE host = ?1)";
-        select(self.tx, condition, [host.as_str()])
+        select(self.tx, OF_HOST, [host.as_str()])
     }
 
     /// Where an interface is the server side.

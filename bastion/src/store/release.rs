@@ -7,6 +7,7 @@ use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::release::{Admission, LoginFacts, may_spend};
 
 use super::column::{Time, text};
+use super::grants::{Grant, GrantedBy, To, WantedTier};
 use super::{Actor, Event, Login, Note, Place, Store, StoreError, Writing, connections, generations, places, renewal};
 
 /// A generation that is to be released, as `wgmfa_core::release` decided.
@@ -41,6 +42,8 @@ pub struct Granted {
 pub struct ReleaseOutcome {
     /// These keys may be handed out.
     pub granted: Vec<Granted>,
+    /// These tiers are open, as soon as their gateways know.
+    pub opened: Vec<Grant>,
     /// These may not, and why, in words for the person.
     pub refused: Vec<(Place, String)>,
 }
@@ -59,7 +62,7 @@ pub struct Receiver<'a> {
 }
 
 impl Store {
-    /// Whether a login may release for this device now; as [`Store::release`] decides, and nothing is recorded.
+    /// Whether a login may release for this device now; as [`Store::release_with_tiers`] decides, and nothing is recorded.
     ///
     /// # Errors
     /// It may not, and why.
@@ -115,13 +118,8 @@ impl Store {
         })
     }
 
-    /// Releases generations to a login for one device (or one host that the person owns), in one transaction with its
-    /// audit lines. The login must have passed ([`Store::record_login`]), be at most 60 s old, and not have released
-    /// before; it is used up when anything is granted. Each generation must be the newest, applied or still released,
-    /// belong to that device, and the device to that person.
-    ///
-    /// # Errors
-    /// The login may not release, the device is not this person's or is cut off, or nothing could be recorded.
+    /// [`Store::release_with_tiers`] without tiers.
+    #[cfg(test)]
     pub fn release(
         &self,
         now: Timestamp,
@@ -129,10 +127,41 @@ impl Store {
         device: &str,
         wanted: &[Wanted],
     ) -> Result<ReleaseOutcome, StoreError> {
+        self.release_with_tiers(now, login, device, wanted, &[])
+    }
+
+    /// Releases generations to a login for one device (or one host that the person owns), and opens tiers for it at
+    /// gateways, in one transaction with its audit lines. The login must have passed ([`Store::record_login`]), be at most
+    /// 60 s old, and not have released before; it is used up when anything is granted. Each generation must be the newest,
+    /// applied or still released, belong to that device, and the device to that person.
+    ///
+    /// # Errors
+    /// The login may not release, the device is not this person's or is cut off, or nothing could be recorded.
+    pub fn release_with_tiers(
+        &self,
+        now: Timestamp,
+        login: &Login,
+        device: &str,
+        wanted: &[Wanted],
+        tiers: &[WantedTier],
+    ) -> Result<ReleaseOutcome, StoreError> {
         self.write(now, |w| {
             w.may_spend(login)?;
             let keys = w.keys_of(login, device)?;
             let mut outcome = ReleaseOutcome::default();
+            for wanted in tiers {
+                match w.open_one(login, device, &keys, wanted)? {
+                    Ok(grant) => {
+                        w.audit_granted(&grant)?;
+                        outcome.opened.push(grant);
+                    }
+                    Err(reason) => {
+                        let note = Note::new(Event::ReleaseRefused).place(&wanted.place).user(&login.user);
+                        w.audit(note.device(device).from(Some(&login.from)).reason(&reason))?;
+                        outcome.refused.push((wanted.place.clone(), reason));
+                    }
+                }
+            }
             for wanted in wanted {
                 let note = Note::new(Event::ReleaseRefused).place(&wanted.place).generation(wanted.generation);
                 let note = note.user(&login.user).device(device).from(Some(&login.from));
@@ -148,7 +177,7 @@ impl Store {
                     }
                 }
             }
-            if !outcome.granted.is_empty() {
+            if !outcome.granted.is_empty() || !outcome.opened.is_empty() {
                 w.execute("UPDATE logins SET released_at = ?2 WHERE id = ?1", (login.id.to_string(), w.now))?;
             }
             Ok(outcome)
@@ -203,6 +232,21 @@ impl Writing<'_> {
         }
         let (user, from) = (Some(&login.user), Some(login.from.as_str()));
         self.hand_over(wanted, Receiver { user, device: Some(device), from, overridden: None })
+    }
+
+    /// Opens one tier, or answers why not.
+    fn open_one(
+        &self,
+        login: &Login,
+        device: &str,
+        keys: &[PublicKey],
+        wanted: &WantedTier,
+    ) -> Result<Result<Grant, String>, StoreError> {
+        if !keys.contains(&wanted.place.public_key) {
+            return Ok(Err("it belongs to another device".to_owned()));
+        }
+        let (person, device, from) = (Some(&login.user), Some(device), Some(login.from.as_str()));
+        self.grant_one(wanted, To { by: GrantedBy::Ssh, person, device, from, overridden: None, confirmed: false })
     }
 
     /// Records that somebody gets a generation, or answers why not.

@@ -35,6 +35,8 @@ pub struct Reported {
     pub changed: bool,
     /// What was refused; the rest is stored.
     pub refused: Vec<ReportRefusal>,
+    /// Other hosts that have an interface as a peer of which nobody knew until now whose it is.
+    pub concerned: Vec<HostName>,
 }
 
 /// An interface that was not taken over from a report. What was known of it stays.
@@ -75,11 +77,13 @@ impl Store {
             w.execute(sql, (host.as_str(), w.now, next_round, report.stood_down))?;
             let sql = "SELECT report_digest IS ?2 FROM hosts WHERE name = ?1";
             let same = w.tx.prepare_cached(sql)?.query_row((host.as_str(), &digest[..]), |row| row.get(0))?;
-            let refused = if same {
-                known.refused
+            let (refused, concerned) = if same {
+                (known.refused, Vec::new())
             } else {
                 let interfaces: Vec<Interface> = report.interfaces.iter().map(as_reported).collect();
-                w.replace_report(host, &interfaces, &known.refused)?
+                let before = w.keys_of_host(host)?;
+                let refused = w.replace_report(host, &interfaces, &known.refused)?;
+                (refused, w.hosts_with_new_peers(host, &before)?)
             };
             if !same {
                 w.inventory_changed()?;
@@ -88,7 +92,7 @@ impl Store {
             }
             w.note_handshakes(host, report.interfaces, report.handshake_ages, !same)?;
             w.note_opened_by_root(host, report.interfaces)?;
-            Ok(Reported { changed: !same, refused })
+            Ok(Reported { changed: !same, refused, concerned })
         })
     }
 }
@@ -170,6 +174,24 @@ enum Taking {
 }
 
 impl Writing<'_> {
+    fn keys_of_host(&self, host: &HostName) -> Result<BTreeSet<PublicKey>, StoreError> {
+        let sql = "SELECT public_key FROM interfaces WHERE host = ?1";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        Ok(statement.query_map([host.as_str()], |row| text(row, "public_key"))?.collect::<Result<_, _>>()?)
+    }
+
+    /// The other hosts that have an interface of this host as a peer, of those that are not among the keys of before.
+    fn hosts_with_new_peers(&self, host: &HostName, before: &BTreeSet<PublicKey>) -> Result<Vec<HostName>, StoreError> {
+        let mut concerned = BTreeSet::new();
+        for key in self.keys_of_host(host)?.difference(before) {
+            let sql = "SELECT DISTINCT host FROM relations WHERE peer = ?1 AND host <> ?2";
+            let mut statement = self.tx.prepare_cached(sql)?;
+            let found = statement.query_map((Text(key), host.as_str()), |row| text(row, "host"))?;
+            concerned.extend(found.collect::<Result<Vec<HostName>, _>>()?);
+        }
+        Ok(concerned.into_iter().collect())
+    }
+
     fn replace_report(
         &self,
         host: &HostName,

@@ -35,6 +35,18 @@ CREATE TEMP TRIGGER touched_by_root_no_more AFTER DELETE ON opened_by_root BEGIN
     INSERT INTO touched VALUES (OLD.host, OLD.interface, OLD.peer);
 END;
 
+CREATE TEMP TRIGGER touched_by_grant AFTER INSERT ON grants BEGIN
+    INSERT INTO touched VALUES (NEW.host, NEW.interface, NEW.peer);
+END;
+
+CREATE TEMP TRIGGER touched_by_changed_grant AFTER UPDATE ON grants BEGIN
+    INSERT INTO touched VALUES (NEW.host, NEW.interface, NEW.peer);
+END;
+
+CREATE TEMP TRIGGER touched_by_grant_no_more AFTER DELETE ON grants BEGIN
+    INSERT INTO touched VALUES (OLD.host, OLD.interface, OLD.peer);
+END;
+
 CREATE TEMP TRIGGER touched_by_device AFTER INSERT ON devices BEGIN
     INSERT INTO touched SELECT host, interface, peer FROM states WHERE peer = NEW.public_key;
 END;

@@ -85,6 +85,22 @@ fn sudo_needs_to_allow_two_commands_and_no_more() {
 }
 
 #[test]
+fn a_login_that_opens_only_tiers_changes_no_interface() {
+    let mut scene = Scene::new();
+    allow(&mut scene, &["interfaces"]);
+    let mut release = scene.release(&[]);
+    release["grants"] = serde_json::json!([{
+        "connection": "app-gw/devices:justins-laptop", "public_key": scene.tunnel.keys.public,
+        "peer_public_key": scene.peers[0], "tier": "prod", "state": "OK", "seconds_left": 3600,
+        "policy": {"ordinal": 101, "description": "Prod", "mfa": true}, "deadline": "2026-11-21T15:55:00Z",
+    }]);
+    scene.bastion_answers(&format!("{release}\n"));
+    let ended = sync(&scene, &[]).ok();
+    assert!(ended.stdout.ends_with(", policy 101 Prod, tier prod\n"), "{ended:?}");
+    assert!(ended.stderr.contains("wgmfa status does not know of it: sudo wgmfa apply failed"), "{ended:?}");
+}
+
+#[test]
 fn a_right_that_ends_in_between_says_how_to_go_on() {
     let mut scene = Scene::new();
     allow(&mut scene, &["interfaces"]);

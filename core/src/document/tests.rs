@@ -121,3 +121,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_port_is_a_number_that_can_be_one() {
+    let port = |text: &str| {
+        let mut document = Document::parse("a.toml", text).unwrap();
+        let port = document.port("code-port").map(|port| port.value);
+        document.finish().map(|()| port).map_err(|faults| faults.to_string())
+    };
+    assert_eq!(port("code-port = 7777"), Ok(Some(7777)));
+    assert_eq!(port(""), Ok(None));
+    for bad in ["0", "65536", "-1", "\"7777\"", "77.7", "99999999999999999999999"] {
+        let shown = port(&format!("code-port = {bad}")).unwrap_err();
+        assert!(shown.starts_with("a.toml:1:13: code-port must be a port: 1 to 65535\n"), "{shown}");
+    }
+}

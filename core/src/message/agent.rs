@@ -8,9 +8,10 @@ mod report;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::{CodeVerdict, GateAssignment};
 use crate::inventory::Interface;
-use crate::key::{PresharedKey, PublicKey, exposed};
-use crate::name::{HostName, InterfaceName};
+use crate::key::{PresharedKey, PublicKey, SecretText, exposed};
+use crate::name::{HostName, InterfaceName, TierName};
 use crate::rotation::Assignment;
 use crate::tandem::PairAssignment;
 
@@ -99,7 +100,7 @@ pub enum Role {
 /// An act of root on the host, or a finding of the agent, for the bastion's audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalEvent {
-    /// `override`, `stand-down`, `lock`, `changed-outside`, `idle`, `two-endpoints`.
+    /// `override`, `stand-down`, `lock`, `changed-outside`, `idle`, `two-endpoints`, `closed` (a tier, before its time).
     pub event: String,
     /// The peer it was about.
     #[serde(default)]
@@ -107,10 +108,33 @@ pub struct LocalEvent {
     /// The generation that is over with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// The tier that is closed with it; none: all of the peer's, if it is about tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierName>,
     /// Why, in words.
     pub reason: String,
     /// How long ago, in seconds.
     pub seconds_ago: u64,
+}
+
+/// A tier of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerTier {
+    /// The peer.
+    #[serde(flatten)]
+    pub peer: PeerRef,
+    /// The tier.
+    pub tier: TierName,
+}
+
+/// A tier that a code is to open, and for how long by the gateway's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierWish {
+    /// The tier.
+    pub tier: TierName,
+    /// How long at most, in seconds; none: as long as the policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
 }
 
 /// A line of the bastion's audit log: whoever keeps the newest one that it saw can tell later that nothing up to it was
@@ -161,6 +185,15 @@ pub enum ToAgent {
         /// Keys of sessions in which this host is the client side, and that it was seen not to use.
         #[serde(default)]
         deliveries: Vec<Delivery>,
+        /// The peers that a policy enforces by the firewall.
+        #[serde(default)]
+        gates: Vec<GateAssignment>,
+        /// The other peers of those interfaces that nothing holds back: connections of another policy or of none.
+        #[serde(default)]
+        free: Vec<PeerRef>,
+        /// Every interface of the host whose peers are held back, also one that has none of either list now.
+        #[serde(default)]
+        gated: Vec<InterfaceName>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {
@@ -223,6 +256,34 @@ pub enum ToAgent {
         #[serde(flatten)]
         delivery: Delivery,
     },
+    /// A grant is recorded: open this tier for a peer's addresses, or prolong it, and confirm.
+    Grant {
+        /// To be repeated in the answer.
+        id: u64,
+        /// Which tier of which peer.
+        #[serde(flatten)]
+        which: PeerTier,
+        /// How long it may be open from now.
+        seconds_left: u64,
+    },
+    /// Close every tier of this peer now.
+    Revoke {
+        /// To be repeated in the answer.
+        id: u64,
+        /// The peer.
+        #[serde(flatten)]
+        peer: PeerRef,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The answer to `check-code`.
+    CodeChecked {
+        /// From the question.
+        id: u64,
+        /// What it says.
+        #[serde(flatten)]
+        verdict: CodeVerdict,
+    },
     /// Report, and do what the answer says.
     Round {
         /// Why, in words.
@@ -277,6 +338,9 @@ pub enum FromAgent {
         /// The generations that this host holds for peers whose key both ends change together.
         #[serde(default)]
         holds: Vec<PeerGeneration>,
+        /// The tiers that this host's gate has open now.
+        #[serde(default)]
+        open: Vec<PeerTier>,
     },
     /// New generations, to be put on disk before they are used.
     Deposit {
@@ -330,6 +394,32 @@ pub enum FromAgent {
         id: u64,
         /// `None`: the key stands on the peer. Else why it does not.
         refused: Option<String>,
+    },
+    /// The answer to `grant`.
+    Granted {
+        /// From the order.
+        id: u64,
+        /// `None`: the gate lets the peer through. Else why it does not.
+        refused: Option<String>,
+    },
+    /// The answer to `revoke`.
+    Revoked {
+        /// From the order.
+        id: u64,
+        /// `None`: done. Else why it could not be done.
+        failed: Option<String>,
+    },
+    /// Somebody inside the tunnel of this peer has given a one-time code.
+    CheckCode {
+        /// To be repeated in the answer.
+        id: u64,
+        /// The peer whose address it came from.
+        #[serde(flatten)]
+        peer: PeerRef,
+        /// What it is to open: the policy's tier first, then what lies above it.
+        tiers: Vec<TierWish>,
+        /// The code.
+        code: SecretText,
     },
     /// Are you there?
     Ping,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{Fingerprint, PresharedKey, PublicKey, exposed};
+use crate::name::TierName;
 
 /// The subsystem's client may begin with this: the public keys of its interfaces choose the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +93,36 @@ pub struct Release {
     pub device: String,
     /// What is released.
     pub keys: Vec<ReleasedKey>,
+    /// The tiers that the firewalls of gateways open with it, where a policy asks for no key.
+    #[serde(default)]
+    pub grants: Vec<GrantedTier>,
     /// What cannot be released now.
     #[serde(default)]
     pub refused: Vec<RefusedKey>,
+}
+
+/// A tier that a login opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedTier {
+    /// The connection's name.
+    pub connection: String,
+    /// The device's public key.
+    pub public_key: PublicKey,
+    /// The peer on the device's interface: the gateway's public key.
+    pub peer_public_key: PublicKey,
+    /// The tier.
+    pub tier: TierName,
+    /// The policy that gives it.
+    pub policy: PolicyRef,
+    /// The state's name: `OK` when the gateway has confirmed that it lets the device through, else `Pending`.
+    pub state: String,
+    /// How long it is open from now.
+    pub seconds_left: u64,
+    /// The same as a time of day by the bastion's clock, for people.
+    pub deadline: Timestamp,
+    /// Why the gateway does not let the device through yet, and when it will, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// One released key.
@@ -115,6 +143,9 @@ pub struct ReleasedKey {
     pub state: String,
     /// The policy that gives it.
     pub policy: PolicyRef,
+    /// The tier that opens and closes with the key, if the policy enforces by the firewall too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierName>,
     /// How long it will be accepted from now.
     pub seconds_left: u64,
     /// The same as a time of day by the bastion's clock, for people.

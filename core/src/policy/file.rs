@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use crate::diagnostic::{Fault, Faults};
 use crate::document::{Document, Placed};
 use crate::interval::Interval;
-use crate::policy::{Covers, Enforce, Ordinal, Pattern, Policy, Tier};
+use crate::name::TierName;
+use crate::policy::{Covers, Enforce, Ordinal, Pattern, Policy};
+use crate::tier;
 
 /// Shortest rotation interval, in seconds.
 const SHORTEST_ROTATION: u64 = 30;
@@ -38,7 +40,7 @@ pub(super) fn parse(file: &str, ordinal: Ordinal, text: &str) -> Result<Policy, 
     let covers = covers(keys);
     let unmonitored = keys.boolean("unmonitored").is_some_and(|unmonitored| unmonitored.value);
     let idle_timeout = at_least(keys, "idle-timeout", SHORTEST_IDLE);
-    let enforce = enforce(keys);
+    let enforce = enforce(keys, matches!(covers, Some(Covers::Together { .. })));
     document.finish()?;
     let complete = "each part that is missing was reported as a fault";
     Ok(Policy {
@@ -117,13 +119,23 @@ fn plain(list: Option<Placed<Vec<Placed<Pattern>>>>) -> Vec<Pattern> {
     list.into_iter().flat_map(|list| list.value).map(|pattern| pattern.value).collect()
 }
 
-fn enforce(keys: &mut Document) -> Option<Enforce> {
+fn enforce(keys: &mut Document, together: bool) -> Option<Enforce> {
     let ways = keys.strings("enforce");
-    let tier = keys.parsed::<Tier>("tier");
+    let tier = keys.parsed::<TierName>("tier");
+    if let Some(tier) = tier.iter().find(|tier| tier::is_open(&tier.value)) {
+        keys.fault(&tier.place, format!("tier {} is open without a code, name another one", tier.value));
+    }
     let (mut preshared_key, mut firewall) = (ways.is_none(), false);
     for Placed { value, place } in ways.iter().flat_map(|ways| &ways.value) {
         match value.as_str() {
             "preshared-key" => preshared_key = true,
+            "firewall" if together => {
+                keys.fault(
+                    place,
+                    "enforce by the firewall does not go with mfa = false: a tier opens after a person's code",
+                );
+                firewall = true;
+            }
             "firewall" => firewall = true,
             _ => keys.fault(place, "enforce is a list of preshared-key and firewall"),
         }

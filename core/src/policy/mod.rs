@@ -10,14 +10,13 @@ mod set;
 mod warning;
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Other};
 use crate::interval::Interval;
 use crate::message::sync::PolicyRef;
-use crate::name::{InterfaceName, NameError};
+use crate::name::TierName;
 
 pub use pattern::{Glob, Pattern, PatternError};
 pub use select::{Candidate, Conflict, Considered, End, List, Reason, Selection, Sides, select};
@@ -80,9 +79,9 @@ pub enum Enforce {
     /// By the preshared key.
     PresharedKey,
     /// By the firewall, which opens this tier.
-    Firewall(Tier),
+    Firewall(TierName),
     /// By both.
-    Both(Tier),
+    Both(TierName),
 }
 
 impl Enforce {
@@ -92,30 +91,11 @@ impl Enforce {
     }
 
     /// The tier that the firewall opens.
-    pub fn tier(&self) -> Option<&Tier> {
+    pub fn tier(&self) -> Option<&TierName> {
         match self {
             Self::PresharedKey => None,
             Self::Firewall(tier) | Self::Both(tier) => Some(tier),
         }
-    }
-}
-
-/// The name of a tier: `[a-z0-9][a-z0-9._-]{0,62}`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tier(String);
-
-impl FromStr for Tier {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        // the rule for names that nobody reserves
-        text.parse().map(|name: InterfaceName| Self(name.into()))
-    }
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

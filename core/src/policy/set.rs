@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::connection::InterfaceRef;
 use crate::diagnostic::{Fault, Faults};
+use crate::key::PublicKey;
 use crate::policy::index::Index;
-use crate::policy::{Ordinal, Policy, file};
+use crate::policy::{List, Ordinal, Policy, file};
 
 /// The policies of one folder: at least one, no two of one ordinal, sorted by ordinal.
 #[derive(Debug, Clone)]
@@ -53,6 +55,13 @@ impl PolicySet {
     /// The policies, lowest ordinal first.
     pub fn policies(&self) -> &[Policy] {
         &self.policies
+    }
+
+    /// The policies that name an interface as a server side, by its name or its public key.
+    pub fn serving(&self, name: &InterfaceRef, public_key: &PublicKey) -> impl Iterator<Item = &Policy> {
+        let by_name = self.index.of_interface(name).into_iter();
+        let named = by_name.chain(self.index.of_key(public_key).iter().copied());
+        named.filter(|naming| naming.list == List::Server).map(|naming| &self.policies[naming.policy])
     }
 
     /// The policy with this ordinal.

@@ -132,10 +132,18 @@ fn a_locked_peer_needs_a_login_whatever_else_is_reported() {
 fn a_firewall_policy_asks_for_a_grant() {
     let set = policy("mfa = true\nenforce = [\"firewall\"]\ntier = \"prod\"");
     let selection = applies(&set);
-    let facts = Facts { grant: Some(at(51)), deadline: Some(at(40)), ..session(&selection) };
+    let grant = |until, unconfirmed: Option<&str>| {
+        Some(TierGrant { until: at(until), unconfirmed: unconfirmed.map(str::to_owned) })
+    };
+    let facts = Facts { grant: grant(51, None), deadline: Some(at(40)), ..session(&selection) };
     assert_eq!(shown(&facts), "OK");
-    assert_eq!(shown(&Facts { grant: Some(at(50)), ..facts.clone() }), "Expired: a one-time code is needed");
-    assert_eq!(shown(&Facts { grant: None, ..facts }), "Expired: a one-time code is needed");
+    let told = Facts { grant: grant(51, Some("app-gw opens it at its next round")), ..facts.clone() };
+    assert_eq!(shown(&told), "Pending: app-gw opens it at its next round");
+    let locked = "Expired: the server side keeps it locked from when another policy covered it (key set)";
+    assert_eq!(shown(&Facts { locked: true, ..facts.clone() }), locked);
+    for over in [grant(50, None), grant(50, Some("x")), None] {
+        assert_eq!(shown(&Facts { grant: over, ..facts.clone() }), "Expired: a one-time code is needed");
+    }
 }
 
 #[test]
@@ -264,6 +272,7 @@ proptest! {
         (unmonitored, locked, opened_by_root, stands_down, unheard) in any::<(bool, bool, bool, bool, bool)>(),
         rotation in proptest::option::of(any::<bool>()),
         [deadline, applied, grant] in proptest::array::uniform3(proptest::option::of(0i64..100)),
+        unconfirmed in any::<bool>(),
         (server, other) in (reported(), reported()), handshake in handshakes(),
     ) {
         let set = match wins {
@@ -279,7 +288,8 @@ proptest! {
         let ordered = rotation.map(|rotation| if rotation { Ordered::Rotation } else { Ordered::Other("x".to_owned()) });
         let text = |wanted: bool| wanted.then(|| "x".to_owned());
         let facts = Facts {
-            unmonitored, ordered, deadline: deadline.map(at), locked, grant: grant.map(at), server, other,
+            unmonitored, ordered, deadline: deadline.map(at), locked, server, other,
+            grant: grant.map(|until| TierGrant { until: at(until), unconfirmed: text(unconfirmed) }),
             applied_at: applied.map(at), handshake, opened_by_root, not_enforced: text(stands_down), unheard: text(unheard),
             ..session(&selection)
         };
@@ -304,7 +314,8 @@ proptest! {
             prop_assert!(server != Reported::NoKey && !locked);
         }
         if state == KeyState::Ok {
-            let until = if matches!(wins, Wins::Firewall) { facts.grant } else { facts.deadline };
+            let confirmed = facts.grant.clone().filter(|grant| grant.unconfirmed.is_none());
+            let until = if matches!(wins, Wins::Firewall) { confirmed.map(|grant| grant.until) } else { facts.deadline };
             prop_assert!(until.is_some_and(|until| until > facts.now));
             prop_assert!(!stands_down);
             let by_root = opened_by_root && facts.ordered == Some(Ordered::Rotation);

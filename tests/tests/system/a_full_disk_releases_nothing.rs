@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use wgmfa_tests::Gated;
+use wgmfa_tests::gated::PROTECTED;
 use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::wait::{LONG, until};
 
@@ -110,4 +112,31 @@ fn before_between_and_after_the_steps_of_a_login() {
     site.bastion.admin(&["log", "verify"]).ok();
     assert_eq!((site.count("released"), site.count("renewed")), (1, 1));
     site.bastion.kill(); // nobody holds the disk when it goes
+}
+
+#[test]
+fn nor_does_a_code_inside_the_tunnel_open_anything() {
+    let mut gated = Gated::with_resident_agent("1h");
+    gated.lab.bastion.stop();
+    let state = gated.lab.bastion.folder().join("state");
+    let aside = gated.lab.bastion.folder().join("aside");
+    std::fs::rename(&state, &aside).expect("the store is moved");
+    std::fs::create_dir(&state).expect("a folder to mount on");
+    let disk = Disk::mount(&state);
+    let copied = std::process::Command::new("cp").arg("-a").arg(aside.join(".")).arg(&state).status();
+    assert!(copied.expect("cp runs").success());
+    gated.lab.bastion.start();
+    gated.lab.gateway.await_contact(&gated.lab.bastion);
+
+    disk.fill();
+    let code = gated.lab.laptop.authenticator.next_code();
+    let said = gated.ask(&format!("{code}\n"));
+    assert!(said.contains("\nerror: ") && !said.contains("ok:"), "{said}");
+    assert!(!gated.reaches(PROTECTED));
+    disk.make_room();
+    assert_eq!((gated.lab.bastion.log("code-accepted").len(), gated.lab.bastion.log("granted").len()), (0, 0));
+    let said = gated.ask(&format!("{code}\n"));
+    assert!(said.contains("\nok: prod until "), "it was not used up: {said}");
+    assert!(gated.reaches(PROTECTED));
+    gated.lab.bastion.stop();
 }

@@ -49,7 +49,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         assert!(name.starts_with("wgmfa_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
         for label in labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()) {
             let (label, value) = label.split_once('=').expect("a label has a value");
-            assert!(["state", "kind", "what", "reason", "event", "le"].contains(&label), "{line}");
+            assert!(["state", "kind", "what", "reason", "by", "event", "le"].contains(&label), "{line}");
             assert!(value.starts_with('"') && value.ends_with('"') && value.len() < 30, "{line}");
         }
         assert!(samples.insert(series.to_owned(), value).is_none(), "{line}: twice");

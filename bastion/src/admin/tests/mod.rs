@@ -1,6 +1,7 @@
 //! Commands on a real store: what people and programs read, and what the keeper is told to do.
 
 mod acts;
+mod gates;
 mod keys;
 mod ways;
 

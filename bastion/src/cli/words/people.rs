@@ -70,7 +70,7 @@ pub enum UserCommand {
         /// The person's name
         name: UserName,
     },
-    /// Forget a person's failed logins
+    /// Forget a person's failed logins, and wrong codes inside tunnels
     #[command(after_help = "Example:\n    wgmfa-bastion user unlock justin")]
     Unlock {
         /// The person's name

@@ -53,9 +53,18 @@ impl Exposition {
     /// What was counted since the start.
     pub(super) fn measures(&mut self, measures: &Measures) {
         let name = "wgmfa_refusals_total";
-        self.family(name, "counter", "Refused logins, and keys not released to a login, by kind of reason.");
+        self.family(
+            name,
+            "counter",
+            "Refused logins, refused codes inside tunnels, and what was not released to a login, by kind of reason.",
+        );
         for ((what, kind), count) in measures.refused.borrow().iter() {
             self.sample(name, &[("what", what), ("reason", kind)], count);
+        }
+        let name = "wgmfa_grants_total";
+        self.family(name, "counter", "Tiers that gateways were to open, by how that was granted.");
+        for (by, count) in measures.grants.borrow().iter() {
+            self.sample(name, &[("by", by.as_str())], count);
         }
         let help = "From a person's last answer to the accepted login, in seconds.";
         self.histogram("wgmfa_login_seconds", help, &measures.login);

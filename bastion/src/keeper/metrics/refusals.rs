@@ -30,6 +30,20 @@ pub const RELEASE: &[(&str, &str)] = &[
     ("was never heard", "host-overdue"),
 ];
 
+/// Why a code inside a tunnel was refused, likewise.
+pub const CODE: &[(&str, &str)] = &[
+    ("code wrong", "code-wrong"),
+    ("used", "code-used"),
+    ("locked inside this tunnel", "locked"),
+    ("no such person", "unknown"),
+    ("no such peer", "no-policy"),
+    ("no policy asks", "no-policy"),
+    ("contradict", "conflict"),
+    ("disabled", "cut-off"),
+    ("removed", "cut-off"),
+    ("cut this connection off", "cut-off"),
+];
+
 /// What is none of the kinds of a table.
 pub const OTHER: &str = "other";
 

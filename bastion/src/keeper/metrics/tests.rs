@@ -18,6 +18,8 @@ fn every_series_of_refusals_is_there_from_the_beginning_and_holds_no_name() {
     let measures = Measures::new();
     measures.note_refused_login("password wrong");
     measures.note_refused_login("justin's own words");
+    measures.note_refused_code("code already used");
+    measures.note_grants(GrantedBy::Code, 2);
     measures.login.observe(0.02);
     let mut exposition = Exposition::default();
     exposition.measures(&measures);
@@ -27,6 +29,9 @@ fn every_series_of_refusals_is_there_from_the_beginning_and_holds_no_name() {
         "wgmfa_refusals_total{what=\"login\",reason=\"password-wrong\"} 1\n",
         "wgmfa_refusals_total{what=\"login\",reason=\"other\"} 1\n",
         "wgmfa_refusals_total{what=\"release\",reason=\"host-overdue\"} 0\n",
+        "wgmfa_refusals_total{what=\"code\",reason=\"code-used\"} 1\n",
+        "wgmfa_refusals_total{what=\"code\",reason=\"locked\"} 0\n",
+        "wgmfa_grants_total{by=\"ssh\"} 0\nwgmfa_grants_total{by=\"code\"} 2\nwgmfa_grants_total{by=\"override\"} 0\n",
         "# TYPE wgmfa_login_seconds histogram\n",
         "wgmfa_login_seconds_bucket{le=\"0.01\"} 0\nwgmfa_login_seconds_bucket{le=\"0.025\"} 1\n",
         "wgmfa_login_seconds_bucket{le=\"+Inf\"} 1\nwgmfa_login_seconds_sum 0.02\nwgmfa_login_seconds_count 1\n",

@@ -36,8 +36,10 @@ fn backup(store: &Store) -> String {
 fn in_use() -> (TempDir, PathBuf, Store, String) {
     let (folder, store) = with_applied(5);
     let login = passed(&store, at(20));
-    let outcome = store.release(at(20), &login, device().as_str(), &[wanted(5, at(3600))]).unwrap();
-    assert_eq!(outcome.granted.len(), 1);
+    let tier = WantedTier { place: place(), tier: "admin".parse().unwrap(), until: at(3600) };
+    let keys = [wanted(5, at(3600))];
+    let outcome = store.release_with_tiers(at(20), &login, device().as_str(), &keys, &[tier]).unwrap();
+    assert_eq!((outcome.granted.len(), outcome.opened.len()), (1, 1));
     let text = backup(&store);
     let state = folder.path().join("state");
     (folder, state, store, text)
@@ -76,6 +78,9 @@ fn after_a_restore_nothing_of_before_lets_anybody_in() {
     assert_eq!(record.current.map(|current| current.phase), Some(wgmfa_core::release::Phase::Expired));
     assert!(record.rotation_ordered.unwrap().contains("restored"));
     assert!(store.unseal(at(1001), &place(), 5).is_err(), "the session is over");
+    assert!(store.grants().unwrap().is_empty(), "no grant is in force");
+    let closed = &store.log(&Filter { event: Some(Event::Revoked), ..Filter::default() }).unwrap()[0];
+    assert_eq!(closed.reason.as_deref(), Some("tier admin: the bastion was restored from a backup"));
 
     // codes of up to now are refused, also one that was accepted a step early
     let step = |second: i64| Step::at(at(second));

@@ -97,7 +97,7 @@ fn a_changed_interface_key_counts_only_after_an_administrator_agreed() {
     assert_eq!(back.refused.len(), 1, "it cannot come back unnoticed with another key");
 
     let cut = store.accept_host(at(8), Actor::ROOT, &host()).unwrap();
-    assert_eq!(cut, CutOff { change: Change::Made, places: vec![place()] });
+    assert_eq!(cut, CutOff::made(vec![place()]));
     assert_eq!(store.accept_host(at(8), Actor::ROOT, &host()).unwrap(), CutOff::nothing());
     assert!(store.unseal(at(8), &place(), 1).is_err(), "the old key's generation is over");
     let reported = store.report(at(9), &host(), &report(&changed)).unwrap();

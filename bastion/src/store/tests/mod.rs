@@ -7,6 +7,7 @@ mod crash;
 mod evidence;
 mod full;
 mod generations;
+mod grants;
 mod handouts;
 mod logins;
 mod machines;
@@ -19,6 +20,7 @@ mod properties;
 mod release;
 mod reseal;
 mod states;
+mod tunnel_codes;
 
 use std::path::Path;
 
@@ -168,7 +170,7 @@ fn furnish(store: &Store) {
     store.add_device(at(0), Actor::ROOT, &device(), &user(), &public(LAPTOP)).unwrap();
     store.add_host(at(0), Actor::ROOT, &host(), SSH_KEY, None).unwrap();
     let reported = store.report(at(0), &host(), &report(&[interface("devices", GATEWAY, &[LAPTOP])])).unwrap();
-    assert_eq!(reported, Reported { changed: true, refused: Vec::new() });
+    assert_eq!(reported, Reported { changed: true, refused: Vec::new(), concerned: Vec::new() });
 }
 
 /// A furnished store in which a generation is applied.

@@ -81,7 +81,7 @@ fn a_newer_store_and_a_foreign_database_are_left_alone() {
     store.connection.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
     let failure = refused(&state);
-    assert!(failure.error.ends_with("made by a newer wgmfa-bastion (version 99, this one knows 2)"), "{failure}");
+    assert!(failure.error.ends_with("made by a newer wgmfa-bastion (version 99, this one knows 3)"), "{failure}");
 
     let other = tempfile::tempdir().unwrap();
     let state = other.path().join("state");
@@ -94,6 +94,48 @@ fn a_newer_store_and_a_foreign_database_are_left_alone() {
 
     std::fs::write(&file, "no database at all, but long enough to be taken for the header of one ".repeat(20)).unwrap();
     assert!(refused(&state).error.contains("not a database"));
+}
+
+#[test]
+fn a_store_of_version_2_is_brought_forward_with_all_it_holds() {
+    let (folder, store) = with_applied(1);
+    let login = passed(&store, at(10));
+    let _ = store.release(at(10), &login, device().as_str(), &[wanted(1, at(3600))]).unwrap();
+    let (head, record) = (store.log_head().unwrap(), store.record(&place()).unwrap());
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('grants', 'code_guesses')";
+    let names = |connection: &Connection| -> Vec<String> {
+        let mut statement = connection.prepare(tables).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let now = names(&store.connection);
+    drop(store);
+
+    // the same content in the tables of that version
+    let (new, old) = (folder.path().join("state").join(FILE_NAME), folder.path().join("old.db"));
+    let before = Connection::open(&old).unwrap();
+    before.execute_batch(include_str!("../schema.sql")).unwrap();
+    before.execute_batch(include_str!("../schema_2.sql")).unwrap();
+    assert_eq!(names(&before), now, "nothing but the new tables is new");
+    before.execute("ATTACH ?1 AS new", [new.to_str().unwrap()]).unwrap();
+    before.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    for table in names(&before) {
+        before.execute_batch(&format!("INSERT OR REPLACE INTO main.{table} SELECT * FROM new.{table}")).unwrap();
+    }
+    before.execute_batch("DETACH new; PRAGMA user_version = 2; PRAGMA application_id = 2003266918").unwrap();
+    drop(before);
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", new.display()));
+    }
+    std::fs::rename(&old, &new).unwrap();
+    set_permissions(&new, Permissions::from_mode(0o600)).unwrap();
+
+    let store = open_at(&folder.path().join("state"));
+    assert_eq!((store.log_head().unwrap(), store.record(&place()).unwrap()), (head, record));
+    assert_eq!(store.unseal(at(11), &place(), 1).unwrap(), key(1), "the session goes on");
+    assert!(store.grants().unwrap().is_empty() && store.all_code_guesses().unwrap().is_empty());
+    let until = WantedTier { place: place(), tier: "prod".parse().unwrap(), until: at(60) };
+    store.grant_by_override(at(12), Actor::ROOT, &until, "a trial").unwrap();
+    assert_intact(&store);
 }
 
 #[test]

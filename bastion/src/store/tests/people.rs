@@ -58,7 +58,7 @@ fn a_reset_ends_logins_in_progress_and_forgives() {
 fn a_disabled_person_is_cut_off_with_all_devices() {
     let (_folder, store) = with_applied(1);
     let cut = store.set_person_disabled(at(3), Actor::ROOT, &user(), true).unwrap();
-    assert_eq!(cut, CutOff { change: Change::Made, places: vec![place()] });
+    assert_eq!(cut, CutOff::made(vec![place()]));
     assert!(store.unseal(at(3), &place(), 1).is_err());
     assert_eq!(store.deposit(at(4), &host(), &[deposit(2)]).unwrap(), []);
     assert_eq!(last_line(&store).reason.as_deref(), Some("user justin is disabled"));
@@ -77,7 +77,7 @@ fn a_removed_person_takes_devices_and_hosts_along() {
     let key = SSH_KEY.replace("IBVq", "IBVr");
     store.add_host(at(2), Actor::ROOT, &own, &key, Some(&user())).unwrap();
     let cut = store.remove_person(at(3), Actor::ROOT, &user()).unwrap();
-    assert_eq!(cut, CutOff { change: Change::Made, places: vec![place()] });
+    assert_eq!(cut, CutOff::made(vec![place()]));
     assert!(store.people().unwrap().is_empty() && store.devices().unwrap().is_empty());
     assert_eq!(store.hosts().unwrap().len(), 1);
     let record = store.record(&place()).unwrap().unwrap();

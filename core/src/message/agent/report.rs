@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{FromAgent, HandshakeAge, LocalEvent, LogHead, PeerGeneration, PeerRef};
+use super::{FromAgent, HandshakeAge, LocalEvent, LogHead, PeerGeneration, PeerRef, PeerTier};
 use crate::inventory::Interface;
 use crate::key::PublicKey;
 use crate::message::{MessageError, decode};
@@ -26,8 +26,19 @@ impl FromAgent {
             highest,
             stood_down,
             holds,
+            open,
         } = report;
-        Ok(Self::Report { interfaces, handshake_ages, next_in_seconds, events, log_head, highest, stood_down, holds })
+        Ok(Self::Report {
+            interfaces,
+            handshake_ages,
+            next_in_seconds,
+            events,
+            log_head,
+            highest,
+            stood_down,
+            holds,
+            open,
+        })
     }
 }
 
@@ -51,6 +62,8 @@ struct ReportLine {
     stood_down: bool,
     #[serde(default)]
     holds: Vec<PeerGeneration>,
+    #[serde(default)]
+    open: Vec<PeerTier>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +133,7 @@ mod tests {
             handshake_with_this_key: false,
             opened_by_root_for: keyed.then_some(60),
             opened_by_root_until: None,
+            kept_locked: false,
             generation: Some(1),
             rotated_at: None,
             released_at: None,
@@ -141,13 +155,16 @@ mod tests {
             event: "idle".to_owned(),
             peer,
             generation,
+            tier: generation.map(|_| "prod".parse().unwrap()),
             reason,
             seconds_ago: 1,
         });
         let head = (1..9_u64).prop_map(|seq| LogHead { seq, hash: "0".repeat(64) });
-        let lists = (vec(interface(), 0..3), vec(age, 0..3), vec(event, 0..3), generations(), generations());
+        let open = peer_ref().prop_map(|peer| PeerTier { peer, tier: "prod".parse().unwrap() });
+        let lists =
+            (vec(interface(), 0..3), vec(age, 0..3), vec(event, 0..3), generations(), generations(), vec(open, 0..3));
         (lists, any::<Option<u64>>(), proptest::option::of(head), any::<bool>()).prop_map(
-            |((interfaces, handshake_ages, events, highest, holds), next_in_seconds, log_head, stood_down)| {
+            |((interfaces, handshake_ages, events, highest, holds, open), next_in_seconds, log_head, stood_down)| {
                 FromAgent::Report {
                     interfaces,
                     handshake_ages,
@@ -157,6 +174,7 @@ mod tests {
                     highest,
                     stood_down,
                     holds,
+                    open,
                 }
             },
         )

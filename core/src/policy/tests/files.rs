@@ -42,6 +42,15 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn two_servers_have_nobody_who_could_give_a_code() {
+    let text =
+        "description = \"D\"\nrotation-interval = \"1h\"\nmfa = false\nenforce = [\"firewall\"]\ntier = \"prod\"";
+    let shown = parse(&[("1-a.toml", text)]).unwrap_err();
+    assert!(shown.starts_with("1-a.toml:4:12: enforce by the firewall does not go with mfa = false"), "{shown}");
+    assert!(shown.ends_with("\n1 fault"), "{shown}");
+}
+
+#[test]
 fn what_is_not_said_has_its_default() {
     let set = parse(&[("1-a.toml", "description = \"D\"\nrotation-interval = \"30s\"\nmfa = false\n")]).unwrap();
     let policy = &set.policies()[0];
@@ -100,6 +109,7 @@ fn each_wrong_value_has_its_message() {
         ("enforce = [\"firewall\"]", "1-a.toml: tier is required"),
         ("enforce = [\"firewall\", \"preshared-key\"]", "1-a.toml: tier is required"),
         ("tier = \"prod\"", "1-a.toml:4:8: tier is for policies that enforce by the firewall"),
+        ("enforce = [\"firewall\"]\ntier = \"0\"", "1-a.toml:5:8: tier 0 is open without a code, name another one"),
         (
             "enforce = [\"firewall\"]\ntier = \"a b\"",
             "1-a.toml:5:8: tier: a name begins with a-z or 0-9 and has only a-z, 0-9, '.', '_' and '-'",

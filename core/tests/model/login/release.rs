@@ -70,7 +70,7 @@ impl Login {
                     offers.push(Offer { place, generation, seconds_left, renewal, above, asked, told: false });
                 }
                 Decision::Refuse(reason) => happened.push(Happened::Refused { place, reason }),
-                Decision::Pass => {}
+                Decision::Pass | Decision::Open { .. } => {}
             }
         }
         let row = bastion.store.logins.get(&self.id).and_then(LoginRow::facts);
