@@ -70,7 +70,7 @@ fn a_tier_of_somebody_elses_device_or_of_one_that_is_cut_off_stays_closed() {
     let outcome = store.release_with_tiers(at(10), &login, device().as_str(), &[], &[other]).unwrap();
     assert_eq!(outcome.refused[0].1, "it belongs to another device");
     let _ = store.set_host_disabled(at(11), Actor::ROOT, &host(), true).unwrap();
-    assert_eq!(opened(&store, 12, 60).refused[0].1, "host app-gw was disabled");
+    assert_eq!(opened(&store, 12, 60).refused[0].1, "host app-gw is disabled");
     assert!(opened(&store, 13, 13).opened.is_empty(), "a deadline that has passed opens nothing");
     assert!(store.grants().unwrap().is_empty());
 }
