@@ -148,6 +148,10 @@ fn by_plan(policy: &Policy, server: &InterfaceRef, peer: &Peer, now: Timestamp) 
     });
     match actions.into_iter().next_back() {
         Some(Action::Rotate { reason, .. }) => Next::rotate(now, reason),
+        // the plan hears of a waiting key's age in whole seconds; here the moment itself is known
+        Some(Action::Wait { until: Some(until), reason }) if deadline.is_none() => {
+            Next::wait(time(until).min(after(since, policy)), reason)
+        }
         Some(Action::Wait { until: Some(until), reason }) => Next::wait(time(until), reason),
         Some(Action::Adopt { deadline, reason }) => Next::wait(time(deadline), reason),
         Some(Action::Lock { reason } | Action::Wait { until: None, reason }) => Next::nothing(reason),

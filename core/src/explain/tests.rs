@@ -81,3 +81,22 @@ app-gw/infra:db-gw/infra
 "
     );
 }
+
+#[test]
+fn a_waiting_keys_next_moment_is_the_same_whenever_one_asks() {
+    let inventory = serde_json::from_value(json!({
+        "version": 1,
+        "hosts": [{"name": "app-gw", "interfaces": [{"name": "devices", "public_key": PublicKey::from_bytes([1; 32]), "peers": [
+            {"public_key": PublicKey::from_bytes([2; 32]), "generation": 7, "rotated_at": "2026-11-21T14:00:00.700Z"},
+        ]}]}],
+        "devices": [{"name": "justins-laptop", "owner": "justin", "public_key": PublicKey::from_bytes([2; 32])}],
+    }))
+    .unwrap();
+    let text = "description = \"Prod\"\nrotation-interval = \"1h\"\nmfa = true\nserver-peers = [\"app-gw/devices\"]";
+    let set = PolicySet::parse(&[("101-prod.toml".to_owned(), text.to_owned())]).unwrap();
+    for now in ["2026-11-21T14:30:00.600Z", "2026-11-21T14:30:00.800Z", "2026-11-21T15:00:00.600Z"] {
+        let explained = serde_json::to_value(explain(&set, &inventory, now.parse().unwrap())).unwrap();
+        let next = &explained["connections"][0]["next"];
+        assert_eq!((&next["action"], &next["at"]), (&json!("wait"), &json!("2026-11-21T15:00:00.7Z")), "{now}");
+    }
+}
