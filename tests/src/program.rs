@@ -22,6 +22,14 @@ pub fn folder() -> PathBuf {
     folder.map(Path::to_owned).expect("tests are built by cargo")
 }
 
+/// Puts a program where a test wants it. Another process writes it: what this one has open for writing, a program that
+/// another thread just starts may hold open too, and then nobody can start it ("text file busy").
+#[track_caller]
+pub fn install(program: impl AsRef<Path>, to: &Path) {
+    let mut copy = Command::new("cp");
+    run(copy.args(["--remove-destination", "--preserve=mode"]).arg(program.as_ref()).arg(to), b"").ok();
+}
+
 /// What a program printed, and how it ended.
 #[derive(Debug, Clone)]
 pub struct Ended {

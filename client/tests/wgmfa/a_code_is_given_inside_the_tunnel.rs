@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
-use wgmfa_tests::program::run;
+use wgmfa_tests::program::{install, run};
 
 use crate::inside::{CODE, Inside, Listener, OK, QUESTION, without_terminal};
 
@@ -177,7 +177,7 @@ fn who_may_not_read_the_peers_asks_in_the_own_network() {
     // where nobody may start it, whatever folder it was built in
     std::fs::set_permissions(inside.laptop.folder(), PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::remove_file(inside.laptop.path("bin/wgmfa")).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_wgmfa"), inside.laptop.path("bin/wgmfa")).unwrap();
+    install(env!("CARGO_BIN_EXE_wgmfa"), &inside.laptop.path("bin/wgmfa"));
     let as_nobody = |words: &[&str]| {
         let mut command = inside.command("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"]);

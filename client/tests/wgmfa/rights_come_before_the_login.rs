@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use wgmfa_tests::program::{Ended, run};
+use wgmfa_tests::program::{Ended, install, run};
 
 use crate::scene::Scene;
 
@@ -17,7 +17,7 @@ fn as_nobody(scene: &Scene) -> Command {
         let _ = std::fs::set_permissions(file, Clone::clone(&all));
     }
     // where nobody may start it, whatever folder it was built in
-    std::fs::copy(env!("CARGO_BIN_EXE_wgmfa"), scene.machine.path("wgmfa")).unwrap();
+    install(env!("CARGO_BIN_EXE_wgmfa"), &scene.machine.path("wgmfa"));
     let mut command = scene.machine.command("setpriv");
     command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(scene.machine.path("wgmfa"));
     command.env("PATH", scene.path()).env("HOME", scene.machine.folder()).env_remove("SUDO_UID");

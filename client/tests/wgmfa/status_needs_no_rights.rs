@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
-use wgmfa_tests::program::run;
+use wgmfa_tests::program::{install, run};
 
 use crate::scene::Scene;
 
@@ -14,7 +14,7 @@ fn status_shows_what_is_left_to_everyone_and_no_key() {
     scene.wgmfa(&["apply"], &scene.release(&[one, other]).to_string()).ok();
 
     std::fs::set_permissions(scene.machine.folder(), PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_wgmfa"), scene.machine.path("wgmfa")).unwrap();
+    install(env!("CARGO_BIN_EXE_wgmfa"), &scene.machine.path("wgmfa"));
     let status = |options: &[&str]| {
         let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"];
         let mut command = scene.machine.command("setpriv");

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
-use wgmfa_tests::program::{Ended, run};
+use wgmfa_tests::program::{Ended, install, run};
 
 use crate::scene::Scene;
 
@@ -91,7 +91,7 @@ fn as_nobody(scene: &Scene, words: &[&str]) -> Ended {
     if !runtime.exists() {
         std::fs::create_dir(&runtime).unwrap();
         std::os::unix::fs::chown(&runtime, Some(65534), Some(65534)).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_wgmfa"), scene.machine.path("wgmfa")).unwrap();
+        install(env!("CARGO_BIN_EXE_wgmfa"), &scene.machine.path("wgmfa"));
     }
     let mut command = scene.machine.command("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"]);
