@@ -24,26 +24,31 @@ const QUIET: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let (people, mut site) = Site::with_gate(PEOPLE, "30s", TIERS);
-    let (mut opened, mut closed) = (Vec::new(), Vec::new());
-    for person in people {
-        let (to_first, after_deadline) = walk(&mut site, person);
-        opened.push(to_first);
-        closed.push(after_deadline);
-    }
+    let opened: Vec<Opened> = people.into_iter().map(|person| open(&mut site, person)).collect();
+    let closed = opened.iter().map(Opened::late).collect();
     let mut report = Report::default();
     let mut tell = |name, samples, bound| {
         report.tell(&Figure { name, unit: Unit::Milliseconds, samples, against: None, bound });
     };
-    let first = opened.iter().map(|opened| opened[0]).collect();
+    let first = opened.iter().map(|opened| opened.after_code).collect();
     tell("code accepted inside the tunnel to first packet", first, Bound::Median(50.0));
-    let whole = opened.iter().map(|opened| opened[1]).collect();
+    let whole = opened.iter().map(|opened| opened.whole).collect();
     tell("  the same from when ncat was started", whole, Bound::None);
     tell("deadline to last packet through the gate", closed, Bound::Median(1000.0));
     report.exit()
 }
 
-/// One person's code, and the end of what it opened.
-fn walk(site: &mut Site, person: Person) -> ([f64; 2], f64) {
+/// What one person's code has opened. Times in milliseconds.
+struct Opened {
+    after_code: f64,
+    whole: f64,
+    deadline: Timestamp,
+    pings: Pings,
+    /// Whose tunnel it is.
+    _laptop: Laptop,
+}
+
+fn open(site: &mut Site, person: Person) -> Opened {
     let (name, code) = (person.name.clone(), code_of(&person.authenticator));
     let laptop = site.laptop(person);
     let first = FirstPings::start(&laptop.machine, GATEWAY);
@@ -55,13 +60,20 @@ fn walk(site: &mut Site, person: Person) -> ([f64; 2], f64) {
     let accepted = time_of(site, "code-accepted", &name, "time");
     let row = site.bastion.keys().into_iter().find(|row| row["owner"] == name.as_str()).expect("it is listed");
     let deadline: Timestamp = row["deadline"].as_str().and_then(|text| text.parse().ok()).expect("it is open");
-    let pings = Pings::every(&laptop.machine, GATEWAY, "0.01");
-    let last = pings.await_silence(QUIET, LONG * 2).expect("it was open").received;
-    let since = |time: SystemTime, then: Timestamp| {
-        Timestamp::try_from(time).expect("now").duration_since(then).as_secs_f64() * 1000.0
-    };
+    let pings = Pings::every(&laptop.machine, GATEWAY, "0.05");
     let whole = reply.received.duration_since(started).expect("it came after the code").as_secs_f64() * 1000.0;
-    ([since(reply.received, accepted), whole], since(last, deadline))
+    Opened { after_code: since(reply.received, accepted), whole, deadline, pings, _laptop: laptop }
+}
+
+impl Opened {
+    /// From the deadline to the last answer; pings are 50 ms apart.
+    fn late(&self) -> f64 {
+        since(self.pings.await_silence(QUIET, LONG * 2).expect("it was open").received, self.deadline)
+    }
+}
+
+fn since(time: SystemTime, then: Timestamp) -> f64 {
+    Timestamp::try_from(time).expect("now").duration_since(then).as_secs_f64() * 1000.0
 }
 
 fn code_of(authenticator: &Authenticator) -> String {
