@@ -18,7 +18,9 @@ fn a_login_opens_the_tunnel() {
     let before_login = SystemTime::now();
     let ended = lab.laptop.sync(&["--wait"]).ok();
     let interface = lab.gateway.interface();
-    assert!(ended.stdout.starts_with(&format!("{interface}: OK, 60 min left (until ")), "{ended:?}");
+    // an emulated machine takes its time
+    let left = |minutes| ended.stdout.starts_with(&format!("{interface}: OK, {minutes} min left (until "));
+    assert!(left(60) || left(59), "{ended:?}");
     assert!(ended.stdout.contains("), policy 101 Devices\n"), "{ended:?}");
     assert!(ended.stdout.contains(&format!("{interface}: connected in ")), "{ended:?}");
     assert_eq!(lab.laptop.asked().len(), 2, "{:?}", lab.laptop.asked());
