@@ -202,7 +202,7 @@ fn what_is_missing_or_of_another_version_is_told() {
         ("", ":1:0: EOF while parsing a value"),
         ("{}", ":1:2: missing field `version`"),
         ("{\"version\": 2}", ": version 2 is not one that this program knows (1)"),
-        ("{\"version\": 1, \"hosts\": [{\"name\": \"root\"}]}", ":1:40: 'agent' and 'root' are reserved names"),
+        ("{\"version\": 1, \"hosts\": [{\"name\": \"root\"}]}", ":1:41: 'agent' and 'root' are reserved names"),
     ] {
         std::fs::write(&file, content).unwrap();
         refused(tried(&policies), &format!("{shown}{error}"));

@@ -14,23 +14,20 @@ where
     T: FromStr,
     T::Err: fmt::Display,
 {
-    deserializer.deserialize_str(Text(PhantomData))
+    // what is wrong with the text is found when it has been read whole: so a fault in a file is named at its end
+    deserializer.deserialize_str(Text(PhantomData))?.map_err(Error::custom)
 }
 
 struct Text<T>(PhantomData<T>);
 
-impl<T> Visitor<'_> for Text<T>
-where
-    T: FromStr,
-    T::Err: fmt::Display,
-{
-    type Value = T;
+impl<T: FromStr> Visitor<'_> for Text<T> {
+    type Value = Result<T, T::Err>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
+        f.write_str("a string")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.parse())
     }
 }
