@@ -29,10 +29,11 @@ test: test-packages check build
 test-long: test-packages build
 	cargo test --package wgmfa-tests --test system --locked -- --ignored --show-output --test-threads=2 long_runs
 
-# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`.
+# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`,
+# and the tests those of `test`: for two packages alone cargo would build the crates below them anew, with fewer features.
 test-kernel: test-kernel-packages build
-	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --package wgmfa-wireguard --package wgmfa-tests --locked \
-		--no-run 2>&1 | sed -n 's/.*Executable [^(]*(\(.*\))/\1/p')
+	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --workspace --locked --no-run --message-format=json 2>/dev/null | \
+		sed -n 's/.*"manifest_path":"[^"]*\/\(wireguard\|tests\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\2/p')
 
 # fails when a bound of benches/README.md is missed
 bench: bench-packages
