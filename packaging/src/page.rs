@@ -48,7 +48,7 @@ fn commands(page: &mut Roff, command: &Command, above: &str) {
             let usage = each.clone().render_usage().to_string();
             let usage = usage.trim_start_matches("Usage: ").lines().next().unwrap_or_default();
             page.text([bold(usage)]);
-            for about in [each.get_about(), each.get_long_about()].into_iter().flatten().take(1) {
+            if let Some(about) = each.get_about() {
                 paragraph(page, &sentence(&about.to_string()));
             }
             let own = each.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_global_set());

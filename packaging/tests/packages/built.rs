@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use wgmfa_packaging::VERSION;
 use wgmfa_tests::program::{Ended, folder, ours, run};
 
 /// The packages, by their names.
 pub const NAMES: [&str; 4] = ["libpam-wgmfa", "wgmfa", "wgmfa-agent", "wgmfa-bastion"];
+
+/// The higher version.
+pub const TWO: &str = "99.0.0-1";
 
 /// The source tree.
 pub fn tree() -> PathBuf {
@@ -52,8 +56,12 @@ fn make(to: &Path) {
         let raw = to.join("raw").join(name);
         run(Command::new("dpkg-deb").arg("-R").arg(&one).arg(&raw), b"").ok();
         let control = fs::read_to_string(raw.join("DEBIAN/control")).unwrap();
-        assert!(control.contains("0.1.0-1"), "{control}");
-        fs::write(raw.join("DEBIAN/control"), control.replace("0.1.0-1", "0.2.0-1")).unwrap();
+        let version = format!("{VERSION}-1");
+        assert!(
+            control.contains(&format!("\nVersion: {version}\n")),
+            "the version of packaging/debian/changelog is not ours: {control}"
+        );
+        fs::write(raw.join("DEBIAN/control"), control.replace(&version, TWO)).unwrap();
         let two = to.join("two").join(format!("{name}.deb"));
         run(Command::new("dpkg-deb").args(["-Znone", "--root-owner-group", "-b"]).arg(&raw).arg(two), b"").ok();
     }
@@ -88,7 +96,7 @@ mount -t proc proc root/proc
 mount --bind root/proc/sys root/proc/sys; mount -o remount,bind,ro root/proc/sys
 mount -o ro -t sysfs sysfs root/sys
 for tmp in dev run tmp; do mount -t tmpfs tmpfs root/$tmp; done
-mkdir root/dev/net
+mkdir root/dev/net; ln -s pts/ptmx root/dev/ptmx
 for node in null zero full random urandom tty net/tun; do
     if [ -e /dev/$node ]; then touch root/dev/$node; mount --bind /dev/$node root/dev/$node; fi
 done

@@ -42,7 +42,7 @@ kept >/tmp/before
 said upgrade
 dpkg -i two/*.deb
 kept >/tmp/after; cmp /tmp/before /tmp/after
-test "$(dpkg-query -W -f '${Version}' wgmfa-bastion)" = 0.2.0-1
+test "$(dpkg-query -W -f '${Version}' wgmfa-bastion)" = 99.0.0-1
 
 said remove
 dpkg -r wgmfa-bastion wgmfa-agent wgmfa libpam-wgmfa
