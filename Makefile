@@ -4,16 +4,17 @@
 BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules nftables oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
-TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat openssh-server pamtester sudo
+TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-server pamtester sudo systemd zsh
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
+DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test test-long test-kernel bench build check deny root
-.PHONY: demo-packages test-packages test-kernel-packages bench-packages
+.PHONY: demo test test-long test-kernel bench deb install uninstall programs build check deny root
+.PHONY: demo-packages test-packages test-kernel-packages bench-packages deb-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -39,6 +40,25 @@ test-kernel: test-kernel-packages build
 bench: bench-packages
 	cargo build --release --locked
 	cargo bench --package wgmfa-benches --locked --no-fail-fast
+
+# Debian packages in target/deb, looked over by lintian. DEB_VERSION= gives them another version than the changelog does,
+# PROFILE=debug takes the programs of the tests.
+PROFILE = release
+deb: deb-packages programs
+	packaging/deb --built $(TARGET)/$(PROFILE) --to $(TARGET)/deb $(if $(DEB_VERSION),--version $(DEB_VERSION))
+	lintian --allow-root --fail-on error $(TARGET)/deb/*.changes
+
+# For other systems: PREFIX (/usr/local), DESTDIR, PAMDIR and UNITDIR say where to.
+install: programs
+	packaging/install --built $(TARGET)/$(PROFILE)
+
+uninstall:
+	packaging/install --built $(TARGET)/$(PROFILE) --uninstall
+
+# the programs, and what is installed with them: man pages, completions, samples
+programs:
+	cargo build $(if $(filter release,$(PROFILE)),--release) --locked
+	cargo run $(if $(filter release,$(PROFILE)),--release) --locked --package wgmfa-packaging -- $(TARGET)/$(PROFILE)/packaging
 
 # the programs and the PAM module that the whole-system tests start
 build:
@@ -68,6 +88,9 @@ test-packages: root
 
 test-kernel-packages: root
 	@$(call install_missing,$(TEST_KERNEL_PACKAGES))
+
+deb-packages: root
+	@$(call install_missing,$(DEB_PACKAGES))
 
 bench-packages: root
 	@$(call install_missing,$(BENCH_PACKAGES))
