@@ -1,5 +1,7 @@
 //! The addresses of the last good login are enough where no name can be looked up; the host key is checked by the name.
 
+use wgmfa_tests::program::run;
+
 use super::{BASTION, FullTunnel, NAME};
 
 /// A name server that only the tunnel reaches, and what is known without it.
@@ -26,8 +28,10 @@ fn after_one_login() {
     full.sync().ok();
     full.await_tunnel();
     // another key under that name: the address was not believed for its own sake
-    let another = full.lab.gateway.machine.path("agent_ed25519.pub");
-    let another = std::fs::read_to_string(another).expect("the agent made it");
+    let another = full.lab.laptop.machine.path("another");
+    let mut keygen = full.lab.laptop.machine.command("ssh-keygen");
+    run(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&another), b"").ok();
+    let another = std::fs::read_to_string(another.with_extension("pub")).expect("ssh-keygen makes it");
     full.knows(&format!("x {another}"), NAME);
     let refused = full.sync().expect(5);
     assert!(refused.stderr.contains("Host key verification failed"), "{refused:?}");
