@@ -284,6 +284,15 @@ mod tests {
         assert_eq!(interrupted(&view(&locked), true, this), None, "root has locked it");
     }
 
+    fn told<'a>(held: &'a Held, assignment: &'a Assignment) -> View<'a> {
+        View { contact: Contact::Assigned(assignment), ..view(held) }
+    }
+
+    #[track_caller]
+    fn stays_locked(view: &View<'_>, interrupted: Option<Interrupted>, generation: u64, key: u8) {
+        assert!(restore(view, interrupted, generation, fingerprint(key)).is_err(), "{view:?}");
+    }
+
     #[test]
     fn what_was_interrupted_is_restored_while_its_session_goes_on() {
         let peer = crate::message::agent::PeerRef {
@@ -300,21 +309,19 @@ mod tests {
             standing,
         };
         let released = assignment(Standing::Released { generation: 7, seconds_left: 20 });
-        let this = Interrupted { generation: 7, fingerprint: fingerprint(2) };
+        let this = Some(Interrupted { generation: 7, fingerprint: fingerprint(2) });
         let [waiting, running, override_, locked] = holds().map(held);
-        let told = |held, assignment| View { contact: Contact::Assigned(assignment), ..view(held) };
-        assert_eq!(restore(&told(&locked, &released), Some(this), 7, fingerprint(2)), Ok(at(120)));
-        let refused = |view: View<'_>, interrupted, generation, key| {
-            assert!(restore(&view, interrupted, generation, fingerprint(key)).is_err(), "{view:?}");
-        };
-        refused(told(&locked, &released), None, 7, 2);
-        refused(told(&locked, &released), Some(this), 7, 3);
-        refused(told(&locked, &released), Some(this), 6, 2);
-        [&waiting, &running, &override_].map(|held| refused(told(held, &released), Some(this), 7, 2));
+        assert_eq!(restore(&told(&locked, &released), this, 7, fingerprint(2)), Ok(at(120)));
+        stays_locked(&told(&locked, &released), None, 7, 2);
+        stays_locked(&told(&locked, &released), this, 7, 3);
+        stays_locked(&told(&locked, &released), this, 6, 2);
+        for held in [&waiting, &running, &override_] {
+            stays_locked(&told(held, &released), this, 7, 2);
+        }
         let newer = Held { generation: 8, ..locked.clone() };
-        refused(told(&newer, &released), Some(this), 7, 2);
-        refused(view(&locked), Some(this), 7, 2);
-        refused(View { observed: Some(fingerprint(9)), ..told(&locked, &released) }, Some(this), 7, 2);
+        stays_locked(&told(&newer, &released), this, 7, 2);
+        stays_locked(&view(&locked), this, 7, 2);
+        stays_locked(&View { observed: Some(fingerprint(9)), ..told(&locked, &released) }, this, 7, 2);
         for standing in [
             Standing::Released { generation: 7, seconds_left: 0 },
             Standing::Released { generation: 8, seconds_left: 20 },
@@ -322,7 +329,8 @@ mod tests {
             Standing::Missing { reason: "over".to_owned() },
             Standing::KeepLocked { reason: "device disabled".to_owned() },
         ] {
-            refused(told(&locked, &assignment(standing)), Some(this), 7, 2);
+            let assignment = assignment(standing);
+            stays_locked(&told(&locked, &assignment), this, 7, 2);
         }
     }
 

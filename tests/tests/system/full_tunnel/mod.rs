@@ -7,6 +7,7 @@ mod a_name_server_behind_the_tunnel_is_not_needed;
 mod a_rule_goes_with_its_process;
 mod a_rule_is_made_for_little;
 mod stock_ssh_needs_one_line;
+mod sudo_makes_the_rule;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
