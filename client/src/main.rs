@@ -6,12 +6,15 @@
 
 mod apply;
 mod bastion;
+mod check;
 mod clock;
 mod code;
 mod commands;
 mod config;
 mod handshake;
+mod host_keys;
 mod interfaces;
+mod last_login;
 mod login;
 mod opened;
 mod order;
@@ -47,6 +50,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Code(options) => code::code(options, arguments.config.as_deref()),
         Command::Apply(options) => apply::apply(options),
         Command::Interfaces => interfaces::interfaces(),
+        Command::Check(options) => check::check(options, arguments.config.as_deref()),
         Command::Status(options) => status::status(options, arguments.config.as_deref()),
     }
 }

@@ -13,7 +13,9 @@ use wgmfa_core::name::InterfaceName;
 use crate::code::ways;
 use crate::commands::Sync;
 use crate::config::Config;
+use crate::host_keys;
 use crate::interfaces::Listing;
+use crate::last_login::LastLogin;
 use crate::login::{Accepted, Login};
 use crate::opened::{Opened, OpenedFor, remember};
 use crate::order::{Handshake, Manner, Outcome, short};
@@ -70,6 +72,7 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
     let login =
         Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
     let mut accepted = login.log_in()?;
+    let last_login = LastLogin::of(&accepted.release);
     accepted.answer(&ClientAnswer::Received { received: true });
     let changed = changed(&mut accepted);
 
@@ -102,7 +105,10 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         voice::line(&format!("no connection of {} needs a login", foreign(&release.device)));
     }
     let (granted, refused) = (!release.grants.is_empty(), !release.refused.is_empty());
+    let announced = std::mem::take(&mut accepted.release.host_keys);
     accepted.end();
+    last_login.remember();
+    host_keys::follow(bastion, &ssh_options, person, &announced);
     let exit = exit(&applying.outcome, granted, refused);
     let handshakes = applying.handshakes(options.wait);
     handshakes.iter().for_each(tell);

@@ -219,7 +219,9 @@ impl Agent {
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
         match message {
-            ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs, gates, free, gated } => {
+            ToAgent::Assignments {
+                assignments, uncovered, deliveries, log_head, pairs, gates, free, gated, ..
+            } => {
                 self.hear_head(log_head);
                 self.take_deliveries(deliveries);
                 self.assigned(assignments, uncovered, &pairs, Told { gates, free, gated })

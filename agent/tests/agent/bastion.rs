@@ -321,7 +321,9 @@ impl Handler for Front {
 async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface: String) {
     let nonce = "bm9uY2U=".to_owned();
     let (to_agent, mut orders) = mpsc::unbounded_channel();
-    to_agent.send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone() })).unwrap();
+    to_agent
+        .send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone(), program: None, clock: None }))
+        .unwrap();
     let mut lines = Lines::new(8 * 1024 * 1024);
     loop {
         tokio::select! {
@@ -377,6 +379,7 @@ impl Model {
                     gates: self.gates.assignments(),
                     free: self.gates.free.clone(),
                     gated: Vec::new(),
+                    host_keys: Vec::new(),
                 })
             }
             FromAgent::Deposit { deposits } => {
