@@ -200,6 +200,7 @@ impl Status {
                 serde_json::json!({
                     "host": agent.host.name, "connected": agent.connected, "last_seen": agent.seen,
                     "late": agent.late, "disabled": agent.host.disabled,
+                    "program": context.agents.version(&agent.host.name),
                 })
             })
             .collect();

@@ -18,6 +18,7 @@ mod dialogue;
 mod enrol;
 mod gates;
 mod heads;
+mod host_keys;
 mod links;
 mod metrics;
 mod module;
@@ -53,7 +54,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use wgmfa_core::exit::{Exit, Failure, sanitise};
-use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::message::front::{Limits, ToFront};
 use wgmfa_core::message::module::Verdict;
@@ -67,7 +67,7 @@ use crate::admin::when::When;
 use crate::config::{Config, FirstFactor, MetricsAt};
 use crate::crash::crash_point;
 use crate::store::{Actor, Ended, Event, Note, Store};
-use crate::{check, confine, credential, host_key, policies, trusted, voice};
+use crate::{check, confine, credential, host_key, policies, voice};
 
 pub use self::sockets::only_one;
 
@@ -105,6 +105,7 @@ pub struct Keeper {
     people: RefCell<HashMap<u64, UserName>>,
     sessions: sessions::Sessions,
     clock: clock::Clock,
+    host_keys: host_keys::HostKeys,
     said_head: heads::Said,
     measures: metrics::Measures,
     to_look_over: transitions::ToLookOver,
@@ -131,8 +132,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut hangup = signals(SignalKind::hangup())?;
     let set = policies::load(&config.policy_dir)?;
     check::pam::require_service(&config)?;
-    host_key::public_keys(&config)?;
-    let host_keys = host_keys(&config)?;
+    let (host_keys, announced) = (host_keys::private(&config)?, host_key::announced(&config)?);
     let _only = only_one(&config.state_dir)?;
     let store = Store::open_with(&config.state_dir, &credential::or_file(&config))?;
     store.remove_unfinished_backups();
@@ -153,6 +153,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     });
     let now = store.now(Timestamp::now());
     let keeper = Rc::new(Keeper::new(config, store, Policies { set, since: now }, sender));
+    keeper.host_keys.announce(announced);
     keeper.store.note(now, Note::new(Event::Started))?;
     keeper.note_policies()?;
     keeper.say_head();
@@ -217,17 +218,6 @@ fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
     signal(kind).map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}")))
 }
 
-fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
-    let read = |path: &std::path::PathBuf| {
-        let text = trusted::read_secret(path)?;
-        let text = std::str::from_utf8(&text);
-        let text =
-            text.map_err(|_| Failure::new(Exit::Usage, format!("{}: not an SSH private key", path.display())))?;
-        Ok(SecretText::new(text.to_owned()))
-    };
-    config.host_keys.iter().map(read).collect()
-}
-
 impl Keeper {
     fn new(config: Config, store: Store, policies: Policies, front: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>) -> Self {
         Self {
@@ -241,6 +231,7 @@ impl Keeper {
             heard: RefCell::default(),
             people: RefCell::default(),
             sessions: sessions::Sessions::default(),
+            host_keys: host_keys::HostKeys::default(),
             said_head: heads::Said::default(),
             measures: metrics::Measures::new(),
             to_look_over: transitions::ToLookOver::default(),
@@ -269,6 +260,7 @@ impl Keeper {
         if credential::sealing_key().is_none() || config.sealing_key.exists() {
             paths.push(config.sealing_key.clone());
         }
+        paths.extend(host_key::change::secret_paths(config));
         paths.into_iter().map(|path| path.display().to_string()).collect()
     }
 

@@ -17,11 +17,11 @@ use super::conversation::{Conversation, Over, out_of_place};
 use super::dialogue::{Dialogue, WITHIN};
 use super::own_secrets::{CodesWords, PasswdWords};
 use super::release::Wish;
-use super::{Keeper, administration, answer, enrol, own_secrets};
+use super::{Keeper, administration, answer, enrol, host_keys, own_secrets};
 use crate::cli;
 
 /// What can be asked for.
-const COMMANDS: &str = "wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, wgmfa-enrol";
+const COMMANDS: &str = "wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, wgmfa-enrol, wgmfa-host-key";
 
 /// What everything else is refused with.
 fn refusal() -> Said {
@@ -219,6 +219,7 @@ async fn run(
             },
             Err(error) => Said::usage(&error, own_secrets::CODES),
         },
+        Some(host_keys::COMMAND) => host_keys::for_a_person(keeper, &words),
         Some(enrol::ENROL) => enrol::after_a_login(&words),
         Some(_) => refusal(),
     };

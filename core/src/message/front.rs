@@ -141,6 +141,11 @@ pub enum ToFront {
         #[serde(default)]
         keys: bool,
     },
+    /// These host keys take the place of those of `start`, for connections that begin from now on.
+    HostKeys {
+        /// OpenSSH private key files.
+        host_keys: Vec<SecretText>,
+    },
     /// Show these, ask those that are questions.
     Prompts {
         /// The SSH connection.
