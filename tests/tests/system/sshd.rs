@@ -155,7 +155,7 @@ impl Sshd {
              AuthenticationMethods keyboard-interactive\nAuthorizedKeysFile /run/keys/%u\nStrictModes no\nPrintMotd no\n\
              PrintLastLog no\nMaxStartups 100\nSubsystem wgmfa-sync /usr/local/bin/wgmfa-sync\n\
              Match LocalPort {KEY_AND_CODE}\n  AuthenticationMethods publickey,keyboard-interactive\n\
-             Match LocalPort {KEY_OR_CODE}\n  AuthenticationMethods any\n\
+             Match LocalPort {KEY_OR_CODE}\n  AuthenticationMethods publickey keyboard-interactive\n\
              Match LocalPort {FORCED}\n  ForceCommand /usr/local/bin/wgmfa-sync\n",
             host_key.display(),
         ));
