@@ -71,7 +71,7 @@ fn a_forced_command_leaves_no_shell() {
     assert_eq!(shell.stdout, "");
     assert!(shell.stderr.contains("wgmfa: error: only these can be asked for here: wgmfa-sync, "), "{shell:?}");
     let status = sshd.ssh(&mut site.justin, FORCED, &["bastion", "wgmfa-status"]).ok();
-    assert!(status.stdout.contains("app-gw/wg0"), "{status:?}");
+    assert!(status.stdout.contains("a login is needed"), "{status:?}");
     let options = ["bastion", "wgmfa-sync", "--device", "justins-laptop"];
     released(sshd.ssh(&mut site.justin, FORCED, &options), &line);
     let mut subsystem = sshd.converse(&mut site.justin, FORCED, &["-s", "bastion", "wgmfa-sync"]);
@@ -81,6 +81,43 @@ fn a_forced_command_leaves_no_shell() {
     subsystem.end();
     let terminal = sshd.ssh(&mut site.justin, FORCED, &["-tt", "bastion"]).ok();
     assert!(terminal.stdout.contains("Ask for one of these: wgmfa-sync, "), "{terminal:?}");
+}
+
+#[test]
+fn a_terminal_hides_a_new_password() {
+    let (mut site, sshd) = sshd::site();
+    let mut terminal = sshd.on_terminal(&mut site.justin, FORCED, &["wgmfa-passwd"]);
+    for question in ["New password: ", "The same again: "] {
+        terminal.await_text(question);
+        terminal.type_line("another long one");
+    }
+    let (status, said) = terminal.end();
+    assert!(status == 0 && said.contains("the password is changed"), "{status} {said}");
+    assert!(!said.contains("another long one"), "{said}");
+    assert_eq!(site.count("password-changed"), 1);
+    // Ctrl-C leaves off; Debian's shell, which sshd has started in between, ends by it too
+    let mut terminal = sshd.on_terminal(&mut site.justin, FORCED, &["wgmfa-passwd"]);
+    terminal.await_text("New password: ");
+    terminal.type_line("\u{3}");
+    let (status, said) = terminal.end();
+    assert!(status != 0 && !said.contains("changed"), "{status} {said}");
+}
+
+#[test]
+fn an_administrator_gives_commands_there() {
+    let (mut site, sshd) = sshd::site();
+    let mut alice = site.administrator("alice");
+    alice.laptop.set_password(sshd::PASSWORD);
+    let listed = sshd.ssh(&mut alice, FORCED, &["bastion", "wgmfa-bastion user list"]).ok();
+    assert!(listed.stdout.contains("justin"), "{listed:?}");
+    let refused = sshd.ssh(&mut site.justin, FORCED, &["bastion", "wgmfa-bastion user list"]).expect(1);
+    assert!(refused.stderr.contains("only an administrator may ask for this"), "{refused:?}");
+    // what lets somebody in costs the code of the login, which then releases nothing
+    let words = "wgmfa-bastion user code justin --reason 'no telephone'";
+    sshd.ssh(&mut alice, FORCED, &["bastion", words]).ok();
+    let acts = site.bastion.log("act-allowed");
+    assert_eq!((acts.len(), &acts[0]["actor"]), (1, &json!("alice")), "{acts:#?}");
+    assert!(acts[0]["from"].as_str().is_some_and(|from| from.starts_with("10.99.0.")), "{acts:#?}");
 }
 
 #[test]

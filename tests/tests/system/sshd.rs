@@ -10,6 +10,7 @@ use wgmfa_tests::daemon::Daemon;
 use wgmfa_tests::laptop::Laptop;
 use wgmfa_tests::machine::{Machine, write_private};
 use wgmfa_tests::program::{Ended, ours, run};
+use wgmfa_tests::terminal::Terminal;
 
 use super::conversation::Conversation;
 use super::site::{Person, Site};
@@ -197,6 +198,15 @@ impl Sshd {
     #[track_caller]
     pub fn ssh_as_set(&self, laptop: &Laptop, port: u16, words: &[&str]) -> Ended {
         run(self.command(laptop, port).args(words), b"")
+    }
+
+    /// A command on a terminal, with a code that was not used yet.
+    #[track_caller]
+    pub fn on_terminal(&self, person: &mut Person, port: u16, words: &[&str]) -> Terminal {
+        let code = person.fresh_code();
+        person.laptop.set_code(&code);
+        let mut ssh = person.laptop.command("ssh");
+        Terminal::start(ssh.arg("-F").arg(self.ssh_config(&person.laptop, port)).args(["-tt", "bastion"]).args(words))
     }
 
     /// A command that goes on, with a code that was not used yet.

@@ -101,7 +101,10 @@ impl Talk {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // what it said before it went stands above this
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(self.unsent.clear()),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    self.unsent.clear();
+                    return Ok(());
+                }
                 Err(error) => return Err(lost(&error)),
             }
         }
