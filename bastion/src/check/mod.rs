@@ -5,6 +5,7 @@ pub mod explain;
 mod inventory;
 pub mod memory;
 pub mod pam;
+pub mod people;
 pub mod policies;
 mod this_machine;
 
@@ -125,6 +126,7 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
         findings.warning(format!("{path}: first-factor has no effect: with listen = [] nobody shows a key here"));
     }
     pam::check(config, &mut findings);
+    people::check(config, &mut findings);
     match crate::policies::read(&config.policy_dir, Trust::Required) {
         Ok(set) => {
             let warnings = policy::warnings(&set, inventory);
