@@ -124,6 +124,22 @@ fn each_test_that_a_document_names_is_there() {
 }
 
 #[test]
+fn each_make_command_of_the_documents_has_its_target() {
+    let (makefile, mut found) = (text("Makefile"), 0);
+    for document in documents::all() {
+        for line in code(&text(&document)) {
+            let Some(target) = line.trim().strip_prefix("make ").and_then(|rest| rest.split_whitespace().next()) else {
+                continue;
+            };
+            let is_it = |line: &str| line.starts_with(&format!("{target}:"));
+            assert!(makefile.lines().any(is_it), "{document}: the Makefile has no target {target}");
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "{found} were found");
+}
+
+#[test]
 fn each_link_between_documents_leads_somewhere() {
     for document in documents::all() {
         let (folder, text) = (Path::new(&document).parent().unwrap_or(Path::new("")), text(&document));
