@@ -99,11 +99,11 @@ fn log_in(machines: &mut Machines, on: &str, block: &str) {
 #[test]
 fn the_guide_works_word_for_word() {
     let mut machines = plain_wireguard();
-    let (mut invitations, mut said, mut logins) = (Vec::<String>::new(), String::new(), 0);
+    let (mut invitations, mut logins) = (Vec::<String>::new(), 0);
     for step in steps(&text("doc/guide.md")) {
         match step {
             Step::Carry { file, from, to } => machines.carry(&file, &from, &to),
-            Step::See { lines } => machines.see(&lines, &said),
+            Step::See { lines } => machines.see(&lines),
             Step::Run { on, text } if text.contains("wgmfa-enrol") => {
                 let (user, _) = PEOPLE.iter().find(|(_, device)| *device == on).expect("a person's machine");
                 machines.enrol(user, &on, &text, &invitations.remove(0));
@@ -113,7 +113,7 @@ fn the_guide_works_word_for_word() {
                 logins += 1;
             }
             Step::Run { on, text } => {
-                said = machines.run(&on, &text);
+                let said = machines.run(&on, &text);
                 if text.contains("--invite") {
                     invitations.push(invitation(&said));
                 }

@@ -137,7 +137,7 @@ impl Site {
         for step in steps(&section("doc/operations.md", title)) {
             match step {
                 Step::Carry { file, from, to } => self.machines.carry(&file, &from, &to),
-                Step::See { lines } => self.machines.see(&lines, &self.said),
+                Step::See { lines } => self.machines.see(&lines),
                 Step::Run { on, text } => {
                     if !act(self, &on, &text) {
                         self.said = self.machines.run(&on, &text);

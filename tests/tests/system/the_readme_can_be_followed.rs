@@ -42,7 +42,7 @@ fn plain_wireguard() -> Machines {
 fn do_step(machines: &mut Machines, step: &Step) {
     let (on, text) = match step {
         Step::Carry { file, from, to } => return machines.carry(file, from, to),
-        Step::See { lines } => return machines.see(lines, ""),
+        Step::See { lines } => return machines.see(lines),
         Step::Run { on, text } => (on, text),
     };
     let logs_in = text.contains("sync");
