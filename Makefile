@@ -6,6 +6,8 @@ DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-server pamtester sudo systemd zsh
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
+# the modules of others in the recipes of doc/pam.md
+PAM_PACKAGES   = libpam-google-authenticator libpam-oath libpam-radius-auth
 DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
@@ -84,7 +86,7 @@ demo-packages: root
 	@$(call install_missing,$(DEMO_PACKAGES))
 
 test-packages: root
-	@$(call install_missing,$(TEST_PACKAGES))
+	@$(call install_missing,$(TEST_PACKAGES) $(PAM_PACKAGES))
 
 test-kernel-packages: root
 	@$(call install_missing,$(TEST_KERNEL_PACKAGES))

@@ -140,13 +140,7 @@ fn gate_faults(state: &State, config: &Config) -> Vec<Failure> {
     missing.chain(not_made).chain(fault).collect()
 }
 
-fn check_file(
-    file: &Configuration,
-    state: &Option<State>,
-    interface: &str,
-    config: &Config,
-    findings: &mut Findings,
-) {
+fn check_file(file: &Configuration, state: &Option<State>, interface: &str, config: &Config, findings: &mut Findings) {
     if file.save_config() {
         findings.fault(Failure::new(Exit::Partly, save_config_fault(file)));
     }
