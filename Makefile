@@ -6,14 +6,15 @@ DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat openssh-server pamtester sudo
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
+TEST_SYSTEM_PACKAGES = e2fsprogs lintian mmdebstrap qemu-system-x86
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test test-long test-kernel bench build check deny root
-.PHONY: demo-packages test-packages test-kernel-packages bench-packages
+.PHONY: demo test test-long test-kernel test-system bench build check deny root
+.PHONY: demo-packages test-packages test-kernel-packages test-system-packages bench-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -33,6 +34,13 @@ test-long: test-packages build
 test-kernel: test-kernel-packages build
 	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --package wgmfa-wireguard --package wgmfa-tests --locked \
 		--no-run 2>&1 | sed -n 's/.*Executable [^(]*(\(.*\))/\1/p')
+
+# The packages of `deb` on a whole Debian 12 with systemd, in a virtual machine: installed, used, rebooted, upgraded, purged
+test-system: test-system-packages deb
+	packaging/deb --built $(TARGET)/release --to $(TARGET)/machine/later \
+		--version "$$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Version)+later"
+	tests/machine/image $(TARGET)/machine
+	tests/machine/run $(TARGET)/machine $(TARGET)/deb $(TARGET)/machine/later
 
 # fails when a bound of benches/README.md is missed
 bench: bench-packages
@@ -67,6 +75,9 @@ test-packages: root
 
 test-kernel-packages: root
 	@$(call install_missing,$(TEST_KERNEL_PACKAGES))
+
+test-system-packages: root
+	@$(call install_missing,$(TEST_SYSTEM_PACKAGES))
 
 bench-packages: root
 	@$(call install_missing,$(BENCH_PACKAGES))
