@@ -6,15 +6,16 @@ DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat openssh-server pamtester sudo
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
-TEST_SYSTEM_PACKAGES = e2fsprogs lintian mmdebstrap qemu-system-x86
+TEST_SYSTEM_PACKAGES = e2fsprogs mmdebstrap qemu-system-x86
+DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test test-long test-kernel test-system bench build check deny root
-.PHONY: demo-packages test-packages test-kernel-packages test-system-packages bench-packages
+.PHONY: demo test test-long test-kernel test-system bench deb install uninstall programs build check deny root
+.PHONY: demo-packages test-packages test-kernel-packages test-system-packages bench-packages deb-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -37,7 +38,7 @@ test-kernel: test-kernel-packages build
 
 # The packages of `deb` on a whole Debian 12 with systemd, in a virtual machine: installed, used, rebooted, upgraded, purged
 test-system: test-system-packages deb
-	packaging/deb --built $(TARGET)/release --to $(TARGET)/machine/later \
+	packaging/deb --built $(TARGET)/$(PROFILE) --to $(TARGET)/machine/later \
 		--version "$$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Version)+later"
 	tests/machine/image $(TARGET)/machine
 	tests/machine/run $(TARGET)/machine $(TARGET)/deb $(TARGET)/machine/later
@@ -46,6 +47,25 @@ test-system: test-system-packages deb
 bench: bench-packages
 	cargo build --release --locked
 	cargo bench --package wgmfa-benches --locked --no-fail-fast
+
+# Debian packages in target/deb, looked over by lintian. DEB_VERSION= gives them another version than the changelog does,
+# PROFILE=debug takes the programs of the tests.
+PROFILE = release
+deb: deb-packages programs
+	packaging/deb --built $(TARGET)/$(PROFILE) --to $(TARGET)/deb $(if $(DEB_VERSION),--version $(DEB_VERSION))
+	lintian --allow-root --fail-on error $(TARGET)/deb/*.changes
+
+# For other systems: PREFIX (/usr/local), DESTDIR, PAMDIR and UNITDIR say where to.
+install: programs
+	packaging/install --built $(TARGET)/$(PROFILE)
+
+uninstall:
+	packaging/install --built $(TARGET)/$(PROFILE) --uninstall
+
+# the programs, and what is installed with them: man pages, completions, samples
+programs:
+	cargo build $(if $(filter release,$(PROFILE)),--release) --locked
+	cargo run $(if $(filter release,$(PROFILE)),--release) --locked --package wgmfa-packaging -- $(TARGET)/$(PROFILE)/packaging
 
 # the programs and the PAM module that the whole-system tests start
 build:
@@ -78,6 +98,9 @@ test-kernel-packages: root
 
 test-system-packages: root
 	@$(call install_missing,$(TEST_SYSTEM_PACKAGES))
+
+deb-packages: root
+	@$(call install_missing,$(DEB_PACKAGES))
 
 bench-packages: root
 	@$(call install_missing,$(BENCH_PACKAGES))

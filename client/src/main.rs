@@ -5,17 +5,13 @@
 //! other way in: it gives a one-time code to the gateway, inside the tunnel.
 
 mod apply;
-mod bastion;
 mod clock;
 mod code;
-mod commands;
-mod config;
 mod handshake;
 mod interfaces;
 mod login;
 mod opened;
 mod order;
-mod person;
 mod rights;
 mod sessions;
 mod status;
@@ -27,6 +23,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use wgmfa_core::exit::{Exit, Failure};
+
+use wgmfa::{bastion, commands, config, person};
 
 use commands::{Arguments, Command};
 

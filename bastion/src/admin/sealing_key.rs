@@ -7,6 +7,7 @@ use wgmfa_core::message::admin::AdminReply;
 
 use super::answer::{Answer, failed, json_line, shown};
 use super::{Asked, Context, Outcome, Stream};
+use crate::credential;
 use crate::store::Actor;
 
 /// How often to look whether the logins in progress have ended.
@@ -64,7 +65,7 @@ impl Rotating {
         let store = context.store;
         let from = context.from.map(|from| from.to_string());
         let actor = Actor { name: Some(&context.actor), from: from.as_deref() };
-        let records = store.change_sealing_key(context.now, actor, &context.config.sealing_key)?;
+        let records = store.change_sealing_key(context.now, actor, &credential::or_file(context.config))?;
         Ok(shown(done(records, &store.sealing_key_name(), self.json)))
     }
 }

@@ -16,7 +16,7 @@ use wgmfa_core::policy;
 
 use crate::config::{Config, FirstFactor};
 use crate::policies::Trust;
-use crate::{host_key, store, trusted, voice};
+use crate::{credential, host_key, store, trusted, voice};
 
 /// What was found wrong, and what is allowed and should still be looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -146,6 +146,7 @@ fn files(config: &Config, findings: &mut Findings) {
             findings.fault(format!("{path}: has {} bytes; a sealing key has 32", key.len()));
         }
         Ok(_) => {}
+        Err(_) if !config.sealing_key.exists() && credential::stored().is_some() => {}
         Err(failure) => findings.failure(&failure),
     }
     let beside = store::new_key_path(&config.sealing_key);

@@ -48,6 +48,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use sd_notify::NotifyState;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -66,7 +67,7 @@ use crate::admin::when::When;
 use crate::config::{Config, FirstFactor, MetricsAt};
 use crate::crash::crash_point;
 use crate::store::{Actor, Ended, Event, Note, Store};
-use crate::{check, confine, host_key, policies, trusted, voice};
+use crate::{check, confine, credential, host_key, policies, trusted, voice};
 
 pub use self::sockets::only_one;
 
@@ -133,7 +134,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     host_key::public_keys(&config)?;
     let host_keys = host_keys(&config)?;
     let _only = only_one(&config.state_dir)?;
-    let store = Store::open_with(&config.state_dir, &config.sealing_key)?;
+    let store = Store::open_with(&config.state_dir, &credential::or_file(&config))?;
     store.remove_unfinished_backups();
     sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
@@ -172,11 +173,14 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut told_to_end = pin!(async {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     });
+    // without a service manager there is nobody to tell
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     let front_ended = loop {
         tokio::select! {
             () = &mut told_to_end => break None,
             _ = hangup.recv() => keeper.reload(),
             _ = deadlines.tick() => {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                 keeper.expire();
                 keeper.watch_clock();
                 keeper.say_head_if_due();
@@ -258,8 +262,13 @@ impl Keeper {
     /// What a PAM worker must not see: the store, the sealing key, the host keys, and the administrators' socket.
     fn covered_paths(&self) -> Vec<String> {
         let config = &self.config;
-        let mut paths = vec![config.state_dir.clone(), config.sealing_key.clone(), config.admin_socket()];
+        let mut paths = vec![config.state_dir.clone(), config.admin_socket()];
         paths.extend(config.host_keys.iter().cloned());
+        // both, where there are both; a file that is to be there was read at the start
+        paths.extend(credential::sealing_key());
+        if credential::sealing_key().is_none() || config.sealing_key.exists() {
+            paths.push(config.sealing_key.clone());
+        }
         paths.into_iter().map(|path| path.display().to_string()).collect()
     }
 
