@@ -6,7 +6,7 @@ use wgmfa_core::boottime::BootId;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::name::InterfaceName;
-use wgmfa_wireguard::conf::{self, StoredFile};
+use wgmfa_wireguard::conf::{Configuration, Folders};
 use wgmfa_wireguard::{EndpointRule, Error, Interface, readd, set_preshared_key};
 
 use crate::commands::Apply;
@@ -163,29 +163,44 @@ fn on_interface(
     }
 }
 
-/// Writes the keys where `wg-quick` will read them.
+/// Writes the keys where the interface is configured.
 fn save(name: &InterfaceName, keys: &[&Key], faults: &mut Vec<String>) -> bool {
-    let mut file = match StoredFile::open(Path::new(conf::FOLDER), name) {
-        Ok(Some(file)) => file,
+    let mut not_saved = |of: &str, failure: Failure| {
+        let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        faults.push(format!("{of}: not saved: {}{hint}", failure.error));
+    };
+    let folders = Folders::default();
+    let mut configuration = match Configuration::open(&folders, name) {
+        Ok(Some(configuration)) => configuration,
         Ok(None) => {
-            faults.push(format!("{name}: not saved: there is no {}/{name}.conf", conf::FOLDER));
+            let error = format!(
+                "there is no {}/{name}.conf, and systemd-networkd and NetworkManager have no file for {name}",
+                folders.wireguard.display()
+            );
+            not_saved(name.as_str(), Failure::new(Exit::Failed, error));
             return false;
         }
         Err(failure) => {
-            faults.push(format!("{name}: not saved: {failure}"));
+            not_saved(name.as_str(), failure);
             return false;
         }
     };
-    let before = faults.len();
+    let mut all = true;
     for key in keys {
-        if let Err(unknown) = file.config.set_preshared_key(&key.peer, &key.preshared_key) {
-            faults.push(format!("{}: not saved: {}: {unknown}", key.name(), file.path().display()));
+        // a key that opens the tunnel is for root alone, and one that a reboot takes away is not saved
+        let refused = configuration.exposed(&key.peer).or_else(|| configuration.gone_after_reboot(&key.peer));
+        let outcome = refused.map_or(Ok(()), Err);
+        let outcome = outcome.and_then(|()| configuration.set_preshared_key(&key.peer, &key.preshared_key));
+        if let Err(failure) = outcome {
+            not_saved(&key.name(), failure);
+            all = false;
         }
     }
-    if let Err(failure) = file.write() {
-        faults.push(format!("{name}: not saved: {failure}"));
+    if let Err(failure) = configuration.write() {
+        not_saved(name.as_str(), failure);
+        all = false;
     }
-    faults.len() == before
+    all
 }
 
 /// When a peer's latest handshake was, in seconds since 1970.

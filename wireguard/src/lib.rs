@@ -7,6 +7,7 @@
 
 mod change;
 pub mod conf;
+mod crash;
 mod error;
 mod interface;
 mod kernel;

@@ -208,6 +208,7 @@ impl Agent {
         }
         let faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::Changed);
         self.faults.extend(faults);
+        self.faults.extend(files::keep_pair_keys(&self.config, &self.pairs));
         let deposit = |fresh: &Fresh| Deposit { which: fresh.which(), preshared_key: fresh.key.clone() };
         let mut deposits = std::mem::take(&mut together.deposits);
         deposits.extend(fresh.iter().map(deposit));

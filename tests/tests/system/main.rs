@@ -22,6 +22,7 @@ mod a_login_releases_once;
 mod a_login_releases_the_named_device_alone;
 mod a_login_renews_a_session;
 mod a_new_host_is_told_of_at_once;
+mod a_pair_comes_up_with_its_key;
 mod a_pair_finds_together_again;
 mod a_pam_stack_alone_lets_nobody_in;
 mod a_person_enrols_with_an_invitation;
