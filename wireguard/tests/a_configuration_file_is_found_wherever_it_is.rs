@@ -201,8 +201,10 @@ fn what_everybody_can_read_is_named() {
     let root = root(Format::Networkd);
     let main = file(root.path(), Format::Networkd);
     let exposed = || open(root.path()).unwrap().unwrap().exposed(&peer());
-    assert_eq!(exposed(), None);
     fs::set_permissions(&main, Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(root.path(), Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(exposed(), None, "nobody else gets into the folder above");
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
     let failure = exposed().unwrap();
     assert_eq!(failure.error, format!("{}: everybody on this machine can read it", main.display()));
     let expected = format!("chown root:systemd-network {0}; chmod 0640 {0}", main.display());

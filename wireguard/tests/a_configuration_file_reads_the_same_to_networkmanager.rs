@@ -29,7 +29,7 @@ fn the_new_key_and_everything_else_as_before() {
     for (number, shape) in shapes.iter().enumerate() {
         let mut file = ConfigFile::parse(Format::NetworkManager, &shape.before);
         file.set_preshared_key(&peer, &shapes::NEW.parse().unwrap()).unwrap();
-        for (state, bytes) in [("before", &shape.before), ("after", &file.render().to_vec())] {
+        for (state, bytes) in [("before", &shape.before), ("after", &*file.render())] {
             let path = folder.path().join(format!("{number}.{state}"));
             fs::write(&path, bytes).unwrap();
             files.push(path);

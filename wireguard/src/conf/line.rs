@@ -105,13 +105,13 @@ impl Line {
     /// Replaces the value's bytes and no other.
     pub fn set_value(&mut self, value: &[u8]) {
         if let Some((_, old)) = self.pair.clone() {
-            *self = self.from_parts(&[&self.bytes[..old.start], value, &self.bytes[old.end..]]);
+            *self = self.of_parts(&[&self.bytes[..old.start], value, &self.bytes[old.end..]]);
         }
     }
 
     /// A line `key = value` with the indentation, spacing and end of this one, without its comment.
     pub fn like_this(&self, key: &str, value: &[u8]) -> Self {
-        let Some((own, own_value)) = self.pair.clone() else { return self.from_parts(&[]) };
+        let Some((own, own_value)) = self.pair.clone() else { return self.of_parts(&[]) };
         let indentation = &self.bytes[..own.start];
         let spacing = &self.bytes[own.end..own_value.start];
         // where the equals signs stand in one column they still do
@@ -125,7 +125,7 @@ impl Line {
             .iter()
             .position(|byte| matches!(byte, b'\r' | b'\n' | 0))
             .map_or(&[][..], |at| &self.bytes[end + at..]);
-        self.from_parts(&[
+        self.of_parts(&[
             indentation.strip_prefix(BYTE_ORDER_MARK).unwrap_or(indentation),
             key.as_bytes(),
             &spacing,
@@ -136,9 +136,9 @@ impl Line {
 
     /// Gives the line an end if it has none.
     pub fn end(&mut self, line_end: &[u8]) {
-        if !self.bytes.ends_with(b"\n") && !(self.format == Format::Networkd && self.bytes.ends_with(b"\r")) {
+        if !self.has_end() {
             let missing = if self.bytes.ends_with(b"\r") { b"\n" } else { line_end };
-            *self = self.from_parts(&[&self.bytes, missing]);
+            *self = self.of_parts(&[&self.bytes, missing]);
         }
     }
 
@@ -151,12 +151,12 @@ impl Line {
     /// Gives it this end in place of its own.
     pub fn end_with(&mut self, line_end: &[u8]) {
         let text = self.bytes.len() - self.line_end().len();
-        *self = self.from_parts(&[&self.bytes[..text], line_end]);
+        *self = self.of_parts(&[&self.bytes[..text], line_end]);
     }
 
     /// Undoes [`Line::end`] when `next`, which was made with [`Line::like_this`] before it, was the file's last line.
     pub fn open_again(&mut self, next: &Self) {
-        if next.bytes.ends_with(b"\n") || (self.format == Format::Networkd && next.bytes.ends_with(b"\r")) {
+        if next.has_end() {
             return;
         }
         let whole = self.bytes.ends_with(b"\r\n") && !next.bytes.ends_with(b"\r");
@@ -170,7 +170,12 @@ impl Line {
         }
     }
 
-    fn from_parts(&self, parts: &[&[u8]]) -> Self {
+    /// A carriage return alone ends a line for networkd.
+    fn has_end(&self) -> bool {
+        self.bytes.ends_with(b"\n") || (self.format == Format::Networkd && self.bytes.ends_with(b"\r"))
+    }
+
+    fn of_parts(&self, parts: &[&[u8]]) -> Self {
         Self::parse(self.format, &Zeroizing::new(parts.concat()))
     }
 

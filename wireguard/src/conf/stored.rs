@@ -48,11 +48,11 @@ impl Stored {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => {
                 let folder = folder_of(path);
-                let open_to_all = check_folder(folder).map_err(|error| failure(folder, &error))?;
+                check_folder(folder).map_err(|error| failure(folder, &error))?;
                 let (file, seen) = opened.map_err(|error| failure(path, &error))?;
                 let read = || Ok((file.metadata()?.mode() & 0o004 != 0, content(file, seen.size)?));
                 let (exposed, content) = read().map_err(|error| failure(path, &error))?;
-                let exposed = exposed && open_to_all;
+                let exposed = exposed && folder.ancestors().all(is_passed_by_all);
                 Ok(Some((Self { path: path.to_owned(), seen, exposed }, content)))
             }
         }
@@ -182,11 +182,13 @@ fn open_trusted(path: &Path) -> io::Result<(File, Seen)> {
     Ok((file, seen))
 }
 
-/// Whether everybody may pass through a folder that nobody else may write.
-fn check_folder(folder: &Path) -> io::Result<bool> {
-    let metadata = fs::metadata(folder)?;
-    check_owner(&metadata)?;
-    Ok(metadata.mode() & 0o001 != 0)
+fn check_folder(folder: &Path) -> io::Result<()> {
+    check_owner(&fs::metadata(folder)?)
+}
+
+/// Whether everybody may go through a folder to what is below it.
+fn is_passed_by_all(folder: &Path) -> bool {
+    folder.as_os_str().is_empty() || fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
 }
 
 /// Who may write here may read the interface's private key or take the second factor away.

@@ -132,14 +132,14 @@ impl ConfigFile {
     /// Whether `SaveConfig = true` stands in `[Interface]`: then `wg-quick down` writes the live keys over this file.
     pub fn save_config(&self) -> bool {
         let interfaces = self.sections.iter().filter(|section| section.kind == Kind::Interface);
-        let values = interfaces.filter_map(|section| section.value("saveconfig"));
-        values.last().is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+        let mut values = interfaces.filter_map(|section| section.value("saveconfig"));
+        values.next_back().is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
     }
 
     /// What a section other than a peer's says, the last word: networkd's `[NetDev] Name=`.
     pub(super) fn setting(&self, section: &str, key: &str) -> Option<String> {
         let named = self.sections.iter().filter(|one| one.kind == Kind::Other(section.as_bytes().to_vec()));
-        let value = named.filter_map(|section| section.value(key)).last()?;
+        let value = named.filter_map(|section| section.value(key)).next_back()?;
         String::from_utf8(value.to_vec()).ok()
     }
 

@@ -7,7 +7,7 @@
 //! - `{OLD}` is the preshared key of A before, in whose place the new one stands after; `{+…+}` is there after alone, `{-…-}` before alone,
 //!   `{NEW}` is the new key. Nothing else may differ.
 //! - `\r`, `\t`, `\u{feff}` and `\xNN` are bytes; `\c` at the end takes the last line's end away.
-//! - In a title `[crlf]` and `[cr]` say how lines end; `[unread]` marks what its reader refuses as a whole, while it still must not be spoilt.
+//! - In a title `[crlf]` and `[cr]` say how lines end; `[unread]` marks what its reader refuses, while it still must not be spoilt.
 
 #![allow(dead_code)] // each test uses its part
 
@@ -64,7 +64,7 @@ fn read(format: Format, shape: &'static str) -> Shape {
     // what was there and was no key, or was more than a key, is not remembered
     let (had, adds, drops) = (text.contains("{OLD}"), text.contains("{+"), text.contains("{-"));
     let filled = text.contains("={+{NEW}") || text.contains("= {+{NEW}") || text.contains("+}preshared-key-flags");
-    let can_be_undone = !drops && !filled && !(had && adds);
+    let can_be_undone = !(drops || filled || (had && adds));
     let is_read = !title.contains("[unread]");
     Shape { title, before: bytes(&before), after: bytes(&after), can_be_undone, is_read }
 }
