@@ -6,6 +6,7 @@
 //! is remembered.
 
 mod addresses;
+mod by_address;
 mod first_hop;
 mod held;
 mod rules;
@@ -22,6 +23,7 @@ use wgmfa_wireguard::leaves_by;
 use zeroize::Zeroizing;
 
 use self::addresses::{Addresses, Memory};
+use self::by_address::{by_address, by_config};
 use self::first_hop::{FirstHop, Unknown};
 pub use self::held::{Wanted, hold, remove_stale};
 use crate::bastion::Bastion;
@@ -63,25 +65,17 @@ pub struct Login<'a> {
 impl Way {
     /// Finds it, and has a rule made if there is need of one. What cannot be found out is left to ssh.
     pub fn find(hands: &Hands, login: Login<'_>) -> Self {
-        let memory = Memory::load(login.person);
-        let nothing = |memory, trouble| Self {
-            memory,
-            hop: None,
-            fresh: Vec::new(),
-            before: Vec::new(),
-            after: Vec::new(),
-            trouble,
-            _held: None,
-        };
+        let mut way = Self::of_ssh(login.person);
         let hop = match first_hop::first_hop(login.bastion, login.options, login.person) {
             Ok(hop) => hop,
             Err(Unknown::ProxyCommand) => {
                 let why = "ssh has a ProxyCommand, and where that connects to is not known here".to_owned();
-                return nothing(memory, Some((why, by_hand(&[], "ADDRESS"))));
+                way.trouble = Some((why, by_hand(&[])));
+                return way;
             }
-            Err(Unknown::NotTold) => return nothing(memory, None),
+            Err(Unknown::NotTold) => return way,
         };
-        let (found, remembered) = match addresses::find(&hop, &memory) {
+        let (found, remembered) = match addresses::find(&hop, &way.memory) {
             Addresses::Fresh(found) => (found, false),
             Addresses::Remembered(found) => (found, true),
             Addresses::Unknown => {
@@ -90,11 +84,15 @@ impl Way {
                      its address",
                     hop.host
                 );
-                let hint = format!("once: wgmfa sync {} -- {}", login.bastion, by_address(&hop, "ADDRESS"));
-                return nothing(memory, Some((why, hint)));
+                let hint = if hop.jumps {
+                    format!("in ~/.ssh/config, for Host {}: HostName ADDRESS", hop.name)
+                } else {
+                    format!("wgmfa sync {} -- {}", login.bastion, by_address(&hop, "ADDRESS"))
+                };
+                way.trouble = Some((why, hint));
+                return way;
             }
         };
-        let mut way = nothing(memory, None);
         let in_tunnel = in_tunnel(&hop, &found, login.tunnels);
         if !in_tunnel.is_empty() {
             let wanted = Wanted { version: VERSION, way: in_tunnel.clone(), past: login.only.cloned() };
@@ -102,10 +100,7 @@ impl Way {
                 Ok(held) => way._held = Some(held),
                 Err(why) => {
                     let all: Vec<IpAddr> = in_tunnel.iter().map(SocketAddr::ip).collect();
-                    way.trouble = Some((
-                        format!("the way to {} runs into the tunnel: {why}", hop.host),
-                        by_hand(&all, "ADDRESS"),
-                    ));
+                    way.trouble = Some((format!("the way to {} runs into the tunnel: {why}", hop.host), by_hand(&all)));
                 }
             }
         }
@@ -162,7 +157,11 @@ impl Way {
             self.before.extend(by_address(hop, &address.to_string()).split(' ').map(OsString::from));
             return;
         }
-        match self.memory.write(login.person, &format!("ssh_config-{}", hop.host), &by_config(hop, address, login)) {
+        match self.memory.write(
+            login.person,
+            &format!("ssh_config-{}", hop.host),
+            &by_config(hop, address, login.options),
+        ) {
             Ok(path) => self.after.extend(["-F".into(), path.into()]),
             Err(error) => {
                 let why = format!("{} cannot be looked up, and a file for ssh cannot be written: {error}", hop.host);
@@ -180,50 +179,16 @@ fn in_tunnel(hop: &FirstHop, addresses: &[IpAddr], tunnels: &[InterfaceName]) ->
     all.filter(|to| rules::is_far(to.ip()) && (runs_in(to) || rules::stands_for(*to))).collect()
 }
 
-/// `-o HostName=… -o HostKeyAlias=…`: another way to the host, the same key.
-fn by_address(hop: &FirstHop, address: &str) -> String {
-    format!("-o HostName={address} -o HostKeyAlias={}", known_as(hop))
-}
-
-/// The name under which ssh knows the key of a host (`known_hosts`, sshd(8)).
-fn known_as(hop: &FirstHop) -> String {
-    match &hop.alias {
-        Some(alias) => alias.clone(),
-        None if hop.port == 22 => hop.host.clone(),
-        None => format!("[{}]:{}", hop.host, hop.port),
-    }
-}
-
-/// The same for a jump host, which gets no option of ssh's but the configuration file.
-fn by_config(hop: &FirstHop, address: IpAddr, login: Login<'_>) -> String {
-    let mut text = format!(
-        "# written by wgmfa sync: a jump host whose name could not be looked up\nHost {}\n  HostName {address}\n  \
-         HostKeyAlias {}\nMatch all\n",
-        hop.name,
-        known_as(hop)
-    );
-    let named = first_hop::configuration_file(login.options);
-    match named.last().map(|file| file.to_string_lossy().into_owned()) {
-        Some(file) => {
-            let file = if named.len() == 1 { file.trim_start_matches("-F") } else { &file };
-            if file != "none" {
-                let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
-                text += &format!("Include \"{}\"\n", file.display());
-            }
-        }
-        None => text += "Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n",
-    }
-    text
-}
-
 /// The lines for wg-quick(8) with which stock ssh finds its way too.
-fn by_hand(addresses: &[IpAddr], otherwise: &str) -> String {
+fn by_hand(addresses: &[IpAddr]) -> String {
     let one = |address: &IpAddr| {
         let ip = if address.is_ipv6() { "ip -6" } else { "ip" };
         format!("{ip} rule add to {address} lookup main")
     };
-    let lines: Vec<String> = addresses.iter().map(one).collect();
-    let lines = if lines.is_empty() { vec![format!("ip rule add to {otherwise} lookup main")] } else { lines };
+    let mut lines: Vec<String> = addresses.iter().map(one).collect();
+    if lines.is_empty() {
+        lines.push("ip rule add to ADDRESS lookup main".to_owned());
+    }
     format!("as root, or as PostUp in the interface's wg-quick file: {}", lines.join("; "))
 }
 
@@ -273,35 +238,6 @@ pub fn asked_for(input: &mut impl BufRead) -> io::Result<Result<Wanted, Zeroizin
 mod tests {
     use super::*;
 
-    fn hop(port: u16, alias: Option<&str>) -> FirstHop {
-        let alias = alias.map(str::to_owned);
-        FirstHop { name: "b".to_owned(), host: "b.example.net".to_owned(), port, alias, family: None, jumps: true }
-    }
-
-    #[test]
-    fn a_host_that_is_reached_by_its_address_keeps_the_name_of_its_key() {
-        let by = |hop: &FirstHop| by_address(hop, "192.0.2.7");
-        assert_eq!(by(&hop(22, None)), "-o HostName=192.0.2.7 -o HostKeyAlias=b.example.net");
-        assert_eq!(by(&hop(2222, None)), "-o HostName=192.0.2.7 -o HostKeyAlias=[b.example.net]:2222");
-        assert_eq!(by(&hop(2222, Some("key"))), "-o HostName=192.0.2.7 -o HostKeyAlias=key");
-    }
-
-    #[test]
-    fn a_jump_host_is_told_by_a_configuration_that_includes_the_persons() {
-        let bastion = "bastion".parse().unwrap();
-        let text = |options: &[&str]| {
-            let options: Vec<OsString> = options.iter().map(OsString::from).collect();
-            let login = Login { bastion: &bastion, options: &options, person: None, tunnels: &[], only: None };
-            by_config(&hop(22, None), "2001:db8::7".parse().unwrap(), login)
-        };
-        let own = text(&[]);
-        assert!(own.contains("Host b\n  HostName 2001:db8::7\n  HostKeyAlias b.example.net\nMatch all\n"), "{own}");
-        assert!(own.ends_with("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"), "{own}");
-        assert!(text(&["-F", "/x/c"]).ends_with("Match all\nInclude \"/x/c\"\n"));
-        assert!(text(&["-F/x/c"]).ends_with("Match all\nInclude \"/x/c\"\n"));
-        assert!(text(&["-F", "none"]).ends_with("Match all\n"));
-    }
-
     #[test]
     fn a_way_is_asked_for_in_one_line_and_anything_else_is_an_order() {
         let mut way = &b"{\"version\":1,\"way\":[\"192.0.2.7:22\",\"[2001:db8::7]:22\"]}\n"[..];
@@ -322,7 +258,7 @@ mod tests {
     #[test]
     fn the_line_for_wg_quick_has_both_families() {
         let all = ["192.0.2.7", "2001:db8::7"].map(|address| address.parse().unwrap());
-        let hint = by_hand(&all, "ADDRESS");
+        let hint = by_hand(&all);
         assert!(hint.ends_with("ip rule add to 192.0.2.7 lookup main; ip -6 rule add to 2001:db8::7 lookup main"));
     }
 }

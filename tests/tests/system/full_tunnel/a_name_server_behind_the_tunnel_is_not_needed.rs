@@ -49,7 +49,7 @@ fn and_before_that_it_is_said_clearly() {
     );
     assert!(ended.stderr.contains(&error), "{ended:?}");
     // the hint is good as it stands
-    let hint = ended.stderr.split_once("wgmfa: hint: once: wgmfa sync bastion -- ").expect("a hint").1.trim_end();
+    let hint = ended.stderr.split_once("wgmfa: hint: wgmfa sync bastion -- ").expect("a hint").1.trim_end();
     let options = hint.replace("ADDRESS", BASTION[0]);
     assert_eq!(options, format!("-o HostName={} -o HostKeyAlias=[{NAME}]:2222", BASTION[0]));
     let config = std::fs::read_to_string(full.lab.laptop.ssh_config()).expect("it is there");

@@ -19,6 +19,11 @@ fn in_the_wg_quick_file() {
         .map(|line| line.replace("203.0.113.7", BASTION[0]).replace("2001:db8::7", BASTION[1]))
         .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
+    let of_page = |beginning| lines_of("doc/full-tunnels.md", beginning);
+    for beginning in ["PostUp = ip", "PreDown = ip"] {
+        let of_readme = lines_of("README.md", beginning);
+        assert!(of_readme.iter().all(|line| of_page(beginning).contains(line)), "{of_readme:?}");
+    }
     let mut full = FullTunnel::with(&lines.join("\n"));
     let code = full.lab.laptop.authenticator.next_code();
     full.lab.laptop.set_code(&code);
