@@ -18,9 +18,9 @@ fn another_host_key_gets_nothing_from_this_host() {
     let port = bed.bastion.port();
     let known = bed.path("known_hosts");
     let lines = format!(
-        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: its host key is not the one in {}\n\
-         wgmfa-agent: hint: nothing was told to it; if the bastion has a new key, compare it with wgmfa-bastion host-key on the bastion and \
-         replace the line\n",
+        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: its host key is not the one in {0}\n\
+         wgmfa-agent: hint: nothing was told to it; it may have changed its key while this host was away: compare with \
+         wgmfa-bastion host-key on the bastion, then: rm {0}; wgmfa-agent init --known-host LINE\n",
         known.display()
     );
     refused(&bed, &["rotate"], 5, &lines);

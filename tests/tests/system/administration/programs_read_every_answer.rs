@@ -154,7 +154,7 @@ fn what_is_no_list_is_an_object_too() {
     let found = answer(bastion, &["check"]);
     assert_eq!(found["faults"], json!([]));
     // nobody keeps the clock of some machines right, and that is said
-    let others = |warning: &&serde_json::Value| !warning.as_str().is_some_and(|text| text.starts_with("clock: no time"));
+    let others = |warning: &&Value| !warning.as_str().is_some_and(|text| text.starts_with("clock: no time"));
     assert_eq!(found["warnings"].as_array().expect("a list").iter().find(others), None);
     let found = answer(bastion, &["policy", "check"]);
     assert_eq!((&found["policies"], &found["faults"], &found["warnings"]), (&json!(1), &json!([]), &json!([])));
