@@ -12,6 +12,7 @@ use wgmfa_core::message::sync::Release;
 use wgmfa_core::message::{VERSION, decode, encode};
 use wgmfa_core::version::told;
 
+use crate::bastion::Bastion;
 use crate::opened::folder_of_the_person;
 use crate::sessions::{FOLDER, Locked};
 
@@ -25,6 +26,8 @@ const LONGEST: u64 = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastLogin {
     version: u32,
+    /// Where it was, as the person writes it.
+    pub bastion: String,
     /// The version of the bastion's program.
     pub program: Option<String>,
     /// By how many seconds this machine's clock was ahead of the bastion's; below zero: behind.
@@ -32,12 +35,12 @@ pub struct LastLogin {
 }
 
 impl LastLogin {
-    /// What this release tells, which has just come in.
-    pub fn of(release: &Release) -> Self {
+    /// What this release tells, which has just come in from there.
+    pub fn of(release: &Release, bastion: &Bastion) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let ahead = release.clock.map(|clock| now.saturating_sub(clock));
-        Self { version: VERSION, program: told(release.program.as_deref()), ahead }
+        Self { version: VERSION, bastion: bastion.to_string(), program: told(release.program.as_deref()), ahead }
     }
 
     /// Leaves it behind where the person may write; a machine without such a place remembers nothing.
@@ -56,9 +59,11 @@ impl LastLogin {
         let _ = written;
     }
 
-    /// What the last login on this machine told, by root or by this person.
-    pub fn read() -> Option<Self> {
-        [folder(), Some(FOLDER.into())].into_iter().flatten().find_map(|folder| Self::read_from(&folder))
+    /// What the last login on this machine told, by root or by this person, if it was there.
+    pub fn read(bastion: &Bastion) -> Option<Self> {
+        let mut found =
+            [folder(), Some(FOLDER.into())].into_iter().flatten().filter_map(|folder| Self::read_from(&folder));
+        found.find(|login| login.bastion == bastion.as_str())
     }
 
     fn read_from(folder: &Path) -> Option<Self> {

@@ -83,7 +83,7 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
     let mut accepted = login.log_in().map_err(|failure| way.explain(failure))?;
     way.was_good(person);
-    let last_login = LastLogin::of(&accepted.release);
+    let last_login = LastLogin::of(&accepted.release, bastion);
     accepted.answer(&ClientAnswer::Received { received: true });
     let changed = changed(&mut accepted);
 

@@ -56,6 +56,8 @@ struct Model {
     /// Said in place of the next assignments.
     nonsense: Option<Vec<u8>>,
     connected: usize,
+    /// Its version and its clock, if it tells them.
+    tells: (Option<String>, Option<i64>),
 }
 
 pub struct Bastion {
@@ -191,6 +193,11 @@ impl Bastion {
         lock(&self.model).nonsense = Some(bytes.to_vec());
     }
 
+    /// Which version it says that it is of, and which time its clock shows.
+    pub fn tell(&self, program: &str, clock: i64) {
+        lock(&self.model).tells = (Some(program.to_owned()), Some(clock));
+    }
+
     pub fn heard(&self) -> Vec<Heard> {
         lock(&self.model).heard.clone()
     }
@@ -322,10 +329,9 @@ impl Handler for Front {
 
 async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface: String) {
     let nonce = "bm9uY2U=".to_owned();
+    let (program, clock) = lock(&model).tells.clone();
     let (to_agent, mut orders) = mpsc::unbounded_channel();
-    to_agent
-        .send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone(), program: None, clock: None }))
-        .unwrap();
+    to_agent.send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone(), program, clock })).unwrap();
     let mut lines = Lines::new(8 * 1024 * 1024);
     loop {
         tokio::select! {

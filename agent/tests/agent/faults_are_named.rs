@@ -18,9 +18,9 @@ fn another_host_key_gets_nothing_from_this_host() {
     let port = bed.bastion.port();
     let known = bed.path("known_hosts");
     let lines = format!(
-        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: its host key is not the one in {}\n\
-         wgmfa-agent: hint: nothing was told to it; if the bastion has a new key, compare it with wgmfa-bastion host-key on the bastion and \
-         replace the line\n",
+        "wgmfa-agent: error: bastion [127.0.0.1]:{port}: its host key is not the one in {0}\n\
+         wgmfa-agent: hint: nothing was told to it; it may have changed its key while this host was away: compare with \
+         wgmfa-bastion host-key on the bastion, then: rm {0}; wgmfa-agent init --known-host LINE\n",
         known.display()
     );
     refused(&bed, &["rotate"], 5, &lines);
@@ -227,6 +227,29 @@ fn a_bastion_of_a_later_version_is_refused_with_what_to_do() {
                  wgmfa-agent: hint: programs talk to each other when they are at most one minor version apart: bring the older \
                  one forward\n";
     refused(&bed, &["rotate"], 5, lines);
+}
+
+#[test]
+fn a_bastion_whose_clock_or_version_is_far_off_is_worth_a_warning() {
+    let bed = Bed::new(1);
+    let warnings = || {
+        let out = bed.agent(&["check", "--json"]);
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+        let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let texts = found["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned());
+        (texts.filter(|text| !text.contains("no time service")).collect::<Vec<_>>(), found["notes"].to_string())
+    };
+    let (none, notes) = warnings();
+    assert!(none.is_empty() && notes.contains("the bastion does not tell its version"), "{notes}");
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    bed.bastion.tell(env!("CARGO_PKG_VERSION"), now());
+    let (none, notes) = warnings();
+    assert!(none.is_empty() && !notes.contains("version"), "{notes}");
+    bed.bastion.tell("9.0.0", now() + 7200);
+    let (told, _) = warnings();
+    assert!(told[0].ends_with("more than one minor version apart (bring this host forward)"), "{told:?}");
+    assert!(told[1].starts_with("clock: 7") && told[1].contains(" s behind the bastion's"), "{told:?}");
+    assert!(bed.bastion.heard().is_empty(), "nothing is said to the bastion");
 }
 
 #[test]

@@ -12,8 +12,10 @@ use wgmfa_core::message::front::ToFront;
 use wgmfa_core::name::HostName;
 
 use super::Keeper;
+use super::agent::Ask;
 use super::person::Said;
 use crate::config::Config;
+use crate::host_key::change::Beside;
 use crate::{host_key, trusted};
 
 /// What a person asks for.
@@ -57,6 +59,8 @@ pub fn for_a_person(keeper: &Keeper, words: &[String]) -> Said {
 pub struct HostKeys {
     announced: RefCell<Vec<String>>,
     known: RefCell<BTreeMap<HostName, BTreeSet<String>>>,
+    /// The conversations of agents that began with a key that is not in use any more.
+    with_old: RefCell<BTreeSet<u64>>,
     /// The versions of the hosts' programs.
     programs: RefCell<BTreeMap<HostName, String>>,
 }
@@ -121,11 +125,23 @@ impl Keeper {
     /// One of them cannot be read: then all stays as it is.
     pub(super) fn take_host_keys(&self) -> Result<(), Failure> {
         let (host_keys, announced) = (private(&self.config)?, host_key::announced(&self.config)?);
+        // those in use are announced first
+        let in_use = |keys: &[String]| keys.iter().take(self.config.host_keys.len()).cloned().collect::<Vec<_>>();
+        let switched = in_use(&announced) != in_use(&self.host_keys.announced());
         self.host_keys.announce(announced);
         self.to_front(&ToFront::HostKeys { host_keys });
-        let hosts: Vec<HostName> = self.links.borrow().keys().cloned().collect();
-        for host in hosts {
-            self.order_round(&host, "the bastion's host keys have changed");
+        let links = self.links.borrow();
+        if switched {
+            self.host_keys.with_old.borrow_mut().extend(links.values().map(|link| link.conversation));
+        }
+        let retired = Beside::look(&self.config)?.old.is_empty();
+        let with_old = if retired { self.host_keys.with_old.take() } else { BTreeSet::new() };
+        for link in links.values().filter(|link| link.resident) {
+            // whoever came by the old key forgets it when the new one has proved itself on a connection
+            let _ = link.asks.send(match with_old.contains(&link.conversation) {
+                true => Ask::HangUp("the host key by which this connection began is retired; come again".to_owned()),
+                false => Ask::Round("the bastion's host keys have changed".to_owned()),
+            });
         }
         Ok(())
     }

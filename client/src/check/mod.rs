@@ -50,13 +50,15 @@ fn everything(options: &Check, config: Config, person: Option<&Person>, findings
         let hint = "timedatectl set-ntp true, if this machine is also the one that shows your one-time codes";
         findings.warn("clock: no time service keeps it right", hint);
     }
-    if let Some(last) = LastLogin::read() {
-        of_last_login(&last, findings);
-    }
     let ssh_options: Vec<OsString> =
         config.ssh_options.unwrap_or_default().into_iter().chain(options.ssh_options.iter().cloned()).collect();
     match options.bastion.as_ref().or(config.bastion.as_ref()) {
-        Some(bastion) => way::check(bastion, &ssh_options, person, findings),
+        Some(bastion) => {
+            if let Some(last) = LastLogin::read(bastion) {
+                of_last_login(&last, findings);
+            }
+            way::check(bastion, &ssh_options, person, findings);
+        }
         None => findings.fault(
             Failure::new(Exit::Usage, "no bastion is named")
                 .hint("wgmfa check [user@]host, or bastion = \"[user@]host\" in ~/.config/wgmfa/client.toml"),
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn what_the_last_login_told_is_compared() {
         let found = |ahead: i64, program: &str| {
-            let text = format!(r#"{{"version":1,"program":"{program}","ahead":{ahead}}}"#);
+            let text = format!(r#"{{"version":1,"bastion":"b","program":"{program}","ahead":{ahead}}}"#);
             let mut findings = Findings::default();
             of_last_login(&serde_json::from_str(&text).unwrap(), &mut findings);
             findings.warnings.into_iter().map(|warning| warning.error).collect::<Vec<_>>()

@@ -14,7 +14,8 @@ fn check(lab: &Lab, words: &[&str], status: i32) -> Vec<String> {
     let json = ended.json();
     let all = ["faults", "warnings"].map(|key| json[key].as_array().expect("a list").clone()).concat();
     let texts = all.iter().map(|text| text.as_str().expect("a text").to_owned());
-    texts.filter(|text| !text.starts_with("clock: no time")).collect()
+    // what another test's bastion told the machine is none of this one's affair
+    texts.filter(|text| !text.starts_with("clock: ")).collect()
 }
 
 fn checked(lab: &Lab, words: &[&str]) -> Ended {

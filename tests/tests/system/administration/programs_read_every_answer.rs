@@ -152,7 +152,10 @@ fn what_is_no_list_is_an_object_too() {
     let why = answer(bastion, &["why", USER]);
     assert_eq!(fields(&why), BTreeSet::from(["version", "name", "obstacle", "mend"]));
     let found = answer(bastion, &["check"]);
-    assert_eq!((&found["faults"], &found["warnings"]), (&json!([]), &json!([])));
+    assert_eq!(found["faults"], json!([]));
+    // nobody keeps the clock of some machines right, and that is said
+    let others = |warning: &&Value| !warning.as_str().is_some_and(|text| text.starts_with("clock: no time"));
+    assert_eq!(found["warnings"].as_array().expect("a list").iter().find(others), None);
     let found = answer(bastion, &["policy", "check"]);
     assert_eq!((&found["policies"], &found["faults"], &found["warnings"]), (&json!(1), &json!([]), &json!([])));
     let verified = answer(bastion, &["log", "verify"]);
