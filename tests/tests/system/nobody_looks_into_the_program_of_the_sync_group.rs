@@ -55,3 +55,28 @@ fn a_copy_of_it_without_the_group_is_refused() {
     assert!(member.stderr.contains("the bastion has hung up"), "{member:?}");
     assert_eq!(site.count("released"), 0);
 }
+
+/// Speaks to the socket in the program's stead, as somebody could who was put into its group: garbage, a line without an
+/// end, a command before the first, more connections than one user may have.
+const GARBAGE: &str = r#"use IO::Socket::UNIX;
+sub open_one { IO::Socket::UNIX->new(Peer => "/run/wgmfa/people.sock") or die "connect: $!" }
+$SIG{PIPE} = "IGNORE";
+for my $words ("\0\xff\n", "{}\n", "[" x 100000 . "\n", "x" x 3000000, qq({"type":"taken"}\n), "") {
+    my $one = open_one();
+    print $one $words;
+    $one->shutdown(1);
+    1 while <$one>;
+}
+my @held = map { open_one() } 1 .. 200;
+"#;
+
+#[test]
+fn whoever_speaks_in_its_stead_brings_nothing_down() {
+    let (mut site, sshd) = sshd::site();
+    site.host("app-gw").connect(false).wait_with_keys(&[site.justin.public_key()], 1);
+    let master = sshd.master(&mut site.justin);
+    let id = ["--reuid=4243", "--regid=4299", "--clear-groups"];
+    run(sshd.inside().arg("setpriv").args(id).args(["perl", "-e", GARBAGE]), b"").ok();
+    assert_eq!(master.ssh(&["bastion", "wgmfa-sync"]).ok().stdout.lines().count(), 1);
+    assert_eq!(site.count("released"), 1);
+}

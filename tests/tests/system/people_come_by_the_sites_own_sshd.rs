@@ -84,6 +84,26 @@ fn a_forced_command_leaves_no_shell() {
 }
 
 #[test]
+fn the_program_can_be_somebodys_shell() {
+    let (mut site, sshd) = sshd::site();
+    let mut carol = site.person("carol");
+    carol.laptop.set_password(sshd::PASSWORD);
+    let host = site.host("app-gw");
+    let keys = host.connect(false).wait_with_keys(&[carol.public_key()], 1);
+    let shell = sshd.ssh(&mut carol, CODE, &["bastion", "id"]).expect(1);
+    assert!(shell.stdout.is_empty() && shell.stderr.contains("only these can be asked for here: "), "{shell:?}");
+    let line = format!("{}\t{}\n", host.keys.public, keys[0]);
+    released(sshd.ssh(&mut carol, CODE, &["bastion", "wgmfa-sync"]), &line);
+    let mut subsystem = sshd.converse(&mut carol, CODE, &["-s", "bastion", "wgmfa-sync"]);
+    subsystem.say_json(&json!({"version": 1, "public_keys": [carol.public_key()]}));
+    assert_eq!(subsystem.hear_json()["keys"][0]["generation"], 1);
+    subsystem.hush();
+    subsystem.end();
+    let table = sshd.ssh(&mut carol, CODE, &["-tt", "bastion"]).ok();
+    assert!(table.stdout.contains("Ask for one of these: wgmfa-sync, "), "{table:?}");
+}
+
+#[test]
 fn a_terminal_hides_a_new_password() {
     let (mut site, sshd) = sshd::site();
     let mut terminal = sshd.on_terminal(&mut site.justin, FORCED, &["wgmfa-passwd"]);

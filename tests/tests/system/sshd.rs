@@ -15,8 +15,9 @@ use wgmfa_tests::terminal::Terminal;
 use super::conversation::Conversation;
 use super::site::{Person, Site};
 
-/// The Unix users and their ids.
-pub const USERS: [(&str, u32); 2] = [("justin", 4242), ("alice", 4243)];
+/// The Unix users, their ids and shells.
+const USERS: [(&str, u32, &str); 3] =
+    [("justin", 4242, "/bin/sh"), ("alice", 4243, "/bin/sh"), ("carol", 4244, "/usr/local/bin/wgmfa-sync")];
 
 /// The password of every Unix user, which pam_unix compares.
 pub const PASSWORD: &str = "correct horse";
@@ -78,8 +79,8 @@ pub fn own_people(machine: &mut Machine) {
 pub fn write_people(namespace: &str, pam: &Path) {
     let etc = Path::new("/etc/netns").join(namespace);
     let (mut passwd, mut shadow) = (read("/etc/passwd"), "root:*:20000::::::\n".to_owned());
-    for (name, id) in USERS {
-        passwd.push_str(&format!("{name}:x:{id}:{id}::/:/bin/sh\n"));
+    for (name, id, shell) in USERS {
+        passwd.push_str(&format!("{name}:x:{id}:{id}::/:{shell}\n"));
         shadow.push_str(&format!("{name}:{HASH}:20000::::::\n"));
     }
     let others = |line: &&str| !line.starts_with("wgmfa-sync:");
@@ -293,7 +294,7 @@ impl Sshd {
 
 /// The options of setpriv(1) for a Unix user.
 pub fn becoming(user: &str) -> [String; 2] {
-    let id = USERS.iter().find(|(name, _)| *name == user).expect("a user of these tests").1;
+    let id = USERS.iter().find(|(name, ..)| *name == user).expect("a user of these tests").1;
     [format!("--reuid={id}"), format!("--regid={id}")]
 }
 
