@@ -8,6 +8,7 @@ TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-se
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
 # the modules of others in the recipes of doc/pam.md
 PAM_PACKAGES   = libpam-google-authenticator libpam-oath libpam-radius-auth
+TEST_SYSTEM_PACKAGES = e2fsprogs mmdebstrap qemu-system-x86
 DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
@@ -15,8 +16,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test test-long test-kernel bench deb install uninstall programs build check deny root
-.PHONY: demo-packages test-packages test-kernel-packages bench-packages deb-packages
+.PHONY: demo test test-long test-kernel test-system bench deb install uninstall programs build check deny root
+.PHONY: demo-packages test-packages test-kernel-packages test-system-packages bench-packages deb-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -37,6 +38,13 @@ test-long: test-packages build
 test-kernel: test-kernel-packages build
 	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --workspace --locked --no-run --message-format=json 2>/dev/null | \
 		sed -n 's/.*"manifest_path":"[^"]*\/\(wireguard\|tests\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\2/p')
+
+# The packages of `deb` on a whole Debian 12 with systemd, in a virtual machine: installed, used, rebooted, upgraded, purged
+test-system: test-system-packages deb
+	packaging/deb --built $(TARGET)/$(PROFILE) --to $(TARGET)/machine/later \
+		--version "$$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Version)+later"
+	tests/machine/image $(TARGET)/machine
+	tests/machine/run $(TARGET)/machine $(TARGET)/deb $(TARGET)/machine/later
 
 # fails when a bound of benches/README.md is missed
 bench: bench-packages
@@ -90,6 +98,9 @@ test-packages: root
 
 test-kernel-packages: root
 	@$(call install_missing,$(TEST_KERNEL_PACKAGES))
+
+test-system-packages: root
+	@$(call install_missing,$(TEST_SYSTEM_PACKAGES))
 
 deb-packages: root
 	@$(call install_missing,$(DEB_PACKAGES))
