@@ -91,6 +91,10 @@ pub fn command_lines(line: &str) -> Vec<(&'static str, Vec<&str>)> {
             return None; // what a gateway asks
         }
         let (place, word) = words.iter().enumerate().find(|(_, word)| PROGRAMS.contains(word))?;
+        // a message that names a program, or a program with any command
+        if words[..place].iter().any(|word| word.ends_with(',')) || words.get(place + 1) == Some(&"…") {
+            return None;
+        }
         let program = PROGRAMS.into_iter().find(|program| program == word)?;
         Some((program, words[place + 1..].to_vec()))
     });
