@@ -1,5 +1,6 @@
 //! `wgmfa apply`, the privileged half: writes preshared keys of peers that exist, and nothing else.
 
+use std::io::Read;
 use std::path::Path;
 
 use wgmfa_core::boottime::BootId;
@@ -14,12 +15,21 @@ use crate::handshake::Waiting;
 use crate::interfaces::here;
 use crate::order::{Answer, Done, Key, Order, Outcome};
 use crate::sessions::{FOLDER, Locked};
-use crate::{clock, rights, voice};
+use crate::{clock, rights, voice, way};
 
 /// The command.
 pub fn apply(options: &Apply) -> Result<Exit, Failure> {
     rights::require()?;
-    let mut order = Order::read(std::io::stdin().lock())?;
+    let mut input = std::io::stdin().lock();
+    let unreadable = |error| Failure::new(Exit::Failed, format!("standard input: {error}"));
+    let read = match way::asked_for(&mut input).map_err(unreadable)? {
+        Ok(wanted) => {
+            drop(input);
+            return way::hold(&wanted);
+        }
+        Err(read) => read,
+    };
+    let mut order = Order::read(read.as_slice().chain(input))?;
     order.manner.interface = options.interface.clone().or(order.manner.interface);
     order.manner.save |= options.save;
     let outcome = carry_out(&order)?;

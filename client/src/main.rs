@@ -18,6 +18,7 @@ mod status;
 mod sync;
 mod voice;
 mod warned;
+mod way;
 
 use std::process::ExitCode;
 

@@ -30,15 +30,17 @@ impl Agent {
         self.outcome = None;
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
+        let interrupted = if dry_run { Vec::new() } else { self.interrupted() };
         let there = seen.interfaces.keys().cloned().collect();
         self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new(), there };
-        self.report(&seen, events, now)
+        self.report(&seen, events, interrupted, now)
     }
 
     /// The answer to the report.
     pub(super) fn assigned(
         &mut self,
         mut assignments: Vec<Assignment>,
+        restored: Vec<Deposit>,
         uncovered: Vec<PeerRef>,
         pairs: &[PairAssignment],
         mut told_of_gate: Told,
@@ -59,7 +61,11 @@ impl Agent {
                 *seconds_left = seconds_left.saturating_sub(u64::try_from(way).unwrap_or(u64::MAX));
             }
         }
-        let seen = Seen::now(&self.config);
+        let mut seen = Seen::now(&self.config);
+        if !restored.is_empty() && !dry_run {
+            self.take_restored(restored, &assignments, &seen);
+            seen = Seen::now(&self.config);
+        }
         // of these the next round decides, unless nobody may come in there
         let stays = |one: &Assignment| matches!(one.standing, Standing::KeepLocked { .. });
         assignments.retain(|one| !overtaken.contains(&one.peer) || stays(one));

@@ -52,6 +52,7 @@ mod connections_are_watched;
 mod conversation;
 mod each_change_of_state_leaves_a_line;
 mod everything_else_over_ssh_is_refused;
+mod full_tunnel;
 mod garbage_brings_nothing_down;
 mod guessing_inside_a_tunnel_never_blocks_ssh;
 mod guessing_locks_a_person_from_one_source;
