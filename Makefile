@@ -4,7 +4,7 @@
 BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules nftables oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
-TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat openssh-server pamtester sudo
+TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-server pamtester sudo systemd zsh
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
 TEST_SYSTEM_PACKAGES = e2fsprogs mmdebstrap qemu-system-x86
 DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian

@@ -8,8 +8,8 @@ use crate::config::Config;
 /// The name of the credential.
 const NAME: &str = "wgmfa.sealing-key";
 
-/// The folders in which the service manager finds it (systemd 252).
-const STORES: [&str; 2] = ["/etc/credstore.encrypted", "/etc/credstore"];
+/// The folder in which the service manager looks for it (`LoadCredentialEncrypted=` of wgmfa-bastion.service, systemd 252).
+const STORE: &str = "/etc/credstore.encrypted";
 
 /// The credential that this process was started with; none: there is no such.
 pub fn sealing_key() -> Option<PathBuf> {
@@ -24,5 +24,5 @@ pub fn or_file(config: &Config) -> PathBuf {
 
 /// Where the service manager will find it, as far as one can see from outside of the service; none: the file is needed.
 pub fn stored() -> Option<PathBuf> {
-    STORES.iter().map(|store| Path::new(store).join(NAME)).find(|path| path.exists())
+    Some(Path::new(STORE).join(NAME)).filter(|path| path.exists())
 }

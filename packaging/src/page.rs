@@ -42,13 +42,13 @@ pub fn of_program(program: &Program) -> String {
 fn commands(page: &mut Roff, command: &Command, above: &str) {
     for each in command.get_subcommands().filter(|each| !each.is_hide_set() && each.get_name() != "help") {
         let path = format!("{above} {}", each.get_name());
-        let (path, group) = (path.trim(), each.get_subcommands().any(|below| below.get_name() != "help"));
-        let usage = each.clone().render_usage().to_string();
-        if !group || !usage.ends_with("<COMMAND>") {
+        let path = path.trim();
+        if !each.is_subcommand_required_set() {
             page.control("SS", [path]);
+            let usage = each.clone().render_usage().to_string();
             let usage = usage.trim_start_matches("Usage: ").lines().next().unwrap_or_default();
             page.text([bold(usage)]);
-            for about in [each.get_about(), each.get_long_about()].into_iter().flatten().take(1) {
+            if let Some(about) = each.get_about() {
                 paragraph(page, &sentence(&about.to_string()));
             }
             let own = each.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_global_set());

@@ -112,8 +112,8 @@ fn bastion() -> Program {
              the running keeper. Administrators give them from anywhere: ssh bastion wgmfa-bastion COMMAND; a FILE or DIR can only \
              be - then.",
             "The secrets in the store are sealed with a key that is not in it: the file sealing-key of wgmfa-bastion.toml(5), or \
-             the systemd credential wgmfa.sealing-key, which wgmfa-bastion.service takes from /etc/credstore.encrypted or \
-             /etc/credstore and which goes before the file. To bind it to the TPM of the machine: systemd-creds encrypt \
+             the systemd credential wgmfa.sealing-key, which wgmfa-bastion.service takes from /etc/credstore.encrypted and \
+             which goes before the file. To bind it to the TPM of the machine: systemd-creds encrypt \
              --with-key=tpm2 --name=wgmfa.sealing-key /etc/wgmfa/sealing.key /etc/credstore.encrypted/wgmfa.sealing-key; restart \
              the unit; keep the file at a safe place elsewhere, because a backup cannot be restored without it.",
         ],

@@ -132,3 +132,8 @@ fn every_option_of_the_pam_module_is_described() {
     };
     assert_eq!(known.iter().filter(|name| !described(name)).collect::<Vec<_>>(), Vec::<&String>::new());
 }
+
+#[test]
+fn the_pam_service_of_the_package_is_the_one_that_the_page_shows() {
+    assert_eq!(include_str!("../wgmfa.pam").trim_end(), wgmfa_packaging::files::MODULE.examples[0].1);
+}

@@ -62,10 +62,17 @@ impl Stream for Rotating {
 
 impl Rotating {
     fn rotate(&self, context: &Context<'_>) -> Answer {
+        if credential::sealing_key().is_some() {
+            let failure = Failure::new(Exit::Failed, "the sealing key is a systemd credential; nothing was changed");
+            return Err(failure.hint(
+                "stop the bastion, decrypt the credential with systemd-creds into the file that sealing-key in bastion.toml \
+                 names, give this command, and encrypt the new file",
+            ));
+        }
         let store = context.store;
         let from = context.from.map(|from| from.to_string());
         let actor = Actor { name: Some(&context.actor), from: from.as_deref() };
-        let records = store.change_sealing_key(context.now, actor, &credential::or_file(context.config))?;
+        let records = store.change_sealing_key(context.now, actor, &context.config.sealing_key)?;
         Ok(shown(done(records, &store.sealing_key_name(), self.json)))
     }
 }
