@@ -13,7 +13,9 @@ use wgmfa_core::name::InterfaceName;
 use crate::code::ways;
 use crate::commands::Sync;
 use crate::config::Config;
+use crate::host_keys;
 use crate::interfaces::Listing;
+use crate::last_login::LastLogin;
 use crate::login::{Accepted, Login};
 use crate::opened::{Opened, OpenedFor, remember};
 use crate::order::{Handshake, Manner, Outcome, short};
@@ -81,6 +83,7 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
     let mut accepted = login.log_in().map_err(|failure| way.explain(failure))?;
     way.was_good(person);
+    let last_login = LastLogin::of(&accepted.release);
     accepted.answer(&ClientAnswer::Received { received: true });
     let changed = changed(&mut accepted);
 
@@ -113,7 +116,10 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         voice::line(&format!("no connection of {} needs a login", foreign(&release.device)));
     }
     let (granted, refused) = (!release.grants.is_empty(), !release.refused.is_empty());
+    let announced = std::mem::take(&mut accepted.release.host_keys);
     accepted.end();
+    last_login.remember();
+    host_keys::follow(bastion, &ssh_options, person, &announced);
     drop(way); // routing is as it was
     let exit = exit(&applying.outcome, granted, refused);
     let handshakes = applying.handshakes(options.wait);

@@ -230,6 +230,7 @@ impl Agent {
                 free,
                 gated,
                 restored,
+                ..
             } => {
                 self.hear_head(log_head);
                 self.take_deliveries(deliveries);

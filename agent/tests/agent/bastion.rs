@@ -323,7 +323,9 @@ impl Handler for Front {
 async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface: String) {
     let nonce = "bm9uY2U=".to_owned();
     let (to_agent, mut orders) = mpsc::unbounded_channel();
-    to_agent.send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone() })).unwrap();
+    to_agent
+        .send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone(), program: None, clock: None }))
+        .unwrap();
     let mut lines = Lines::new(8 * 1024 * 1024);
     loop {
         tokio::select! {
@@ -382,6 +384,7 @@ impl Model {
                     free: self.gates.free.clone(),
                     gated: Vec::new(),
                     restored,
+                    host_keys: Vec::new(),
                 })
             }
             FromAgent::Deposit { deposits } => {

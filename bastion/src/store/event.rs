@@ -34,6 +34,12 @@ events! {
     Started = "started",
     /// The keeper stopped.
     Stopped = "stopped",
+    /// The bastion's next SSH host key is announced.
+    HostKeyAnnounced = "host-key-announced",
+    /// The bastion uses another SSH host key.
+    HostKeySwitched = "host-key-switched",
+    /// An SSH host key of the bastion that is not in use was deleted.
+    HostKeyRetired = "host-key-retired",
     /// A set of policies came into force.
     PoliciesLoaded = "policies-loaded",
     /// A reload of the policies was refused.
@@ -74,6 +80,8 @@ events! {
     UserReset = "user-reset",
     /// A host was added.
     HostAdded = "host-added",
+    /// A host's agent has another SSH key.
+    HostRekeyed = "host-rekeyed",
     /// A host was disabled.
     HostDisabled = "host-disabled",
     /// A host was enabled again.

@@ -1,7 +1,8 @@
-//! `--save` with an interface of systemd-networkd or NetworkManager. The machine's own `/etc` is covered by a copy.
+//! `--save` with an interface of systemd-networkd or NetworkManager. The machine's own `/etc` is covered by another.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use wgmfa_tests::machine::write_private;
 use wgmfa_tests::program::{Ended, run};
@@ -20,9 +21,14 @@ impl Covered {
         let scene = Scene::new();
         let etc = scene.machine.path("etc");
         std::fs::create_dir(&etc).unwrap();
-        run(std::process::Command::new("cp").args(["-a", "/etc/.", etc.to_str().unwrap()]), b"").ok();
+        // what programs need of it; the rest may change while it is copied
+        for name in ["alternatives", "group", "hosts", "ld.so.cache", "localtime", "nsswitch.conf", "passwd"] {
+            let from = Path::new("/etc").join(name);
+            if from.exists() {
+                run(Command::new("cp").arg("-a").args([&from, &etc]), b"").ok();
+            }
+        }
         for folder in ["wireguard", "systemd/network", "NetworkManager/system-connections"] {
-            let _ = std::fs::remove_dir_all(etc.join(folder));
             std::fs::create_dir_all(etc.join(folder)).unwrap();
         }
         Self { scene, etc }

@@ -164,6 +164,12 @@ pub enum ToAgent {
         version: u32,
         /// 32 random bytes in base64, good for one answer.
         nonce: String,
+        /// The version of the bastion's program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+        /// What the bastion's clock shows, in seconds since 1970, for `check` alone: nothing is decided by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock: Option<i64>,
     },
     /// The proof was good.
     Welcome {
@@ -197,6 +203,10 @@ pub enum ToAgent {
         /// Of the generations that the report calls interrupted, those whose session goes on, as they were deposited.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         restored: Vec<Deposit>,
+        /// Every SSH host key by which the bastion may be known, `TYPE BASE64`: the one in use, one that comes after it,
+        /// and one that was in use before until it is retired. The agent's file of known hosts follows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        host_keys: Vec<String>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {
@@ -315,6 +325,9 @@ pub enum FromAgent {
         signature: String,
         /// Whether this agent stays connected.
         resident: bool,
+        /// The version of the agent's program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// What stands on this host's interfaces; asks for assignments.
     Report {
@@ -427,6 +440,11 @@ pub enum FromAgent {
         tiers: Vec<TierWish>,
         /// The code.
         code: SecretText,
+    },
+    /// The bastion's SSH host keys that this host accepts now; said after an answer to a report that names such keys.
+    Knows {
+        /// `TYPE BASE64`, at most [`MOST_KEYS`](crate::known_hosts::MOST_KEYS).
+        host_keys: Vec<String>,
     },
     /// Are you there?
     Ping,
