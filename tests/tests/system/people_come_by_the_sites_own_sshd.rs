@@ -84,6 +84,21 @@ fn a_forced_command_leaves_no_shell() {
 }
 
 #[test]
+fn both_ways_stand_side_by_side() {
+    let mut site = Site::with(sshd::own_people, |_| {});
+    let sshd = Sshd::start(&site.bastion);
+    let host = site.host("app-gw");
+    let (_agent, line) = waiting(&site, &host, 1);
+    let by_front = site.justin.ssh(&["wgmfa-sync"]);
+    site.justin.laptop.set_password(sshd::PASSWORD);
+    let by_sshd = sshd.ssh(&mut site.justin, CODE, &["bastion", "wgmfa-sync"]);
+    for ended in [by_front, by_sshd] {
+        released(ended, &line);
+    }
+    assert_eq!((site.count("released"), site.count("renewed")), (1, 1));
+}
+
+#[test]
 fn the_program_can_be_somebodys_shell() {
     let (mut site, sshd) = sshd::site();
     let mut carol = site.person("carol");
