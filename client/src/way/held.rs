@@ -88,8 +88,10 @@ pub fn hold(wanted: &Wanted) -> Result<Exit, Failure> {
 
 /// Takes away what killed processes have left. Nothing is done while another process holds a way: then it is for later.
 pub fn remove_stale() {
-    // what cannot be done now is tried by the next one
-    let _ = Holders::join();
+    // as a rule there is nothing; what cannot be done now is tried by the next one
+    if rules::standing().is_ok_and(|rules| !rules.is_empty()) {
+        let _ = Holders::join();
+    }
 }
 
 /// The rules of this process. Dropped, they are gone.

@@ -200,3 +200,14 @@ impl FullTunnel {
         ssh
     }
 }
+
+impl Drop for FullTunnel {
+    fn drop(&mut self) {
+        // the lock of this network namespace, which nobody needs any more
+        use std::os::unix::fs::MetadataExt;
+        let namespace = self.lab.laptop.machine.within(|| std::fs::metadata("/proc/thread-self/ns/net"));
+        if let Ok(namespace) = namespace {
+            let _ = std::fs::remove_file(format!("/run/wgmfa-client/way-{}.lock", namespace.ino()));
+        }
+    }
+}
