@@ -4,16 +4,20 @@
 BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules nftables oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
-TEST_PACKAGES  = $(DEMO_PACKAGES) faketime ncat openssh-server pamtester sudo
+TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-server pamtester sudo systemd zsh
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
+# the modules of others in the recipes of doc/pam.md
+PAM_PACKAGES   = libpam-google-authenticator libpam-oath libpam-radius-auth
+TEST_SYSTEM_PACKAGES = e2fsprogs mmdebstrap qemu-system-x86
+DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .NOTPARALLEL:
-.PHONY: demo test test-long test-kernel bench build check deny root
-.PHONY: demo-packages test-packages test-kernel-packages bench-packages
+.PHONY: demo test test-long test-kernel test-system bench deb install uninstall programs build check deny root
+.PHONY: demo-packages test-packages test-kernel-packages test-system-packages bench-packages deb-packages
 
 demo: demo-packages
 	cargo build --release --locked
@@ -29,15 +33,42 @@ test: test-packages check build
 test-long: test-packages build
 	cargo test --package wgmfa-tests --test system --locked -- --ignored --show-output --test-threads=2 long_runs
 
-# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`.
+# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`,
+# and the tests those of `test`: for two packages alone cargo would build the crates below them anew, with fewer features.
 test-kernel: test-kernel-packages build
-	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --package wgmfa-wireguard --package wgmfa-tests --locked \
-		--no-run 2>&1 | sed -n 's/.*Executable [^(]*(\(.*\))/\1/p')
+	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --workspace --locked --no-run --message-format=json 2>/dev/null | \
+		sed -n 's/.*"manifest_path":"[^"]*\/\(wireguard\|tests\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\2/p')
+
+# The packages of `deb` on a whole Debian 12 with systemd, in a virtual machine: installed, used, rebooted, upgraded, purged
+test-system: test-system-packages deb
+	packaging/deb --built $(TARGET)/$(PROFILE) --to $(TARGET)/machine/later \
+		--version "$$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Version)+later"
+	tests/machine/image $(TARGET)/machine
+	tests/machine/run $(TARGET)/machine $(TARGET)/deb $(TARGET)/machine/later
 
 # fails when a bound of benches/README.md is missed
 bench: bench-packages
 	cargo build --release --locked
 	cargo bench --package wgmfa-benches --locked --no-fail-fast
+
+# Debian packages in target/deb, looked over by lintian. DEB_VERSION= gives them another version than the changelog does,
+# PROFILE=debug takes the programs of the tests.
+PROFILE = release
+deb: deb-packages programs
+	packaging/deb --built $(TARGET)/$(PROFILE) --to $(TARGET)/deb $(if $(DEB_VERSION),--version $(DEB_VERSION))
+	lintian --allow-root --fail-on error $(TARGET)/deb/*.changes
+
+# For other systems: PREFIX (/usr/local), DESTDIR, PAMDIR and UNITDIR say where to.
+install: programs
+	packaging/install --built $(TARGET)/$(PROFILE)
+
+uninstall:
+	packaging/install --built $(TARGET)/$(PROFILE) --uninstall
+
+# the programs, and what is installed with them: man pages, completions, samples
+programs:
+	cargo build $(if $(filter release,$(PROFILE)),--release) --locked
+	cargo run $(if $(filter release,$(PROFILE)),--release) --locked --package wgmfa-packaging -- $(TARGET)/$(PROFILE)/packaging
 
 # the programs and the PAM module that the whole-system tests start
 build:
@@ -63,10 +94,16 @@ demo-packages: root
 	@$(call install_missing,$(DEMO_PACKAGES))
 
 test-packages: root
-	@$(call install_missing,$(TEST_PACKAGES))
+	@$(call install_missing,$(TEST_PACKAGES) $(PAM_PACKAGES))
 
 test-kernel-packages: root
 	@$(call install_missing,$(TEST_KERNEL_PACKAGES))
+
+test-system-packages: root
+	@$(call install_missing,$(TEST_SYSTEM_PACKAGES))
+
+deb-packages: root
+	@$(call install_missing,$(DEB_PACKAGES))
 
 bench-packages: root
 	@$(call install_missing,$(BENCH_PACKAGES))

@@ -2,11 +2,9 @@
 
 mod agent;
 mod carry_out;
-mod cli;
 mod clock;
 mod codes;
 mod commands;
-mod config;
 mod conversation;
 mod crash;
 mod files;
@@ -20,13 +18,12 @@ mod speech;
 mod ssh;
 mod state;
 mod store;
-mod trusted;
 mod voice;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use wgmfa_agent::gate;
+use wgmfa_agent::{cli, config, gate, trusted};
 
 use crate::cli::{Command, CommandLine};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -103,6 +104,8 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
         callers: BTreeMap::new(),
         gate: None,
     };
+    // without a service manager there is nobody to tell
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     loop {
         timer.arm(resident.agent.next_deadline()).map_err(failed)?;
         tokio::select! {
@@ -110,7 +113,10 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = timer.expired() => resident.agent.enforce(),
-            _ = look.tick() => resident.look(),
+            _ = look.tick() => {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+                resident.look();
+            }
             Some(asked) = orders.recv() => {
                 if resident.obey(asked) {
                     break;

@@ -5,7 +5,6 @@ mod life_cycle;
 pub mod over_ssh;
 mod parse;
 mod password;
-pub mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +19,7 @@ use crate::{check, front, init, keeper, voice, worker};
 
 pub use self::ask::{inventory, memory};
 pub use self::parse::{NoCommand, named, parse_forwarded, what};
+pub use wgmfa_bastion::cli::words;
 
 /// Carries out the words with which this program was started.
 pub fn main() -> ExitCode {

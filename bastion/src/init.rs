@@ -15,7 +15,7 @@ use wgmfa_core::exit::{Exit, Failure};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::{host_key, trusted, voice};
+use crate::{credential, host_key, trusted, voice};
 
 /// Makes configuration, PAM service, keys, folders and a sample policy: below `dir` for a trial, else where the
 /// configuration at `config` says or the documented places are.
@@ -72,6 +72,9 @@ fn the_rest(made: &mut Made, config: &Config) -> Result<(), Failure> {
     made.folder(&config.run_dir, 0o755)?;
     for path in &config.host_keys {
         made.host_key(path)?;
+    }
+    if !config.sealing_key.exists() && credential::stored().is_some() {
+        return Ok(());
     }
     if !config.sealing_key.exists() && !is_empty(&config.state_dir) {
         let error =

@@ -3,18 +3,19 @@
 mod admin;
 mod check;
 mod cli;
-mod config;
 mod confine;
 mod crash;
+mod credential;
 mod front;
 mod host_key;
 mod init;
 mod keeper;
 mod policies;
 mod store;
-mod trusted;
 mod voice;
 mod worker;
+
+use wgmfa_bastion::{config, trusted};
 
 fn main() -> std::process::ExitCode {
     cli::main()

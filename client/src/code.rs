@@ -2,13 +2,13 @@
 
 mod asking;
 mod conversation;
-pub mod gateway;
 pub mod ways;
 
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub use wgmfa::code::gateway;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::name::TierName;
 use zeroize::Zeroizing;

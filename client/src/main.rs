@@ -5,12 +5,9 @@
 //! other way in: it gives a one-time code to the gateway, inside the tunnel.
 
 mod apply;
-mod bastion;
 mod check;
 mod clock;
 mod code;
-mod commands;
-mod config;
 mod handshake;
 mod host_keys;
 mod interfaces;
@@ -18,18 +15,20 @@ mod last_login;
 mod login;
 mod opened;
 mod order;
-mod person;
 mod rights;
 mod sessions;
 mod status;
 mod sync;
 mod voice;
 mod warned;
+mod way;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use wgmfa_core::exit::{Exit, Failure};
+
+use wgmfa::{bastion, commands, config, person};
 
 use commands::{Arguments, Command};
 

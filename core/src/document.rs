@@ -237,7 +237,7 @@ impl Document {
             }
             let message = match nearest(&key, &self.known) {
                 Some(known) => format!("unknown key {}{key}, did you mean {known}?", self.prefix),
-                None => format!("unknown key {}{key}", self.prefix),
+                None => format!("unknown key {}{key}; known here: {}", self.prefix, self.known.join(", ")),
             };
             self.fault(&place, message);
         }

@@ -3,6 +3,7 @@
 //! This crate touches no file, socket, clock, environment, process or source of randomness. Time and random bytes are
 //! arguments; the programs around it (the edges) read the world, ask this crate, and carry out the answer.
 
+pub mod ancestry;
 pub mod boottime;
 pub mod code;
 pub mod connection;

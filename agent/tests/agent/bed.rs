@@ -75,6 +75,7 @@ impl Bed {
         }
         std::fs::create_dir(bed.path("wireguard")).unwrap();
         std::fs::write(bed.file(), text).unwrap();
+        std::fs::set_permissions(bed.file(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         bed.set_from_file();
         let port = bed.bastion.port();
         let known = bed.bastion.known_host("x");

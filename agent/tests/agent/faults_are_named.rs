@@ -175,6 +175,17 @@ fn a_peer_that_is_gone_is_named_and_the_others_are_rotated() {
 }
 
 #[test]
+fn of_a_peer_that_is_gone_and_lets_nobody_in_nothing_is_said() {
+    let bed = Bed::new(2);
+    bed.bastion.change(&bed.peers[1], |connection| connection.keep_locked = Some("device p was removed".to_owned()));
+    assert_eq!(bed.agent(&["rotate"]).status.code(), Some(0));
+    let gone = bed.peers[1].public_key.to_string();
+    assert!(bed.wg(&["set", &bed.interface, "peer", &gone, "remove"]).status.success());
+    refused(&bed, &["rotate"], 0, "");
+    assert!(bed.is_waiting(0));
+}
+
+#[test]
 fn a_generation_that_the_bastion_did_not_take_is_never_used() {
     let bed = Bed::new(1);
     bed.bastion.change(&bed.peers[0], |connection| connection.disk_is_full = true);

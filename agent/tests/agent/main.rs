@@ -13,6 +13,8 @@ mod a_killed_agent_converges;
 mod a_noisy_caller_disturbs_nobody;
 mod a_round_deposits_before_it_applies;
 mod a_session_is_opened_and_prolonged;
+mod a_session_outlasts_a_reboot;
 mod faults_are_named;
 mod grants_outlast_the_agent_and_nothing_else;
+mod keys_stand_wherever_an_interface_is_configured;
 mod root_has_a_way_in;

@@ -7,6 +7,7 @@ use wgmfa_core::message::admin::AdminReply;
 
 use super::answer::{Answer, failed, json_line, shown};
 use super::{Asked, Context, Outcome, Stream};
+use crate::credential;
 use crate::store::Actor;
 
 /// How often to look whether the logins in progress have ended.
@@ -61,6 +62,13 @@ impl Stream for Rotating {
 
 impl Rotating {
     fn rotate(&self, context: &Context<'_>) -> Answer {
+        if credential::sealing_key().is_some() {
+            let failure = Failure::new(Exit::Failed, "the sealing key is a systemd credential; nothing was changed");
+            return Err(failure.hint(
+                "stop the bastion, decrypt the credential with systemd-creds into the file that sealing-key in bastion.toml \
+                 names, give this command, and encrypt the new file",
+            ));
+        }
         let store = context.store;
         let from = context.from.map(|from| from.to_string());
         let actor = Actor { name: Some(&context.actor), from: from.as_deref() };

@@ -5,6 +5,7 @@ pub mod explain;
 mod inventory;
 pub mod memory;
 pub mod pam;
+pub mod people;
 pub mod policies;
 mod this_machine;
 
@@ -18,7 +19,7 @@ use wgmfa_core::policy;
 use crate::config::{Config, FirstFactor};
 use crate::host_key::change::{Beside, Stage};
 use crate::policies::Trust;
-use crate::{host_key, store, trusted, voice};
+use crate::{credential, host_key, store, trusted, voice};
 
 /// What was found wrong, and what is allowed and should still be looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -125,6 +126,7 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
         findings.warning(format!("{path}: first-factor has no effect: with listen = [] nobody shows a key here"));
     }
     pam::check(config, &mut findings);
+    people::check(config, &mut findings);
     match crate::policies::read(&config.policy_dir, Trust::Required) {
         Ok(set) => {
             let warnings = policy::warnings(&set, inventory);
@@ -162,6 +164,7 @@ fn files(config: &Config, findings: &mut Findings) {
             findings.fault(format!("{path}: has {} bytes; a sealing key has 32", key.len()));
         }
         Ok(_) => {}
+        Err(_) if !config.sealing_key.exists() && credential::stored().is_some() => {}
         Err(failure) => findings.failure(&failure),
     }
     let beside = store::new_key_path(&config.sealing_key);

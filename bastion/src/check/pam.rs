@@ -1,6 +1,6 @@
 //! The PAM stack of the bastion's service: is every login asked for both factors by our module?
 
-mod stack;
+pub mod stack;
 
 use std::path::{Path, PathBuf};
 

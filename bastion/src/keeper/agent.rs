@@ -265,6 +265,7 @@ impl Agent<'_> {
                 holds,
                 stood_down,
                 open,
+                interrupted,
             } => {
                 if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
                     return self.refuse(&reason);
@@ -279,6 +280,7 @@ impl Agent<'_> {
                             |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
+                        let restored = self.keeper.hand_back(&self.host, interrupted, &assignments);
                         let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
                         let Gates { gates, free, gated } = gates;
                         let gated = gated.into_iter().collect();
@@ -291,6 +293,7 @@ impl Agent<'_> {
                             gates,
                             free,
                             gated,
+                            restored,
                             host_keys: self.keeper.host_keys.announced(),
                         });
                     }

@@ -16,6 +16,7 @@ mod conversation;
 mod coverage;
 mod dialogue;
 mod enrol;
+mod foreign;
 mod gates;
 mod heads;
 mod host_keys;
@@ -25,7 +26,9 @@ mod module;
 mod orders;
 mod own_secrets;
 mod pairs;
+mod people;
 mod person;
+mod process;
 mod push;
 mod reach;
 mod release;
@@ -49,6 +52,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use sd_notify::NotifyState;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -66,7 +70,7 @@ use crate::admin::when::When;
 use crate::config::{Config, FirstFactor, MetricsAt};
 use crate::crash::crash_point;
 use crate::store::{Actor, Ended, Event, Note, Store};
-use crate::{check, confine, host_key, policies, voice};
+use crate::{check, confine, credential, host_key, policies, voice};
 
 pub use self::sockets::only_one;
 
@@ -96,6 +100,10 @@ pub struct Keeper {
     front: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>,
     /// Logins in progress, by the process id of their PAM worker.
     logins: RefCell<HashMap<i32, Rc<attempt::Ours>>>,
+    /// Logins that came by other PAM applications, and their sessions.
+    foreign: foreign::Foreign,
+    /// Commands of people who came by them.
+    local: people::People,
     /// Agents that are connected.
     links: RefCell<BTreeMap<HostName, agent::Link>>,
     /// When each host's agent was last heard, in this run.
@@ -133,11 +141,12 @@ async fn run(config: Config) -> Result<(), Failure> {
     check::pam::require_service(&config)?;
     let (host_keys, announced) = (host_keys::private(&config)?, host_key::announced(&config)?);
     let _only = only_one(&config.state_dir)?;
-    let store = Store::open_with(&config.state_dir, &config.sealing_key)?;
+    let store = Store::open_with(&config.state_dir, &credential::or_file(&config))?;
     store.remove_unfinished_backups();
     sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
         (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
+    let people_socket = sockets::people(&config)?;
     let metrics_listener = config.metrics.as_ref().map(sockets::metrics).transpose()?;
     let (listeners, admits) = sockets::listeners(&config)?;
     let (front, mut front_process) = children::start_front(listeners, &config.front_user)?;
@@ -166,6 +175,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
     tokio::task::spawn_local(sockets::accept(keeper.clone(), module_socket, module::serve));
     tokio::task::spawn_local(sockets::accept(keeper.clone(), admin_socket, admin_socket::serve));
+    if let Some(socket) = people_socket {
+        tokio::task::spawn_local(sockets::accept(keeper.clone(), socket, people::serve));
+    }
     if let Some(listener) = metrics_listener {
         tokio::task::spawn_local(metrics::http::serve(keeper.clone(), listener));
     }
@@ -173,11 +185,14 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut told_to_end = pin!(async {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     });
+    // without a service manager there is nobody to tell
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     let front_ended = loop {
         tokio::select! {
             () = &mut told_to_end => break None,
             _ = hangup.recv() => keeper.reload(),
             _ = deadlines.tick() => {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                 keeper.expire();
                 keeper.watch_clock();
                 keeper.say_head_if_due();
@@ -203,7 +218,8 @@ async fn run(config: Config) -> Result<(), Failure> {
         Some(MetricsAt::Unix(path)) => Some(path.clone()),
         _ => None,
     };
-    for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()].into_iter().chain(metrics_socket) {
+    let sockets = [keeper.config.keeper_socket(), keeper.config.admin_socket(), keeper.config.people_socket()];
+    for socket in sockets.into_iter().chain(metrics_socket) {
         // a socket that is left behind is replaced at the next start
         let _ = std::fs::remove_file(socket);
     }
@@ -223,6 +239,8 @@ impl Keeper {
             policies: RefCell::new(Rc::new(policies)),
             front,
             logins: RefCell::default(),
+            foreign: foreign::Foreign::default(),
+            local: people::People::of(check::people::group(&config).ok()),
             links: RefCell::default(),
             heard: RefCell::default(),
             people: RefCell::default(),
@@ -237,6 +255,9 @@ impl Keeper {
     }
 
     fn to_front(&self, message: &ToFront) {
+        if self.local.deliver(message).is_some() {
+            return;
+        }
         // without a front there is nobody to tell, and the keeper is about to end
         let _ = self.front.send(Zeroizing::new(encode(message)));
     }
@@ -246,11 +267,18 @@ impl Keeper {
         When::new(self.now(), self.zone.clone()).clock(time)
     }
 
-    /// What a PAM worker must not see: the store, the sealing key, the host keys, and the administrators' socket.
+    /// What a PAM worker must not see: the store, the sealing key, the host keys, and the sockets on which administrators
+    /// and people ask.
     fn covered_paths(&self) -> Vec<String> {
         let config = &self.config;
-        let mut paths = vec![config.state_dir.clone(), config.sealing_key.clone(), config.admin_socket()];
+        let mut paths = vec![config.state_dir.clone(), config.admin_socket()];
+        paths.extend(Some(config.people_socket()).filter(|socket| socket.exists()));
         paths.extend(config.host_keys.iter().cloned());
+        // both, where there are both; a file that is to be there was read at the start
+        paths.extend(credential::sealing_key());
+        if credential::sealing_key().is_none() || config.sealing_key.exists() {
+            paths.push(config.sealing_key.clone());
+        }
         paths.extend(host_key::change::secret_paths(config));
         paths.into_iter().map(|path| path.display().to_string()).collect()
     }
@@ -309,8 +337,12 @@ impl Keeper {
     }
 
     /// The `session` hook of the PAM module, of the bastion's own service or another one on this machine.
-    fn note_session(&self, user: &str, service: &str, open: bool) {
-        let word = if open { "opened" } else { "closed" };
+    fn note_session(&self, user: &str, service: &str, session: Session) {
+        let word = match session {
+            Session::OpenedWithCode => "opened by a login with a one-time code",
+            Session::Opened => "opened",
+            Session::Closed => "closed",
+        };
         let service: String = service.chars().take(64).collect();
         let note = Note::new(Event::Noted).reason(format!("session {word} (PAM service {service})"));
         let note = match user.parse::<UserName>() {
@@ -369,6 +401,17 @@ impl Keeper {
             self.put_in_force(set);
         }
     }
+}
+
+/// What a PAM application tells of a session.
+#[derive(Clone, Copy)]
+enum Session {
+    /// It is open, and a login whose code the keeper has accepted led to it.
+    OpenedWithCode,
+    /// It is open.
+    Opened,
+    /// It is closed.
+    Closed,
 }
 
 /// Seconds from now until then, for a message; what has begun counts as a whole one, so that an hour does not read as

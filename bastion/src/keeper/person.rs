@@ -94,9 +94,9 @@ fn watched_status(command: &str) -> Option<bool> {
 ///
 /// # Errors
 /// The connection is gone, or the front asked for something out of its order.
-pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: Passed) -> Result<(), Over> {
+pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: &Passed) -> Result<(), Over> {
     keeper.people.borrow_mut().insert(conversation.id, passed.login.user.clone());
-    let over = answer_all(keeper, conversation, &passed).await;
+    let over = answer_all(keeper, conversation, passed).await;
     keeper.people.borrow_mut().remove(&conversation.id);
     over
 }

@@ -116,6 +116,8 @@ events! {
     Staged = "staged",
     /// The server side accepts a generation.
     Applied = "applied",
+    /// The server side was rebooted or its interface made anew: the key of a session that goes on was handed back to it.
+    HandedBack = "handed-back",
     /// A generation was released to a person.
     Released = "released",
     /// A running session got a new deadline.

@@ -20,6 +20,7 @@ mod event;
 mod export;
 mod generations;
 mod grants;
+mod hand_back;
 mod handouts;
 mod handshakes;
 mod heads;

@@ -51,7 +51,7 @@ pub struct PeerGeneration {
 }
 
 /// A new generation, handed to the bastion before it is used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deposit {
     /// Which generation of which peer.
     #[serde(flatten)]
@@ -200,6 +200,9 @@ pub enum ToAgent {
         /// Every interface of the host whose peers are held back, also one that has none of either list now.
         #[serde(default)]
         gated: Vec<InterfaceName>,
+        /// Of the generations that the report calls interrupted, those whose session goes on, as they were deposited.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        restored: Vec<Deposit>,
         /// Every SSH host key by which the bastion may be known, `TYPE BASE64`: the one in use, one that comes after it,
         /// and one that was in use before until it is retired. The agent's file of known hosts follows.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -354,6 +357,10 @@ pub enum FromAgent {
         /// The tiers that this host's gate has open now.
         #[serde(default)]
         open: Vec<PeerTier>,
+        /// Generations that a reboot, or an interface that was made anew, has taken off their peers: where somebody's session
+        /// goes on, this host asks for the key that it once deposited.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        interrupted: Vec<PeerGeneration>,
     },
     /// New generations, to be put on disk before they are used.
     Deposit {

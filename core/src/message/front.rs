@@ -221,6 +221,24 @@ pub enum ToFront {
     },
 }
 
+impl ToFront {
+    /// The SSH connection that this is about; none: it is about none.
+    pub fn conversation(&self) -> Option<u64> {
+        match self {
+            Self::Start { .. } | Self::HostKeys { .. } => None,
+            Self::Prompts { conversation, .. }
+            | Self::Accepted { conversation }
+            | Self::Refused { conversation, .. }
+            | Self::Host { conversation, .. }
+            | Self::PersonKey { conversation, .. }
+            | Self::Output { conversation, .. }
+            | Self::Stay { conversation }
+            | Self::Echo { conversation, .. }
+            | Self::End { conversation, .. } => Some(*conversation),
+        }
+    }
+}
+
 /// Who may come to a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

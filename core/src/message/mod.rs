@@ -7,6 +7,7 @@ pub mod admin;
 pub mod agent;
 pub mod front;
 pub mod module;
+pub mod person;
 pub mod sync;
 pub mod worker;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::findings::Findings;
 use wgmfa_core::key::PublicKey;
-use wgmfa_wireguard::conf::StoredFile;
+use wgmfa_wireguard::conf::Configuration;
 
 use crate::config::Config;
 use crate::files::{file_fingerprint, save_config_fault};
@@ -76,14 +76,12 @@ fn everything(config: &Config) -> Findings {
     seen.faults.iter().for_each(|fault| findings.fault(Failure::new(Exit::Partly, fault)));
     interfaces(config, &seen, &mut findings);
     for interface in seen.interfaces.keys() {
-        match StoredFile::open(&config.wireguard_dir, interface) {
+        match Configuration::open(&config.folders, interface) {
             Ok(Some(file)) => check_file(&file, &state, interface.as_str(), config, &mut findings),
-            Ok(None) => {
-                let path = config.wireguard_dir.join(format!("{interface}.conf"));
-                let shown = path.display();
-                let what = "whoever makes the interface must not give a peer an old key";
-                findings.note(format!("{interface}: no file {shown}; {what}"));
-            }
+            Ok(None) => findings.note(format!(
+                "{interface}: wg-quick, systemd-networkd and NetworkManager have no file for it; whoever makes the \
+                 interface must not give a peer an old key"
+            )),
             Err(failure) => findings.fault(Failure { exit: Exit::Partly, ..failure }),
         }
     }
@@ -142,19 +140,27 @@ fn gate_faults(state: &State, config: &Config) -> Vec<Failure> {
     missing.chain(not_made).chain(fault).collect()
 }
 
-fn check_file(file: &StoredFile, state: &Option<State>, interface: &str, config: &Config, findings: &mut Findings) {
-    if file.config.save_config() {
+fn check_file(file: &Configuration, state: &Option<State>, interface: &str, config: &Config, findings: &mut Findings) {
+    if file.save_config() {
         findings.fault(Failure::new(Exit::Partly, save_config_fault(file)));
     }
+    for fault in file.repeated() {
+        findings.fault(Failure::new(Exit::Partly, fault).hint("write one section with all of its settings"));
+    }
     let Some(state) = state.as_ref().filter(|_| config.manage_files) else { return };
-    let there: std::collections::HashSet<PublicKey> = file.config.peers().into_iter().collect();
+    let there: std::collections::HashSet<PublicKey> = file.peers().into_iter().collect();
     let own =
         state.peers.iter().filter(|(peer, _)| peer.interface.as_str() == interface && there.contains(&peer.public_key));
+    let mut exposed = Vec::new();
     for (peer, kept) in own {
-        let stands = file.config.preshared_key(&peer.public_key).map(|key| file_fingerprint(&key, peer));
+        let stands = file.preshared_key(&peer.public_key).map(|key| file_fingerprint(&key, peer));
         if stands.is_none() || stands != kept.file_key {
             let error = format!("{}: {}: no lock key of this agent", file.path().display(), state.name_of(peer));
             findings.fault(Failure::new(Exit::Partly, error).hint("wgmfa-agent rotate puts one there"));
         }
+        if let Some(failure) = file.exposed(&peer.public_key).filter(|failure| !exposed.contains(failure)) {
+            exposed.push(failure);
+        }
     }
+    exposed.into_iter().for_each(|failure| findings.fault(Failure { exit: Exit::Partly, ..failure }));
 }

@@ -117,7 +117,11 @@ fn each_wrong_value_has_its_message() {
         ("unmonitored = 1", "1-a.toml:4:15: unmonitored must be true or false"),
         ("mfa = true", "1-a.toml:4:1: duplicate key"),
         ("Enforce = []", "1-a.toml:4:1: unknown key Enforce, did you mean enforce?"),
-        ("[server]\n", "1-a.toml:4:2: unknown key server"),
+        (
+            "[server]\n",
+            "1-a.toml:4:2: unknown key server; known here: description, rotation-interval, mfa, server-peers, client-peers, \
+             peers, unmonitored, idle-timeout, enforce, tier",
+        ),
     ] {
         assert_eq!(fault(lines), message, "{lines}");
     }

@@ -1,0 +1,62 @@
+//! What packages hold besides programs, made from the definitions of the programs: man pages and completions from the
+//! command lines that `--help` shows, configuration samples and their man pages from one table of keys.
+
+pub mod files;
+pub mod keys;
+pub mod page;
+pub mod programs;
+pub mod sample;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use clap_complete::Shell;
+
+/// The version that pages bear: that of the programs.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Every man page: its name with the section, and its text.
+pub fn pages() -> Vec<(String, String)> {
+    let programs = programs::all().map(|program| (program.file_name(), page::of_program(&program)));
+    let files = files::all().map(|file| (format!("{}.5", file.page), page::of_file(&file)));
+    let module = ("pam_wgmfa.8".to_owned(), page::of_module(&files::MODULE));
+    programs.into_iter().chain(files).chain([module]).collect()
+}
+
+/// Every completion: its file's name, and its text.
+pub fn completions() -> Vec<(String, String)> {
+    let mut made = Vec::new();
+    for program in programs::all() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let (name, mut text) = (program.name, Vec::new());
+            clap_complete::generate(shell, &mut program.without_hidden(), name, &mut text);
+            let file = match shell {
+                Shell::Zsh => format!("_{name}"),
+                _ => format!("{name}.{shell}"),
+            };
+            made.push((file, String::from_utf8(text).expect("clap writes UTF-8")));
+        }
+    }
+    made
+}
+
+/// Every configuration sample: its file's name, and its text.
+pub fn samples() -> Vec<(String, String)> {
+    files::all().iter().filter(|file| file.is_sampled).map(|file| (file.name.to_owned(), sample::of(file))).collect()
+}
+
+/// Writes all of it below a folder: `man`, `completions`, `samples`.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write(folder: &Path) -> io::Result<()> {
+    for (below, made) in [("man", pages()), ("completions", completions()), ("samples", samples())] {
+        let below = folder.join(below);
+        fs::create_dir_all(&below)?;
+        for (name, text) in made {
+            fs::write(below.join(name), text)?;
+        }
+    }
+    Ok(())
+}
