@@ -6,6 +6,8 @@ DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-
                  util-linux wireguard-go wireguard-tools
 TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-server pamtester sudo systemd zsh
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
+# the modules of others in the recipes of doc/pam.md
+PAM_PACKAGES   = libpam-google-authenticator libpam-oath libpam-radius-auth
 DEB_PACKAGES   = $(BUILD_PACKAGES) debhelper lintian
 BENCH_PACKAGES = $(DEMO_PACKAGES) libpam-google-authenticator ncat openssh-server
 
@@ -30,10 +32,11 @@ test: test-packages check build
 test-long: test-packages build
 	cargo test --package wgmfa-tests --test system --locked -- --ignored --show-output --test-threads=2 long_runs
 
-# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`.
+# The tests that matter most, on the WireGuard of Debian's kernel, in a virtual machine. The programs are those of `build`,
+# and the tests those of `test`: for two packages alone cargo would build the crates below them anew, with fewer features.
 test-kernel: test-kernel-packages build
-	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --package wgmfa-wireguard --package wgmfa-tests --locked \
-		--no-run 2>&1 | sed -n 's/.*Executable [^(]*(\(.*\))/\1/p')
+	tests/kernel $(TARGET)/kernel tests/on-kernel $$(cargo test --workspace --locked --no-run --message-format=json 2>/dev/null | \
+		sed -n 's/.*"manifest_path":"[^"]*\/\(wireguard\|tests\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\2/p')
 
 # fails when a bound of benches/README.md is missed
 bench: bench-packages
@@ -83,7 +86,7 @@ demo-packages: root
 	@$(call install_missing,$(DEMO_PACKAGES))
 
 test-packages: root
-	@$(call install_missing,$(TEST_PACKAGES))
+	@$(call install_missing,$(TEST_PACKAGES) $(PAM_PACKAGES))
 
 test-kernel-packages: root
 	@$(call install_missing,$(TEST_KERNEL_PACKAGES))

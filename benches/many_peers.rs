@@ -1,14 +1,16 @@
-//! A gateway with ten thousand peers: what a report costs the keeper when nothing has changed, and how long after one
-//! deadline the last of ten thousand sessions is locked.
+//! A gateway with ten thousand peers: what a report costs the keeper when nothing has changed, what it costs a resident
+//! agent to look at the interface once a second, and how long after one deadline the last of ten thousand sessions is
+//! locked.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use rusqlite::Connection;
 use wgmfa_benches::deadline::{agents_deadline, release_all};
 use wgmfa_benches::figure::{Bound, Figure, Report, Unit};
-use wgmfa_benches::process::cpu_time;
+use wgmfa_benches::process::{cpu_time, words};
 use wgmfa_benches::site::{Site, strangers};
 use wgmfa_tests::machine::write_private;
 use wgmfa_tests::tunnel::Keys;
@@ -18,6 +20,9 @@ const PEERS: usize = 10_000;
 
 /// Rounds in which nothing changes.
 const ROUNDS: usize = 5;
+
+/// Times in which nothing changes, and how long each is: rounds, one in a minute, come into one or two of them.
+const LOOKS: (usize, Duration) = (9, Duration::from_secs(10));
 
 /// How long the keeper may look at what has changed.
 const REST: Duration = Duration::from_secs(120);
@@ -54,9 +59,40 @@ fn main() -> ExitCode {
     let name = "CPU time of the keeper for a report of 10,000 peers when nothing changed, its login included";
     tell(name, cpu, Bound::Median(200.0));
     tell("the whole of that round", wall, Bound::None);
+    let (agent, wireguard) = looks(&mut site);
+    let name = "CPU time of a resident agent in one second, which looks at 10,000 peers that do not change";
+    tell(name, agent, Bound::Median(100.0));
+    tell("CPU time of wireguard-go for that", wireguard, Bound::None);
+    assert_eq!(peers(&site), keys, "nothing was to do");
     let late = locked_late(&mut site, &store, &keys);
     tell("from one deadline until 10,000 peers are locked", vec![millis(late)], Bound::Median(2000.0));
+    site.gateway.agent.take().expect("it runs").stop();
+    let since = Instant::now();
+    site.gateway.agent(&["lock"]).ok();
+    let name = "wgmfa-agent lock for 10,000 peers, in the file and on the interface";
+    tell(name, vec![millis(since.elapsed())], Bound::Median(5000.0));
     report.exit()
+}
+
+/// What each second of looking costs the agent, and the daemon of the interface that it looks at; nothing where that is the
+/// kernel's.
+fn looks(site: &mut Site) -> (Vec<f64>, Vec<f64>) {
+    site.gateway.start();
+    site.gateway.await_contact(&site.bastion);
+    rest(site);
+    let agent = site.gateway.agent.as_ref().expect("it runs").pid();
+    let is_daemon = |pid: &Pid| words(*pid).first().is_some_and(|word| word.ends_with("wireguard-go"));
+    let daemon = site.gateway.machine.pids().into_iter().find(is_daemon);
+    let used = || (cpu_time(agent), daemon.map_or(Duration::ZERO, cpu_time));
+    let samples = (0..LOOKS.0).map(|_| {
+        let (since, before) = (Instant::now(), used());
+        std::thread::sleep(LOOKS.1);
+        let (after, seconds) = (used(), since.elapsed().as_secs_f64());
+        (millis(after.0 - before.0) / seconds, millis(after.1 - before.1) / seconds)
+    });
+    let samples = samples.unzip();
+    site.gateway.agent.take().expect("it runs").stop();
+    samples
 }
 
 /// Waits until the keeper has looked at all that the round has changed: it does so a few hundred connections at a time.

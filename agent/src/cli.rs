@@ -29,6 +29,12 @@ pub enum Command {
         ssh app-gw sudo wgmfa-agent init --bastion bastion.example.net:2222 --known-host \"'LINE'\" --print-key \\\n    \
         | ssh bastion wgmfa-bastion host add app-gw --key -\nLINE comes from: ssh bastion wgmfa-bastion host-key")]
     Init(Init),
+    /// Make another SSH key for this host, and print the line that replaces the one that the bastion knows
+    #[command(after_help = "Example, in one pipe from an administrator's machine:\n  \
+        ssh app-gw sudo wgmfa-agent new-key | ssh bastion wgmfa-bastion host add app-gw --key - --replace\n\n\
+        Until the bastion has the line, the agent goes on with the old key; from then on the bastion refuses that one, and the \
+        agent puts the new key in its place. The same again prints the same line.")]
+    NewKey,
     /// One round: report, rotate what is due, apply, confirm. For cron; quiet when all is well.
     #[command(
         after_help = "Example:\n  wgmfa-agent rotate --dry-run\n\nBeside a resident agent it asks that one for a round. \
@@ -81,9 +87,16 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at configuration, keys, interfaces, files and clock: every fault, then a count.
-    #[command(after_help = "Example:\n  wgmfa-agent check")]
-    Check,
+    /// Look at configuration, keys, interfaces, files, clock and the way to the bastion: every fault with what mends it,
+    /// then a count.
+    #[command(
+        after_help = "Example:\n  wgmfa-agent check\n\nIt changes nothing, here or on the bastion, and disturbs no agent that is running."
+    )]
+    Check {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What `init` is told.

@@ -12,6 +12,7 @@ use wgmfa_core::gate::CODE_PORT;
 use wgmfa_core::gate::identity::Width;
 use wgmfa_core::name::{HostName, InterfaceName};
 use wgmfa_core::tier::Tiers;
+use wgmfa_wireguard::conf::Folders;
 
 use crate::gate::Backend;
 use crate::trusted::{self, Readers};
@@ -40,7 +41,7 @@ pub struct Config {
     /// Whether the agent keeps lock keys in the interfaces' configuration files.
     pub manage_files: bool,
     /// Where the interfaces' configuration files are.
-    pub wireguard_dir: PathBuf,
+    pub folders: Folders,
     /// Which networks the firewall opens for whom.
     pub tiers: Tiers,
     /// What carries the gate out.
@@ -92,7 +93,11 @@ impl Config {
         let interfaces = interfaces(keys);
         let state_dir = absolute(keys, "state-dir", DEFAULT_STATE_DIR);
         let manage_files = keys.boolean("manage-files").is_none_or(|manage| manage.value);
-        let wireguard_dir = absolute(keys, "wireguard-dir", wgmfa_wireguard::conf::FOLDER);
+        let folders = Folders {
+            wireguard: absolute(keys, "wireguard-dir", Folders::WIREGUARD),
+            networkd: absolutes(keys, "networkd-dirs", &Folders::NETWORKD),
+            networkmanager: absolutes(keys, "networkmanager-dirs", &Folders::NETWORKMANAGER),
+        };
         let tiers = Tiers::read(keys);
         let gate = backend(keys);
         let code_port = keys.port("code-port").map_or(CODE_PORT, |port| port.value);
@@ -107,7 +112,7 @@ impl Config {
             interfaces,
             state_dir,
             manage_files,
-            wireguard_dir,
+            folders,
             tiers,
             gate,
             code_port,
@@ -136,6 +141,19 @@ fn absolute(document: &mut Document, key: &str, otherwise: &str) -> PathBuf {
         document.fault(&text.place, format!("{key}: write an absolute path"));
     }
     path
+}
+
+/// Paths that do not depend on where the program was started.
+fn absolutes(document: &mut Document, key: &str, otherwise: &[&str]) -> Vec<PathBuf> {
+    let Some(list) = document.strings(key) else { return otherwise.iter().map(PathBuf::from).collect() };
+    let mut paths = Vec::new();
+    for text in list.value {
+        if !Path::new(&text.value).is_absolute() {
+            document.fault(&text.place, format!("{key}: write absolute paths"));
+        }
+        paths.push(text.value.into());
+    }
+    paths
 }
 
 fn interfaces(document: &mut Document) -> Option<BTreeSet<InterfaceName>> {
@@ -195,7 +213,7 @@ mod tests {
         assert_eq!(config.identity, Path::new("/etc/wgmfa/agent_ed25519"));
         assert_eq!(config.known_hosts, Path::new("/etc/wgmfa/known_hosts"));
         assert_eq!(config.state_dir, Path::new("/var/lib/wgmfa-agent"));
-        assert_eq!(config.wireguard_dir, Path::new("/etc/wireguard"));
+        assert_eq!(config.folders, Folders::default());
         assert!(config.manage_files && config.interfaces.is_none());
     }
 

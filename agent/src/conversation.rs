@@ -10,10 +10,12 @@ use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::agent::{FromAgent, ToAgent};
 use wgmfa_core::message::{self, LINE_BEFORE_PROOF, LINE_FROM_AGENT, Lines};
+use wgmfa_core::version;
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::config::Config;
+use crate::host_keys::Follower;
 use crate::identity;
 use crate::ssh::{self, Connection, PATIENCE};
 
@@ -33,6 +35,10 @@ pub struct Conversation {
     /// When the open ping was sent.
     open_ping: Option<Boottime>,
     last_question: Boottime,
+    /// Follows the bastion when it changes its SSH host key; none: nothing is to be changed.
+    follower: Option<Follower>,
+    /// Something was said about that, and nothing since that tells that it has arrived.
+    told_keys: bool,
 }
 
 impl Conversation {
@@ -41,24 +47,29 @@ impl Conversation {
     /// # Errors
     /// As [`ssh::connect`]; [`Exit::LoginRefused`] when the bastion refuses the proof.
     pub async fn begin(config: &Config, resident: bool) -> Result<Self, Failure> {
-        let identity = identity::read(&config.identity)?;
-        let connection = ssh::connect(config, identity.clone()).await?;
+        let (connection, identity) = ssh::connect_with_own_key(config).await?;
+        let follower = Some(Follower::new(config, connection.host_key.clone()));
         let (to_bastion, outgoing) = mpsc::unbounded_channel();
         let (incoming, from_bastion) = mpsc::unbounded_channel();
         let pump = tokio::spawn(pump(connection, outgoing, incoming));
         let now = clock::now();
-        let mut conversation =
-            Self { to_bastion, from_bastion, pump, open_question: None, open_ping: None, last_question: now };
-        let ToAgent::Challenge { version, nonce } = conversation.first_answer().await? else {
+        let mut conversation = Self {
+            to_bastion,
+            from_bastion,
+            pump,
+            open_question: None,
+            open_ping: None,
+            last_question: now,
+            follower,
+            told_keys: false,
+        };
+        let ToAgent::Challenge { version, nonce, .. } = conversation.first_answer().await? else {
             return Err(unexpected("no challenge came"));
         };
-        if version != message::VERSION {
-            let error = format!("the bastion speaks version {version}, this agent version {}", message::VERSION);
-            return Err(Failure::new(Exit::Unreachable, error).hint("install the same version on both"));
-        }
+        same_version(version)?;
         let signature = identity::prove(&identity, &config.host, &nonce)?;
-        let host = config.host.clone();
-        conversation.send(FromAgent::Hello { version: message::VERSION, host, signature, resident });
+        let (host, program) = (config.host.clone(), Some(version::PROGRAM.to_owned()));
+        conversation.send(FromAgent::Hello { version: message::VERSION, host, signature, resident, program });
         match conversation.first_answer().await? {
             ToAgent::Welcome { host } if host == config.host => Ok(conversation),
             ToAgent::Welcome { host } => Err(unexpected(&format!("it takes this host for {host}"))),
@@ -100,7 +111,14 @@ impl Conversation {
     /// # Errors
     /// The connection is gone, or the bastion refused to go on.
     pub async fn next(&mut self) -> Result<(ToAgent, Option<Boottime>), Failure> {
-        let message = self.from_bastion.recv().await.unwrap_or_else(|| Err(gone()))?;
+        let mut message = self.from_bastion.recv().await.unwrap_or_else(|| Err(gone()))?;
+        if let ToAgent::Assignments { host_keys, .. } = &mut message
+            && let Some(follower) = &mut self.follower
+            && let Some(host_keys) = follower.follow(host_keys)
+        {
+            self.told_keys = true;
+            self.send(FromAgent::Knows { host_keys });
+        }
         let asked = match &message {
             ToAgent::Refused { reason } => return Err(refused(reason)),
             ToAgent::Pong => self.open_ping.take(),
@@ -122,6 +140,25 @@ impl Conversation {
             Ok(next) => next.map(|(message, _)| message),
             Err(_) => Err(Failure::new(Exit::Unreachable, "the bastion does not answer")),
         }
+    }
+
+    /// The same conversation of somebody who only looks: the file of known hosts stays as it is.
+    #[must_use]
+    pub fn that_changes_nothing(mut self) -> Self {
+        self.follower = None;
+        self
+    }
+
+    /// Waits until the bastion has heard which host keys are known here, if it was told.
+    ///
+    /// # Errors
+    /// As [`Conversation::next`].
+    pub async fn settle(&mut self) -> Result<(), Failure> {
+        if std::mem::take(&mut self.told_keys) {
+            self.send(FromAgent::Ping);
+            while !matches!(self.answer().await?, ToAgent::Pong) {}
+        }
+        Ok(())
     }
 
     async fn first_answer(&mut self) -> Result<ToAgent, Failure> {
@@ -165,7 +202,12 @@ async fn pump(
                 _ => {}
             }
             while let Some(line) = lines.next_line().map_err(|error| unexpected(&error.to_string()))? {
-                let message = message::decode(&Zeroizing::new(line)).map_err(|error| unexpected(&error.to_string()))?;
+                let line = Zeroizing::new(line);
+                let message =
+                    message::decode(&line).map_err(|error| match message::version_of(&line).map(same_version) {
+                        Some(Err(failure)) => failure,
+                        _ => unexpected(&error.to_string()),
+                    })?;
                 if matches!(message, ToAgent::Welcome { .. }) {
                     lines.set_limit(LINE_FROM_AGENT);
                 }
@@ -183,6 +225,38 @@ async fn pump(
     };
     if let Err(failure) = ended {
         let _ = incoming.send(Err(failure));
+    }
+}
+
+/// The first line that the bastion says to whoever comes with a host's key, and nothing is answered: it tells its version
+/// and its time.
+///
+/// # Errors
+/// As [`ssh::connect`], or something else came.
+pub async fn challenge(mut connection: Connection) -> Result<ToAgent, Failure> {
+    let mut lines = Lines::new(LINE_BEFORE_PROOF);
+    let first = timeout(PATIENCE, async {
+        loop {
+            match connection.channel.wait().await {
+                Some(ChannelMsg::Data { data }) => lines.push(&data),
+                Some(ChannelMsg::Failure) => return Err(unexpected("it has no subsystem wgmfa-agent")),
+                None | Some(ChannelMsg::Eof | ChannelMsg::Close) => return Err(gone()),
+                _ => {}
+            }
+            if let Some(line) = lines.next_line().map_err(|error| unexpected(&error.to_string()))? {
+                message::version_of(&line).map_or(Ok(()), same_version)?;
+                return message::decode(&line).map_err(|error| unexpected(&error.to_string()));
+            }
+        }
+    });
+    first.await.unwrap_or_else(|_| Err(unexpected("it accepts the connection and says nothing")))
+}
+
+/// Refuses a bastion of another version, in words that say what to do.
+fn same_version(theirs: u32) -> Result<(), Failure> {
+    match message::other_version(theirs, "the agents' conversation") {
+        None => Ok(()),
+        Some(error) => Err(Failure::new(Exit::Unreachable, format!("bastion: {error}")).hint(message::BRING_FORWARD)),
     }
 }
 

@@ -1,16 +1,19 @@
-//! Lock keys in the configuration files of `wg-quick(8)`: what a peer comes up with after a reboot.
+//! Keys where the interfaces are configured: what a peer comes up with after a reboot.
 //!
-//! A peer without a `PresharedKey` line would come up with no second factor, and one with an old key would come up open.
+//! A peer under an MFA policy has a lock key there: without a preshared key it would come up with no second factor, and with an
+//! old one it would come up open. One whose key both ends change together has the key that it uses.
 
 use std::collections::{BTreeMap, HashSet};
 
+use wgmfa_core::exit::Failure;
 use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::InterfaceName;
-use wgmfa_wireguard::conf::StoredFile;
+use wgmfa_wireguard::conf::Configuration;
 
 use crate::carry_out::random_key;
 use crate::config::Config;
+use crate::pairs::Pairs;
 use crate::state::State;
 use crate::store::ConfiguredKeys;
 
@@ -23,37 +26,27 @@ pub enum Renew {
     Changed,
 }
 
-/// Makes sure that each remembered peer has a lock key in its interface's file. What could not be done comes back in words.
+/// Makes sure that each remembered peer has a lock key where its interface is configured. What could not be done comes back in
+/// words.
 pub fn keep_lock_keys(config: &Config, state: &mut State, renew: Renew) -> Vec<String> {
-    let mut faults = Vec::new();
-    if !config.manage_files {
-        return faults;
-    }
+    let mut faults = Faults::default();
     for (interface, peers) in by_interface(state.peers.keys()) {
-        let mut file = match StoredFile::open(&config.wireguard_dir, &interface) {
-            Ok(Some(file)) => file,
-            Ok(None) => continue,
-            Err(failure) => {
-                faults.push(failure.error);
-                continue;
-            }
-        };
-        if file.config.save_config() {
-            faults.push(save_config_fault(&file));
-            continue;
-        }
-        let there: HashSet<PublicKey> = file.config.peers().into_iter().collect();
+        let Some(mut file) = changeable(config, &interface, &mut faults) else { continue };
+        let there: HashSet<PublicKey> = file.peers().into_iter().collect();
         let mut written = Vec::new();
         for peer in peers.into_iter().filter(|peer| there.contains(&peer.public_key)) {
-            let stands = file.config.preshared_key(&peer.public_key).map(|key| file_fingerprint(&key, &peer));
+            let stands = file.preshared_key(&peer.public_key).map(|key| file_fingerprint(&key, &peer));
             let ours = state.peers.get(&peer).and_then(|kept| kept.file_key);
             if renew == Renew::Changed && stands.is_some() && stands == ours {
                 continue;
             }
             let key = random_key();
-            if file.config.set_preshared_key(&peer.public_key, &key).is_ok() {
-                let fingerprint = file_fingerprint(&key, &peer);
-                written.push((peer, fingerprint));
+            match file.set_preshared_key(&peer.public_key, &key) {
+                Ok(()) => {
+                    let fingerprint = file_fingerprint(&key, &peer);
+                    written.push((peer, fingerprint));
+                }
+                Err(failure) => faults.not_set(failure),
             }
         }
         match file.write() {
@@ -62,14 +55,89 @@ pub fn keep_lock_keys(config: &Config, state: &mut State, renew: Renew) -> Vec<S
                     state.peers.entry(peer).and_modify(|kept| kept.file_key = Some(fingerprint));
                 }
             }
-            Err(failure) => faults.push(failure.error),
+            Err(failure) => faults.add(failure),
+        }
+        faults.next_interface();
+    }
+    faults.words
+}
+
+/// Makes sure that the key which both ends use stands where the interface is configured, so that the peer comes up with it. What
+/// could not be done comes back in words.
+pub fn keep_pair_keys(config: &Config, pairs: &Pairs) -> Vec<String> {
+    let mut faults = Faults::default();
+    for (interface, peers) in by_interface(pairs.keys()) {
+        let Some(mut file) = changeable(config, &interface, &mut faults) else { continue };
+        let there: HashSet<PublicKey> = file.peers().into_iter().collect();
+        for peer in peers.into_iter().filter(|peer| there.contains(&peer.public_key)) {
+            // generation 0 is the key of before, which is the file's own affair
+            let used = pairs.get(&peer).and_then(|pair| pair.key(pair.used.filter(|used| *used > 0)?));
+            let Some(key) = used.and_then(|used| used.preshared_key.as_ref()).map(|key| &key.0) else { continue };
+            if file.preshared_key(&peer.public_key).as_ref() == Some(key) {
+                continue;
+            }
+            let outcome = file.exposed(&peer.public_key).map_or(Ok(()), Err);
+            if let Err(failure) = outcome.and_then(|()| file.set_preshared_key(&peer.public_key, key)) {
+                faults.not_set(failure);
+            }
+        }
+        if let Err(failure) = file.write() {
+            faults.add(failure);
+        }
+        faults.next_interface();
+    }
+    faults.words
+}
+
+/// What configures an interface, if its keys are to be changed and can be.
+fn changeable(config: &Config, interface: &InterfaceName, faults: &mut Faults) -> Option<Configuration> {
+    if !config.manage_files {
+        return None;
+    }
+    match Configuration::open(&config.folders, interface) {
+        Ok(Some(file)) if file.save_config() => faults.words.push(save_config_fault(&file)),
+        Ok(found) => return found,
+        Err(failure) => faults.add(failure),
+    }
+    None
+}
+
+/// What could not be done, in words.
+#[derive(Default)]
+struct Faults {
+    words: Vec<String>,
+    /// How many peers of an interface were not done for a reason like the one that was told.
+    more: usize,
+    told: bool,
+}
+
+impl Faults {
+    fn add(&mut self, failure: Failure) {
+        self.words.push(match failure.hint {
+            Some(hint) => format!("{} ({hint})", failure.error),
+            None => failure.error,
+        });
+    }
+
+    /// Of ten thousand peers whose keys cannot be set, one is told and the others are counted.
+    fn not_set(&mut self, failure: Failure) {
+        if std::mem::replace(&mut self.told, true) {
+            self.more += 1;
+        } else {
+            self.add(failure);
         }
     }
-    faults
+
+    fn next_interface(&mut self) {
+        if let Some(last) = self.words.last_mut().filter(|_| self.more > 0) {
+            last.push_str(&format!("; {} more peers of that interface have no key there", self.more));
+        }
+        (self.more, self.told) = (0, false);
+    }
 }
 
 /// What is wrong with a file that `wg-quick down` overwrites.
-pub fn save_config_fault(file: &StoredFile) -> String {
+pub fn save_config_fault(file: &Configuration) -> String {
     format!("{}: SaveConfig = true would write live keys to disk; take that line out", file.path().display())
 }
 
@@ -78,57 +146,66 @@ pub fn file_fingerprint(key: &PresharedKey, peer: &PeerRef) -> Fingerprint {
     key.fingerprint(&peer.public_key, &peer.public_key)
 }
 
-/// The keys that stand in the files for these peers; a peer that is in no file is missing.
+/// The keys that are configured for these peers; a peer that is configured nowhere is missing.
 pub fn configured<'a>(config: &Config, peers: impl Iterator<Item = &'a PeerRef>) -> ConfiguredKeys {
     let mut found = ConfiguredKeys::new();
     for (interface, peers) in by_interface(peers) {
-        let Ok(Some(file)) = StoredFile::open(&config.wireguard_dir, &interface) else { continue };
-        let there: HashSet<PublicKey> = file.config.peers().into_iter().collect();
+        let Ok(Some(file)) = Configuration::open(&config.folders, &interface) else { continue };
+        let there: HashSet<PublicKey> = file.peers().into_iter().collect();
         for peer in peers.into_iter().filter(|peer| there.contains(&peer.public_key)) {
-            let key = file.config.preshared_key(&peer.public_key);
+            let key = file.preshared_key(&peer.public_key);
             found.insert(peer, key);
         }
     }
     found
 }
 
-/// Where the file of its interface expects a peer.
+/// Where the configuration of its interface expects a peer.
 pub fn endpoint(config: &Config, peer: &PeerRef) -> Option<String> {
-    let file = StoredFile::open(&config.wireguard_dir, &peer.interface).ok()??;
-    file.config.endpoint(&peer.public_key)
+    Configuration::open(&config.folders, &peer.interface).ok()??.endpoint(&peer.public_key)
 }
 
-/// Puts keys back into the files, and takes out the lines that were not there. Returns the peers that are in a file and
-/// have their old line again; what could not be done is added to `faults`.
+/// Puts keys back where the interfaces are configured, and takes out those that were not there. Returns the peers that are
+/// configured and have their old key again; what could not be done is added to `faults`.
 pub fn put_back(config: &Config, keys: &ConfiguredKeys, faults: &mut Vec<String>) -> HashSet<PeerRef> {
     let mut done = HashSet::new();
     if !config.manage_files {
         return done;
     }
+    let mut failed = Faults::default();
     for (interface, peers) in by_interface(keys.keys()) {
-        let mut file = match StoredFile::open(&config.wireguard_dir, &interface) {
+        let mut file = match Configuration::open(&config.folders, &interface) {
             Ok(Some(file)) => file,
             Ok(None) => continue,
             Err(failure) => {
-                faults.push(failure.error);
+                failed.add(failure);
                 continue;
             }
         };
+        let there: HashSet<PublicKey> = file.peers().into_iter().collect();
         let mut changed = Vec::new();
-        for peer in peers {
-            let outcome = match &keys[&peer] {
-                Some(key) => file.config.set_preshared_key(&peer.public_key, key),
-                None => file.config.remove_preshared_key(&peer.public_key),
-            };
-            if outcome.is_ok() {
+        for peer in peers.into_iter().filter(|peer| there.contains(&peer.public_key)) {
+            // what could not be changed needs no putting back
+            if file.preshared_key(&peer.public_key) == keys[&peer] {
                 changed.push(peer);
+                continue;
+            }
+            let outcome = match &keys[&peer] {
+                Some(key) => file.set_preshared_key(&peer.public_key, key),
+                None => file.remove_preshared_key(&peer.public_key),
+            };
+            match outcome {
+                Ok(()) => changed.push(peer),
+                Err(failure) => failed.not_set(failure),
             }
         }
         match file.write() {
             Ok(_) => done.extend(changed),
-            Err(failure) => faults.push(failure.error),
+            Err(failure) => failed.add(failure),
         }
+        failed.next_interface();
     }
+    faults.extend(failed.words);
     done
 }
 

@@ -1,6 +1,7 @@
 //! This host's SSH key, and the proof that it gives of itself.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russh::keys::ssh_key::LineEnding;
@@ -30,6 +31,34 @@ pub fn read(path: &Path) -> Result<Arc<PrivateKey>, Failure> {
     let fault =
         || Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key without a passphrase", path.display()));
     key.map(Arc::new).ok_or_else(fault)
+}
+
+/// Where a key lies that is to take the place of another one.
+pub fn next_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".next");
+    name.into()
+}
+
+/// The key that is to take the place of this host's key, if there is one.
+///
+/// # Errors
+/// As [`read`].
+pub fn next(path: &Path) -> Result<Option<Arc<PrivateKey>>, Failure> {
+    let next = next_path(path);
+    if next.symlink_metadata().is_err() { Ok(None) } else { read(&next).map(Some) }
+}
+
+/// Puts the next key in the place of this host's key, in one step.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn put_next_in_place(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let renamed = std::fs::rename(next_path(path), path).and_then(|()| File::open(folder)?.sync_all());
+    renamed.map_err(|error| {
+        Failure::new(Exit::Failed, format!("{}: {}", path.display(), error.to_string().to_lowercase()))
+    })
 }
 
 /// The line that `wgmfa-bastion host add --key` takes.

@@ -8,6 +8,7 @@ mod commands;
 mod conversation;
 mod crash;
 mod files;
+mod host_keys;
 mod identity;
 mod orders;
 mod pairs;
@@ -34,13 +35,14 @@ fn main() -> ExitCode {
     let path = &line.config;
     let ended = match line.command {
         Command::Init(init) => commands::init::run(path, &init),
+        Command::NewKey => commands::new_key::run(path),
         Command::Rotate { dry_run } => commands::rotate::run(path, dry_run),
         Command::Run => commands::run::run(path),
         Command::Lock => commands::lock::run(path),
         Command::Override { peer, reason, time } => commands::override_::run(path, peer, reason, time),
         Command::StandDown { reason } => commands::stand_down::run(path, reason),
         Command::Status { json } => commands::status::run(path, json),
-        Command::Check => commands::check::run(path),
+        Command::Check { json } => commands::check::run(path, json),
     };
     ended.unwrap_or_else(|failure| voice::fail(&failure)).code().into()
 }

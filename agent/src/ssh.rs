@@ -1,19 +1,22 @@
 //! The SSH connection to the bastion: its host key checked strictly, this host's key as the login, one subsystem.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, known_hosts};
 use russh::{Channel, Preferred};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use wgmfa_core::exit::{Exit, Failure};
 
 use crate::config::Config;
+use crate::identity;
 use crate::trusted::{self, Readers};
+use crate::voice;
 
 /// How long each step of a connection may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,11 +29,14 @@ pub struct Connection {
     _session: client::Handle<StrictClient>,
     /// The subsystem's channel.
     pub channel: Channel<client::Msg>,
+    /// The key with which the bastion has proved itself, `TYPE BASE64`.
+    pub host_key: String,
 }
 
 /// Accepts a host key only if it stands in the known-hosts file.
 struct StrictClient {
     known: Vec<PublicKey>,
+    shown: Arc<OnceLock<PublicKey>>,
 }
 
 impl client::Handler for StrictClient {
@@ -38,8 +44,31 @@ impl client::Handler for StrictClient {
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         let shown = shown.public_key();
+        let _ = self.shown.set(shown.clone());
         Ok(self.known.iter().any(|known| known.key_data() == shown.key_data()))
     }
+}
+
+/// Connects with this host's key. One that root has made to take its place (`wgmfa-agent new-key`) takes it as soon as the
+/// bastion accepts that one and not the other any more.
+///
+/// # Errors
+/// As [`connect`]; or a key cannot be read.
+pub async fn connect_with_own_key(config: &Config) -> Result<(Connection, Arc<PrivateKey>), Failure> {
+    let own = identity::read(&config.identity)?;
+    let refused = match connect(config, own.clone()).await {
+        Ok(connection) => return Ok((connection, own)),
+        Err(failure) if failure.exit == Exit::LoginRefused => failure,
+        Err(failure) => return Err(failure),
+    };
+    let Some(next) = identity::next(&config.identity)? else { return Err(refused) };
+    let connection = connect(config, next.clone()).await.map_err(|failure| match failure.exit {
+        Exit::LoginRefused => refused,
+        _ => failure,
+    })?;
+    identity::put_next_in_place(&config.identity)?;
+    voice::say(&format!("{}: this host's new SSH key is in use", config.identity.display()));
+    Ok((connection, next))
 }
 
 /// Connects as the user `agent` and asks for the subsystem `wgmfa-agent`.
@@ -61,12 +90,15 @@ pub async fn connect(config: &Config, identity: Arc<PrivateKey>) -> Result<Conne
         Failure::new(Exit::Unreachable, format!("bastion {address}: {what}"))
             .hint(format!("try: ssh -p {} agent@{}", address.port, address.host))
     };
-    let dialled = timeout(PATIENCE, TcpStream::connect((address.host.as_str(), address.port))).await;
+    let addresses = resolve(config).await?;
+    let dialled = timeout(PATIENCE, TcpStream::connect(&*addresses)).await;
     let stream = dialled
         .map_err(|_| unreachable("no answer within 10 s".to_owned()))?
         .map_err(|error| unreachable(error.to_string().to_lowercase()))?;
     let _ = stream.set_nodelay(true);
-    let greeted = timeout(PATIENCE, client::connect_stream(Arc::new(settings), stream, StrictClient { known })).await;
+    let shown = Arc::new(OnceLock::new());
+    let client = StrictClient { known, shown: shown.clone() };
+    let greeted = timeout(PATIENCE, client::connect_stream(Arc::new(settings), stream, client)).await;
     let mut session =
         greeted.map_err(|_| unreachable("no SSH greeting within 10 s".to_owned()))?.map_err(|error| match error {
             russh::Error::UnknownKey | russh::Error::NoCommonAlgo { .. } => wrong_host_key(config),
@@ -94,7 +126,30 @@ pub async fn connect(config: &Config, identity: Arc<PrivateKey>) -> Result<Conne
         .await
         .map_err(|_| unreachable("no channel within 10 s".to_owned()))?
         .map_err(|error| unreachable(error.to_string().to_lowercase()))?;
-    Ok(Connection { _session: session, channel })
+    let host_key = shown.get().map(one_line).unwrap_or_default();
+    Ok(Connection { _session: session, channel, host_key })
+}
+
+/// The bastion's addresses.
+///
+/// # Errors
+/// [`Exit::Unreachable`]: its name does not resolve.
+pub async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, Failure> {
+    let address = &config.bastion;
+    let looked_up = timeout(PATIENCE, lookup_host((address.host.as_str(), address.port))).await;
+    let found = looked_up.ok().and_then(Result::ok).map(Vec::from_iter).unwrap_or_default();
+    if found.is_empty() {
+        let failure = Failure::new(Exit::Unreachable, format!("bastion {address}: its name does not resolve"));
+        return Err(failure.hint(format!("try: getent hosts {}", address.host)));
+    }
+    Ok(found)
+}
+
+/// A key as `TYPE BASE64`, without a comment.
+pub fn one_line(key: &PublicKey) -> String {
+    let mut key = key.clone();
+    key.set_comment("");
+    key.to_openssh().map(|line| line.trim_end().to_owned()).unwrap_or_default()
 }
 
 /// The keys under which the bastion is known.
@@ -134,7 +189,10 @@ fn algorithms(known: &[PublicKey]) -> Cow<'static, [Algorithm]> {
 }
 
 fn wrong_host_key(config: &Config) -> Failure {
-    let error = format!("bastion {}: its host key is not the one in {}", config.bastion, config.known_hosts.display());
-    Failure::new(Exit::Unreachable, error)
-        .hint("nothing was told to it; if the bastion has a new key, compare it with wgmfa-bastion host-key on the bastion and replace the line")
+    let known = config.known_hosts.display();
+    let error = format!("bastion {}: its host key is not the one in {known}", config.bastion);
+    Failure::new(Exit::Unreachable, error).hint(format!(
+        "nothing was told to it; it may have changed its key while this host was away: compare with wgmfa-bastion host-key \
+         on the bastion, then: rm {known}; wgmfa-agent init --known-host LINE"
+    ))
 }

@@ -13,6 +13,7 @@ use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{LocalEvent, LogHead, MOST_EVENTS, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::{InterfaceName, TierName};
+use wgmfa_core::order::Interrupted;
 use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 
 /// The version of the state file.
@@ -106,6 +107,9 @@ pub struct Kept {
     /// The latest handshake of the session that runs.
     #[serde(default)]
     pub alive: Option<Alive>,
+    /// While it is locked: the generation that it would accept but for a reboot or a reload.
+    #[serde(default)]
+    pub interrupted: Option<Interrupted>,
 }
 
 /// When a session last gave a sign of life.
@@ -292,6 +296,7 @@ impl Kept {
             file_key: None,
             idle_timeout: None,
             alive: None,
+            interrupted: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -85,13 +85,29 @@ fn refuse_foreign(path: &Path, found: &Metadata) -> Result<(), Failure> {
 /// # Errors
 /// The folder cannot be written, or the disk is full.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
+    replace_for(path, content, 0o600)
+}
+
+/// The same for other readers: with these rights, whatever the umask is.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_for(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let fresh = beside(path);
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(content)?;
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+/// Where a file is written before it takes the place of another one.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 #[cfg(test)]

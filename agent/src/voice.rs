@@ -21,6 +21,11 @@ pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{PROGRAM}: {}", sanitise(line));
 }
 
+/// Prints lines that are in the one voice already.
+pub fn print(lines: &str) {
+    let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+}
+
 /// Prints a failure and returns the status to end with.
 pub fn fail(failure: &Failure) -> Exit {
     let _ = std::io::stderr().lock().write_all(failure.lines(PROGRAM).as_bytes());

@@ -44,6 +44,8 @@ pub struct Config {
     pub contact: String,
     /// The user as whom the front runs when the bastion is started by root.
     pub front_user: String,
+    /// The group of `wgmfa-sync`, the program through which people ask who came by the site's own sshd.
+    pub people_group: String,
     /// Where Prometheus reads; none: nowhere.
     pub metrics: Option<MetricsAt>,
 }
@@ -100,12 +102,13 @@ impl Config {
             run_dir: absolute(keys, "run-dir").unwrap_or("/run/wgmfa".into()),
             host_keys: host_keys(keys),
             sealing_key: absolute(keys, "sealing-key").unwrap_or("/etc/wgmfa/sealing.key".into()),
-            pam_service: file_name(keys, "pam-service"),
+            pam_service: file_name(keys, "pam-service", "wgmfa"),
             pam_dir: absolute(keys, "pam-dir"),
             require_code: keys.boolean("require-code").is_none_or(|code| code.value),
             first_factor: first_factor(keys),
             contact: keys.string("contact").map(|contact| contact.value).unwrap_or_default(),
-            front_user: file_name(keys, "front-user"),
+            front_user: file_name(keys, "front-user", "wgmfa"),
+            people_group: file_name(keys, "people-group", "wgmfa-sync"),
             metrics: keys.parsed("metrics").map(|at| at.value),
         };
         document.finish()?;
@@ -120,6 +123,11 @@ impl Config {
     /// The socket on which the PAM module asks.
     pub fn keeper_socket(&self) -> PathBuf {
         self.run_dir.join("keeper.sock")
+    }
+
+    /// The socket on which people ask who came by the site's own sshd.
+    pub fn people_socket(&self) -> PathBuf {
+        self.run_dir.join("people.sock")
     }
 
     /// The socket on which administrators' commands ask.
@@ -202,9 +210,9 @@ fn first_factor(document: &mut Document) -> FirstFactor {
     document.parsed("first-factor").map_or(FirstFactor::Password, |factor| factor.value)
 }
 
-/// A word that names a PAM service or a user: `wgmfa` when nobody says otherwise.
-fn file_name(document: &mut Document, key: &str) -> String {
-    let Some(text) = document.string(key) else { return "wgmfa".to_owned() };
+/// A word that names a PAM service, a user or a group.
+fn file_name(document: &mut Document, key: &str, otherwise: &str) -> String {
+    let Some(text) = document.string(key) else { return otherwise.to_owned() };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.value.is_empty() || text.value.starts_with(['.', '-']) || !text.value.chars().all(plain) {
         document.fault(&text.place, format!("{key}: write a plain name"));
@@ -230,6 +238,8 @@ mod tests {
         assert_eq!(config.first_factor, FirstFactor::Password);
         assert!(config.require_code);
         assert_eq!((config.contact.as_str(), config.front_user.as_str()), ("", "wgmfa"));
+        assert_eq!(config.people_group, "wgmfa-sync");
+        assert_eq!(config.people_socket(), Path::new("/run/wgmfa/people.sock"));
         assert_eq!(config.metrics, None);
     }
 

@@ -15,7 +15,7 @@ use wgmfa_core::exit::{Exit, Failure};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::{credential, trusted, voice};
+use crate::{credential, host_key, trusted, voice};
 
 /// Makes configuration, PAM service, keys, folders and a sample policy: below `dir` for a trial, else where the
 /// configuration at `config` says or the documented places are.
@@ -143,15 +143,8 @@ impl Made {
         let private = key.to_openssh(LineEnding::LF).map_err(failed)?;
         let public = key.public_key().to_openssh().map_err(failed)?;
         self.file(path, 0o600, || private.as_bytes().to_vec())?;
-        self.file(&public_half(path), 0o644, || format!("{public}\n").into_bytes())
+        self.file(&host_key::public_half(path), 0o644, || format!("{public}\n").into_bytes())
     }
-}
-
-/// Where the public half of a host key is.
-fn public_half(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
-    name.into()
 }
 
 /// As whom the front of a trial runs if root starts it: root may not have made a user for it.

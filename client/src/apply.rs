@@ -1,12 +1,13 @@
 //! `wgmfa apply`, the privileged half: writes preshared keys of peers that exist, and nothing else.
 
+use std::io::Read;
 use std::path::Path;
 
 use wgmfa_core::boottime::BootId;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::name::InterfaceName;
-use wgmfa_wireguard::conf::{self, StoredFile};
+use wgmfa_wireguard::conf::{Configuration, Folders};
 use wgmfa_wireguard::{EndpointRule, Error, Interface, readd, set_preshared_key};
 
 use crate::commands::Apply;
@@ -14,12 +15,21 @@ use crate::handshake::Waiting;
 use crate::interfaces::here;
 use crate::order::{Answer, Done, Key, Order, Outcome};
 use crate::sessions::{FOLDER, Locked};
-use crate::{clock, rights, voice};
+use crate::{clock, rights, voice, way};
 
 /// The command.
 pub fn apply(options: &Apply) -> Result<Exit, Failure> {
     rights::require()?;
-    let mut order = Order::read(std::io::stdin().lock())?;
+    let mut input = std::io::stdin().lock();
+    let unreadable = |error| Failure::new(Exit::Failed, format!("standard input: {error}"));
+    let read = match way::asked_for(&mut input).map_err(unreadable)? {
+        Ok(wanted) => {
+            drop(input);
+            return way::hold(&wanted);
+        }
+        Err(read) => read,
+    };
+    let mut order = Order::read(read.as_slice().chain(input))?;
     order.manner.interface = options.interface.clone().or(order.manner.interface);
     order.manner.save |= options.save;
     let outcome = carry_out(&order)?;
@@ -163,29 +173,44 @@ fn on_interface(
     }
 }
 
-/// Writes the keys where `wg-quick` will read them.
+/// Writes the keys where the interface is configured.
 fn save(name: &InterfaceName, keys: &[&Key], faults: &mut Vec<String>) -> bool {
-    let mut file = match StoredFile::open(Path::new(conf::FOLDER), name) {
-        Ok(Some(file)) => file,
+    let mut not_saved = |of: &str, failure: Failure| {
+        let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        faults.push(format!("{of}: not saved: {}{hint}", failure.error));
+    };
+    let folders = Folders::default();
+    let mut configuration = match Configuration::open(&folders, name) {
+        Ok(Some(configuration)) => configuration,
         Ok(None) => {
-            faults.push(format!("{name}: not saved: there is no {}/{name}.conf", conf::FOLDER));
+            let error = format!(
+                "there is no {}/{name}.conf, and systemd-networkd and NetworkManager have no file for {name}",
+                folders.wireguard.display()
+            );
+            not_saved(name.as_str(), Failure::new(Exit::Failed, error));
             return false;
         }
         Err(failure) => {
-            faults.push(format!("{name}: not saved: {failure}"));
+            not_saved(name.as_str(), failure);
             return false;
         }
     };
-    let before = faults.len();
+    let mut all = true;
     for key in keys {
-        if let Err(unknown) = file.config.set_preshared_key(&key.peer, &key.preshared_key) {
-            faults.push(format!("{}: not saved: {}: {unknown}", key.name(), file.path().display()));
+        // a key that opens the tunnel is for root alone, and one that a reboot takes away is not saved
+        let refused = configuration.exposed(&key.peer).or_else(|| configuration.gone_after_reboot(&key.peer));
+        let outcome = refused.map_or(Ok(()), Err);
+        let outcome = outcome.and_then(|()| configuration.set_preshared_key(&key.peer, &key.preshared_key));
+        if let Err(failure) = outcome {
+            not_saved(&key.name(), failure);
+            all = false;
         }
     }
-    if let Err(failure) = file.write() {
-        faults.push(format!("{name}: not saved: {failure}"));
+    if let Err(failure) = configuration.write() {
+        not_saved(name.as_str(), failure);
+        all = false;
     }
-    faults.len() == before
+    all
 }
 
 /// When a peer's latest handshake was, in seconds since 1970.

@@ -42,6 +42,8 @@ pub enum Command {
     Interfaces,
     /// Each connection and what is left; exit status 4 when one is expired or about to be
     Status(Status),
+    /// What is wrong on this machine and on its way to the bastion, and how to mend it; needs no root and no login
+    Check(Check),
 }
 
 /// `wgmfa sync`
@@ -133,4 +135,25 @@ pub struct Status {
     /// Only what ends soon and was not shown before in its session; status 4 when there is such
     #[arg(long, conflicts_with = "json")]
     pub once: bool,
+}
+
+/// `wgmfa check`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  $ wgmfa check\n  wgmfa: error: ssh://bastion:2222: its host key is not known here\n  \
+                        wgmfa: hint: get the line from its administrator (wgmfa-bastion host-key) and put it into \
+                        ~/.ssh/known_hosts\n  1 fault"
+)]
+pub struct Check {
+    /// [user@]host as in ssh(1), or ssh://[user@]host[:port]
+    pub bastion: Option<Bastion>,
+    /// This interface must be there
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<InterfaceName>,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
+    /// For ssh
+    #[arg(last = true, value_name = "SSH-OPTIONS")]
+    pub ssh_options: Vec<OsString>,
 }

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use nix::unistd::geteuid;
 use wgmfa_core::diagnostic::Faults;
 use wgmfa_core::document::Document;
@@ -41,6 +43,8 @@ pub struct Config {
     pub ssh_options: Option<Vec<OsString>>,
     /// How long before its end `status` takes a session for over.
     pub warn_before: Option<Interval>,
+    /// Where a login may go past a tunnel; none: anywhere. Only the site's own word counts.
+    pub way_around: Option<Vec<IpNet>>,
 }
 
 impl Config {
@@ -59,6 +63,19 @@ impl Config {
         Ok(own.over(site))
     }
 
+    /// What the site's file alone says, for what is done with root's rights.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn of_the_site() -> Result<Self, Failure> {
+        Ok(Self::read(Path::new(OF_THE_SITE), None)?.unwrap_or_default())
+    }
+
+    /// Whether a login may go past a tunnel to this address.
+    pub fn may_go_around_to(&self, address: IpAddr) -> bool {
+        self.way_around.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(&address)))
+    }
+
     fn over(self, below: Self) -> Self {
         Self {
             bastion: self.bastion.or(below.bastion),
@@ -69,6 +86,7 @@ impl Config {
             device: self.device.or(below.device),
             ssh_options: self.ssh_options.or(below.ssh_options),
             warn_before: self.warn_before.or(below.warn_before),
+            way_around: below.way_around,
         }
     }
 
@@ -106,10 +124,25 @@ impl Config {
                 .strings("ssh-options")
                 .map(|options| options.value.into_iter().map(|option| option.value.into()).collect()),
             warn_before: document.parsed("warn-before").map(|interval| interval.value),
+            way_around: networks(&mut document, "way-around"),
         };
         document.finish()?;
         Ok(config)
     }
+}
+
+/// A list of networks; an address alone is a network of one.
+fn networks(document: &mut Document, key: &str) -> Option<Vec<IpNet>> {
+    let listed = document.strings(key)?;
+    let mut networks = Vec::new();
+    for item in listed.value {
+        let address = item.value.parse::<IpAddr>().map(IpNet::from);
+        match address.or_else(|_| item.value.parse::<IpNet>()) {
+            Ok(network) => networks.push(network),
+            Err(_) => document.fault(&item.place, format!("{key}: write addresses and networks, as 203.0.113.0/24")),
+        }
+    }
+    Some(networks)
 }
 
 #[cfg(test)]
@@ -135,6 +168,23 @@ mod tests {
         assert_eq!(both.ssh_options, Some(vec!["-J".into(), "jump".into()]));
         assert_eq!(both.warn_before, "10m".parse().ok());
         assert_eq!(both.gateway, "10.0.0.1".parse().ok());
+    }
+
+    #[test]
+    fn a_site_says_where_a_login_may_go_past_a_tunnel() {
+        let site = Config::parse("site", "way-around = [\"203.0.113.0/24\", \"2001:db8::7\"]\n").unwrap();
+        for (address, may) in
+            [("203.0.113.9", true), ("203.0.114.9", false), ("2001:db8::7", true), ("2001:db8::8", false)]
+        {
+            assert_eq!(site.may_go_around_to(address.parse().unwrap()), may, "{address}");
+        }
+        assert!(Config::default().may_go_around_to("203.0.114.9".parse().unwrap()));
+        let nowhere = Config::parse("site", "way-around = []\n").unwrap();
+        assert!(!nowhere.may_go_around_to("203.0.113.9".parse().unwrap()));
+        let own = Config::parse("own", "way-around = [\"0.0.0.0/0\"]\n").unwrap();
+        assert_eq!(own.over(nowhere).way_around, Some(Vec::new()), "a person's own file allows nothing");
+        let faults = Config::parse("site", "way-around = [\"here\"]\n").unwrap_err().to_string();
+        assert!(faults.contains("site:1:15: way-around: write addresses and networks"), "{faults}");
     }
 
     #[test]

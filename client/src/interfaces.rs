@@ -7,7 +7,7 @@ use wgmfa_core::message::VERSION;
 use wgmfa_core::name::InterfaceName;
 use wgmfa_wireguard::{Error, Interface, read};
 
-use crate::{rights, voice};
+use crate::{rights, voice, way};
 
 /// The interfaces as other programs read them.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +38,7 @@ pub struct ListedPeer {
 /// The command.
 pub fn interfaces() -> Result<Exit, Failure> {
     rights::require()?;
+    way::remove_stale();
     voice::json(&Listing::of(&here(None)?));
     Ok(Exit::Done)
 }

@@ -5,10 +5,13 @@
 //! other way in: it gives a one-time code to the gateway, inside the tunnel.
 
 mod apply;
+mod check;
 mod clock;
 mod code;
 mod handshake;
+mod host_keys;
 mod interfaces;
+mod last_login;
 mod login;
 mod opened;
 mod order;
@@ -18,6 +21,7 @@ mod status;
 mod sync;
 mod voice;
 mod warned;
+mod way;
 
 use std::process::ExitCode;
 
@@ -45,6 +49,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Code(options) => code::code(options, arguments.config.as_deref()),
         Command::Apply(options) => apply::apply(options),
         Command::Interfaces => interfaces::interfaces(),
+        Command::Check(options) => check::check(options, arguments.config.as_deref()),
         Command::Status(options) => status::status(options, arguments.config.as_deref()),
     }
 }

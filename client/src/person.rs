@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::unistd::{Uid, User, geteuid, getuid};
+use nix::unistd::{Uid, User, geteuid, getuid, setfsgid, setfsuid};
 
 /// Whose `~/.ssh` and `~/.config` count.
 #[derive(Debug)]
@@ -40,6 +40,28 @@ impl Person {
             Some(home) if !self.change && !home.is_empty() => home.into(),
             _ => self.user.dir.clone(),
         }
+    }
+
+    /// Where this program keeps what it remembers for the person (XDG base directories).
+    pub fn state_folder(&self) -> PathBuf {
+        let base = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from) {
+            Some(base) if !self.change && base.is_absolute() => base,
+            _ => self.home().join(".local/state"),
+        };
+        base.join("wgmfa")
+    }
+
+    /// Does something with files as the person, also when root runs for them: so it reads and writes nothing that the
+    /// person could not.
+    pub fn with_own_files<T>(&self, act: impl FnOnce() -> T) -> T {
+        if !self.change {
+            return act();
+        }
+        let (gid, uid) = (setfsgid(self.user.gid), setfsuid(self.user.uid));
+        let done = act();
+        setfsuid(uid);
+        setfsgid(gid);
+        done
     }
 
     /// Makes a program run as this person.

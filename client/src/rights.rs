@@ -18,6 +18,7 @@ use crate::interfaces::{Listing, here};
 use crate::order::{Answer, Handover, Handshake, Manner, Order, Outcome};
 use crate::person::has_terminal;
 use crate::sessions::{FOLDER, Locked};
+use crate::way;
 
 /// CAP_NET_ADMIN, by its number in capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
@@ -42,15 +43,14 @@ impl Hands {
         if has_net_admin() {
             return Ok(Self::Own);
         }
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::new(Exit::Failed, format!("where is this program? {error}")))?;
-        Ok(Self::Sudo { program, may_ask: has_terminal() })
+        Ok(Self::Sudo { program: this_program()?, may_ask: has_terminal() })
     }
 
     /// Reads the interfaces, and so proves that it may be done before anyone types a code.
     pub fn interfaces(&self, only: Option<&InterfaceName>) -> Result<Listing, Failure> {
         let Self::Sudo { .. } = self else {
             drop(Locked::wait(Path::new(FOLDER))?);
+            way::remove_stale();
             return Ok(Listing::of(&here(only)?));
         };
         let mut child = self.start("interfaces", Stdio::null())?;
@@ -89,14 +89,23 @@ impl Hands {
         }
     }
 
-    fn start(&self, command: &str, stdin: Stdio) -> Result<Child, Failure> {
-        let Self::Sudo { program, may_ask } = self else { unreachable!("own hands start nothing") };
-        let mut sudo = Command::new("sudo");
-        if !may_ask {
-            sudo.arg("-n");
-        }
-        sudo.arg("--").arg(program).arg(command).stdin(stdin).stdout(Stdio::piped());
-        sudo.spawn().map_err(|error| {
+    /// Starts the privileged half as a process of its own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(&self, command: &str, stdin: Stdio) -> Result<Child, Failure> {
+        let mut half = match self {
+            Self::Own => Command::new(this_program()?),
+            Self::Sudo { program, may_ask } => {
+                let mut sudo = Command::new("sudo");
+                if !may_ask {
+                    sudo.arg("-n");
+                }
+                sudo.arg("--").arg(program);
+                sudo
+            }
+        };
+        half.arg(command).stdin(stdin).stdout(Stdio::piped()).spawn().map_err(|error| {
             Failure::new(Exit::Failed, format!("no right to change WireGuard interfaces, and sudo: {error}"))
                 .hint("run it as root")
         })
@@ -142,6 +151,10 @@ impl Applying {
             }
         }
     }
+}
+
+fn this_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::new(Exit::Failed, format!("where is this program? {error}")))
 }
 
 fn next_answer(answers: &mut BufReader<ChildStdout>) -> Option<Answer> {

@@ -13,13 +13,16 @@ use wgmfa_core::name::InterfaceName;
 use crate::code::ways;
 use crate::commands::Sync;
 use crate::config::Config;
+use crate::host_keys;
 use crate::interfaces::Listing;
+use crate::last_login::LastLogin;
 use crate::login::{Accepted, Login};
 use crate::opened::{Opened, OpenedFor, remember};
 use crate::order::{Handshake, Manner, Outcome, short};
 use crate::person::{Person, has_terminal};
 use crate::rights::{Applying, Hands};
 use crate::voice::{self, foreign};
+use crate::way::{self, Way};
 
 /// How long a `PostUp` may wait for its person.
 const POST_UP: Duration = Duration::from_secs(60);
@@ -62,14 +65,25 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
 
     let tiers_only = options.tiers_only || config.tiers_only.unwrap_or(false);
     let hands = if tiers_only { None } else { Some(Hands::find()?) };
-    let mut hello = match &hands {
-        Some(hands) => hello(&hands.interfaces(interface.as_ref())?, interface.as_ref().map(|name| name.as_str()))?,
-        None => ClientHello { version: VERSION, ..ClientHello::default() },
+    let (mut hello, mut way) = match &hands {
+        Some(hands) => {
+            let listing = hands.interfaces(interface.as_ref())?;
+            let hello = hello(&listing, interface.as_ref().map(|name| name.as_str()))?;
+            let is_meant = |name: &&InterfaceName| interface.as_ref().is_none_or(|only| only == *name);
+            let tunnels: Vec<_> = listing.interfaces.iter().map(|one| &one.name).filter(is_meant).cloned().collect();
+            let login =
+                way::Login { bastion, options: &ssh_options, person, tunnels: &tunnels, only: interface.as_ref() };
+            (hello, Way::find(hands, login))
+        }
+        None => (ClientHello { version: VERSION, ..ClientHello::default() }, Way::of_ssh(person)),
     };
     hello.device = options.device.as_ref().or(config.device.as_ref()).map(ToString::to_string);
+    let ssh_options = way.options(&ssh_options);
     let login =
         Login { bastion, ssh_options: &ssh_options, hello: &hello, person, limit: options.post_up.then_some(POST_UP) };
-    let mut accepted = login.log_in()?;
+    let mut accepted = login.log_in().map_err(|failure| way.explain(failure))?;
+    way.was_good(person);
+    let last_login = LastLogin::of(&accepted.release);
     accepted.answer(&ClientAnswer::Received { received: true });
     let changed = changed(&mut accepted);
 
@@ -102,7 +116,11 @@ fn run(options: &Sync, config: Option<&Path>, person: Option<&Person>) -> Result
         voice::line(&format!("no connection of {} needs a login", foreign(&release.device)));
     }
     let (granted, refused) = (!release.grants.is_empty(), !release.refused.is_empty());
+    let announced = std::mem::take(&mut accepted.release.host_keys);
     accepted.end();
+    last_login.remember();
+    host_keys::follow(bastion, &ssh_options, person, &announced);
+    drop(way); // routing is as it was
     let exit = exit(&applying.outcome, granted, refused);
     let handshakes = applying.handshakes(options.wait);
     handshakes.iter().for_each(tell);

@@ -24,6 +24,11 @@ pub fn remark(text: &str) {
     eprintln!("{text}");
 }
 
+/// Lines on standard error that are in the one voice already.
+pub fn remarks(lines: &str) {
+    eprint!("{lines}");
+}
+
 /// What is wrong and what to do, on standard error.
 pub fn failure(failure: &Failure) {
     eprint!("{}", failure.lines(PROGRAM));

@@ -3,6 +3,7 @@
 //! This crate touches no file, socket, clock, environment, process or source of randomness. Time and random bytes are
 //! arguments; the programs around it (the edges) read the world, ask this crate, and carry out the answer.
 
+pub mod ancestry;
 pub mod boottime;
 pub mod code;
 pub mod connection;
@@ -10,11 +11,13 @@ pub mod diagnostic;
 pub mod document;
 pub mod exit;
 pub mod explain;
+pub mod findings;
 pub mod gate;
 pub mod guessing;
 pub mod interval;
 pub mod inventory;
 pub mod key;
+pub mod known_hosts;
 pub mod login;
 pub mod message;
 pub mod name;
@@ -29,4 +32,5 @@ pub mod tandem;
 mod text;
 pub mod tier;
 pub mod turns;
+pub mod version;
 pub mod words;

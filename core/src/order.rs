@@ -3,8 +3,11 @@
 //! The agent fills in what it sees and remembers, asks, and carries out the answer; it is on disk before the interface is
 //! changed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::boottime::Boottime;
-use crate::rotation::{Action, Held, Hold, View, plan};
+use crate::key::Fingerprint;
+use crate::rotation::{Action, Assignment, Contact, Held, Hold, Standing, View, plan};
 
 /// An order that comes this long after the bastion was last heard may have been long on its way, in seconds: a resident
 /// agent hears an answer to its ping every ten.
@@ -101,6 +104,60 @@ fn held<'a>(view: &View<'a>) -> Result<&'a Held, Refusal> {
     view.held.ok_or_else(|| Refusal::Stay("this server has made no key for that peer".to_owned()))
 }
 
+/// A generation that was taken off its peer by no decision of anybody's: its session may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupted {
+    /// Its number.
+    pub generation: u64,
+    /// What stands for its key.
+    pub fingerprint: Fingerprint,
+}
+
+/// What a lock interrupts, when the peer is locked only because this machine was rebooted, or because what stands on it is
+/// no key of anybody's (`own`): the lock key of the interface's own file after a reload, or what this agent itself had put
+/// there. `earlier` is what an earlier such lock has interrupted.
+pub fn interrupted(view: &View<'_>, own: bool, earlier: Option<Interrupted>) -> Option<Interrupted> {
+    let held = view.held?;
+    let came_back = !view.same_boot || (own && view.observed != Some(held.fingerprint));
+    let goes_on = match held.hold {
+        // moments of another boot mean nothing; the bastion knows better
+        Hold::Open { deadline } => !view.same_boot || (deadline > view.now && view.idled().is_none()),
+        Hold::Waiting { .. } => true,
+        Hold::Locked { .. } => return earlier.filter(|_| came_back),
+        Hold::Override { .. } => false,
+    };
+    let this = Interrupted { generation: held.generation, fingerprint: held.fingerprint };
+    (came_back && goes_on).then_some(this)
+}
+
+/// Until when a locked peer accepts again the generation that was taken off it: the very key that stood there, as long as
+/// nothing newer was made and the bastion says that somebody's session with it goes on.
+///
+/// # Errors
+/// It stays locked, and why.
+pub fn restore(
+    view: &View<'_>,
+    interrupted: Option<Interrupted>,
+    generation: u64,
+    fingerprint: Fingerprint,
+) -> Result<Boottime, Refusal> {
+    let stay = |why: &str| Err(Refusal::Stay(why.to_owned()));
+    let held = held(view)?;
+    still_good(view)?;
+    let Hold::Locked { .. } = held.hold else { return stay("it is not locked") };
+    if interrupted != Some(Interrupted { generation, fingerprint }) || held.generation != generation {
+        return stay("that key did not stand there last");
+    }
+    match view.contact {
+        Contact::Assigned(Assignment { standing: Standing::Released { generation: told, seconds_left }, .. })
+            if *told == generation && *seconds_left > 0 =>
+        {
+            Ok(view.now.plus_seconds(*seconds_left))
+        }
+        _ => stay("its session is over"),
+    }
+}
+
 /// What stands on the peer is what the agent put there, and in its time.
 fn still_good(view: &View<'_>) -> Result<(), Refusal> {
     match plan(view).into_iter().next() {
@@ -122,8 +179,7 @@ fn session(hold: &Hold) -> Result<Boottime, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{Fingerprint, PresharedKey, PublicKey};
-    use crate::rotation::Contact;
+    use crate::key::{PresharedKey, PublicKey};
 
     fn at(seconds: u64) -> Boottime {
         Boottime::from_millis(seconds * 1000)
@@ -201,6 +257,80 @@ mod tests {
             assert!(matches!(open(&view, 7, term(20)), Err(Refusal::Lock(_))));
             assert!(matches!(next_generation(&view, 0, None), Err(Refusal::Lock(_))));
             assert!(matches!(change(&view, Some(8), 8, term(20)), Err(Refusal::Lock(_))));
+        }
+    }
+
+    #[test]
+    fn only_an_accident_interrupts_a_session() {
+        let [waiting, running, override_, locked] = holds().map(held);
+        let this = Some(Interrupted { generation: 7, fingerprint: fingerprint(1) });
+        let rebooted = |held| View { same_boot: false, observed: Some(fingerprint(3)), ..view(held) };
+        let reloaded = |held| View { observed: Some(fingerprint(3)), ..view(held) };
+        for held in [&waiting, &running] {
+            assert_eq!(interrupted(&rebooted(held), false, None), this);
+            assert_eq!(interrupted(&reloaded(held), true, None), this);
+            assert_eq!(interrupted(&reloaded(held), false, None), None, "somebody's key");
+            assert_eq!(interrupted(&view(held), true, None), None, "a lock that was ordered");
+        }
+        let over = held(Hold::Open { deadline: at(100) });
+        assert_eq!(interrupted(&reloaded(&over), true, None), None);
+        assert_eq!(interrupted(&rebooted(&over), true, None), this, "the bastion knows");
+        let idle = Some(crate::rotation::Idle { since: at(0), timeout: 60 });
+        assert_eq!(interrupted(&View { idle, ..reloaded(&running) }, true, None), None);
+        assert_eq!(interrupted(&rebooted(&override_), true, this), None);
+        assert_eq!(interrupted(&reloaded(&locked), true, this), this, "locked twice");
+        assert_eq!(interrupted(&reloaded(&locked), true, None), None);
+        assert_eq!(interrupted(&reloaded(&locked), false, this), None);
+        assert_eq!(interrupted(&view(&locked), true, this), None, "root has locked it");
+    }
+
+    fn told<'a>(held: &'a Held, assignment: &'a Assignment) -> View<'a> {
+        View { contact: Contact::Assigned(assignment), ..view(held) }
+    }
+
+    #[track_caller]
+    fn stays_locked(view: &View<'_>, interrupted: Option<Interrupted>, generation: u64, key: u8) {
+        assert!(restore(view, interrupted, generation, fingerprint(key)).is_err(), "{view:?}");
+    }
+
+    #[test]
+    fn what_was_interrupted_is_restored_while_its_session_goes_on() {
+        let peer = crate::message::agent::PeerRef {
+            interface: "wg0".parse().unwrap(),
+            public_key: PublicKey::from_bytes([2; 32]),
+        };
+        let assignment = |standing| Assignment {
+            peer: peer.clone(),
+            connection: "gw/wg0:laptop".to_owned(),
+            policy: None,
+            rotation_interval: 30,
+            idle_timeout: None,
+            highest_generation: 7,
+            standing,
+        };
+        let released = assignment(Standing::Released { generation: 7, seconds_left: 20 });
+        let this = Some(Interrupted { generation: 7, fingerprint: fingerprint(2) });
+        let [waiting, running, override_, locked] = holds().map(held);
+        assert_eq!(restore(&told(&locked, &released), this, 7, fingerprint(2)), Ok(at(120)));
+        stays_locked(&told(&locked, &released), None, 7, 2);
+        stays_locked(&told(&locked, &released), this, 7, 3);
+        stays_locked(&told(&locked, &released), this, 6, 2);
+        for held in [&waiting, &running, &override_] {
+            stays_locked(&told(held, &released), this, 7, 2);
+        }
+        let newer = Held { generation: 8, ..locked.clone() };
+        stays_locked(&told(&newer, &released), this, 7, 2);
+        stays_locked(&view(&locked), this, 7, 2);
+        stays_locked(&View { observed: Some(fingerprint(9)), ..told(&locked, &released) }, this, 7, 2);
+        for standing in [
+            Standing::Released { generation: 7, seconds_left: 0 },
+            Standing::Released { generation: 8, seconds_left: 20 },
+            Standing::Waiting { generation: 7, age_seconds: 1 },
+            Standing::Missing { reason: "over".to_owned() },
+            Standing::KeepLocked { reason: "device disabled".to_owned() },
+        ] {
+            let assignment = assignment(standing);
+            stays_locked(&told(&locked, &assignment), this, 7, 2);
         }
     }
 

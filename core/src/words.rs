@@ -63,6 +63,12 @@ pub fn words(line: &str) -> Result<Vec<String>, WordsError> {
     if words.len() > MOST_WORDS { Err(WordsError::TooMany) } else { Ok(words) }
 }
 
+/// The command line that is cut into these words.
+pub fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted = words.into_iter().map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// Every character stands for itself.
 fn single_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), WordsError> {
     loop {
@@ -135,12 +141,11 @@ mod tests {
     proptest! {
         #[test]
         fn quoted_words_come_back(wanted in proptest::collection::vec("\\PC{0,12}", 0..20), style in any::<bool>()) {
-            let quote = |word: &String| if style {
-                format!("'{}'", word.replace('\'', r"'\''"))
-            } else {
-                word.chars().fold("\"\"".to_owned(), |quoted, c| quoted + "\\" + &c.to_string())
+            let escaped = |word: &String| word.chars().fold("\"\"".to_owned(), |line, c| line + "\\" + &c.to_string());
+            let line = match style {
+                true => quoted(wanted.iter().map(String::as_str)),
+                false => wanted.iter().map(escaped).collect::<Vec<_>>().join(" "),
             };
-            let line = wanted.iter().map(quote).collect::<Vec<_>>().join(" ");
             prop_assert_eq!(words(&line), Ok(wanted));
         }
     }

@@ -18,14 +18,21 @@ impl Agent {
     /// could not be done, in words.
     pub fn lock_all(&mut self, reason: &str) -> Vec<String> {
         let seen = Seen::now(&self.config);
+        // At boot nothing is trusted before the bastion has spoken, and what is locked then is nobody's decision.
+        let at_boot = self.state.peers.values().any(|kept| !kept.same_boot);
+        let reason = if at_boot { "this machine was rebooted" } else { reason };
         let (here, away): (Vec<_>, Vec<_>) =
             self.state.peers.keys().cloned().partition(|peer| seen.peer(peer).is_some());
-        away.iter().for_each(|peer| self.lock_unseen(peer, reason));
+        let is_of_this_boot = |peer: &&PeerRef| self.state.peers.get(*peer).is_some_and(|kept| kept.same_boot);
+        let away: Vec<_> = away.iter().filter(is_of_this_boot).collect();
+        away.into_iter().for_each(|peer| self.lock_unseen(peer, reason));
         let mut faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::All);
         let due = here.into_iter().map(|peer| (peer, reason.to_owned())).collect();
         faults.extend(self.lock(due, &seen).into_values());
         faults.extend(self.close_all(reason, &seen));
-        self.state.happened("lock", None, reason, clock::now());
+        if !at_boot {
+            self.state.happened("lock", None, reason, clock::now());
+        }
         faults.extend(self.save().err().map(|failure| failure.error));
         self.want_round();
         faults.sort();

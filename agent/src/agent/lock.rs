@@ -3,6 +3,7 @@
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::PeerRef;
+use wgmfa_core::order::{Interrupted, interrupted};
 use wgmfa_core::rotation::{Contact, Held, Hold};
 use wgmfa_wireguard::EndpointRule;
 
@@ -24,13 +25,14 @@ impl Agent {
             let Some(own) = seen.public_key(&peer.interface) else { continue };
             self.note_foreign_key(peer, seen, now);
             self.note_idle(peer, reason, seen, now);
+            let interrupted = self.interrupted_at(peer, seen, now);
             let key = random_key();
             let name = self.leave_pair(peer);
             let changes = if name.is_some() { &mut of_pairs } else { &mut changes };
             let kept = self.hold_locked(peer, reason);
             kept.connection = name.unwrap_or_else(|| std::mem::take(&mut kept.connection));
             kept.held.fingerprint = key.fingerprint(&own, &peer.public_key);
-            kept.before = seen.fingerprint(peer);
+            (kept.before, kept.interrupted) = (seen.fingerprint(peer), interrupted);
             changes.entry(peer.interface.clone()).or_default().push((peer.public_key, key));
         }
         // A full disk keeps nobody in: what is remembered then does not match, and the peer is locked again.
@@ -79,9 +81,20 @@ impl Agent {
             let fingerprint = random_key().fingerprint(&nobodys, &peer.public_key);
             Kept::new(Held { generation: 0, fingerprint, hold: hold.clone(), rotation_interval: 0 })
         });
-        (kept.held.hold, kept.same_boot, kept.handshake_before) = (hold, true, None);
+        (kept.held.hold, kept.same_boot, kept.handshake_before, kept.interrupted) = (hold, true, None, None);
         self.unproved.remove(peer);
         kept
+    }
+
+    /// The generation whose session a lock interrupts and does not end.
+    fn interrupted_at(&self, peer: &PeerRef, seen: &Seen, now: Boottime) -> Option<Interrupted> {
+        let kept = self.state.peers.get(peer)?;
+        let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
+        let from_file = key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)));
+        let observed = seen.fingerprint(peer);
+        let from_agent = kept.before.is_some() && kept.before == observed;
+        let view = kept.view(now, observed, Contact::Lost(self.state.last_contact));
+        interrupted(&view, from_file || from_agent, kept.interrupted)
     }
 
     /// The bastion learns that a session was over before its deadline.

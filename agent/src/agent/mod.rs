@@ -13,6 +13,7 @@ mod parts;
 mod put;
 mod renew;
 mod report;
+mod restore;
 mod round;
 mod watch;
 
@@ -219,10 +220,21 @@ impl Agent {
     /// Hears a message and says what is to be answered.
     pub fn hear(&mut self, message: ToAgent) -> Vec<FromAgent> {
         match message {
-            ToAgent::Assignments { assignments, uncovered, deliveries, log_head, pairs, gates, free, gated } => {
+            ToAgent::Assignments {
+                assignments,
+                uncovered,
+                deliveries,
+                log_head,
+                pairs,
+                gates,
+                free,
+                gated,
+                restored,
+                ..
+            } => {
                 self.hear_head(log_head);
                 self.take_deliveries(deliveries);
-                self.assigned(assignments, uncovered, &pairs, Told { gates, free, gated })
+                self.assigned(assignments, restored, uncovered, &pairs, Told { gates, free, gated })
             }
             ToAgent::Stored { deposits } => self.stored(&deposits),
             ToAgent::Noted { applied, staged } => self.noted(&applied, &staged),

@@ -26,11 +26,11 @@ impl Agent {
         let own = own.ok_or_else(|| format!("{} has no such peer now", peer.interface))?;
         let fingerprint = delivery.preshared_key.fingerprint(&own, &peer.public_key);
         // no two servers change it together any more: nobody puts their last key back
-        self.leave_pair(&peer);
+        let was_pair = self.leave_pair(&peer).is_some();
         match delivery.role {
             Role::Client { .. } => self.put_as_client(&delivery, fingerprint, &seen),
             Role::Server { seconds_left } => self.put_as_server(&delivery, fingerprint, seconds_left, &seen),
-            Role::Free => self.put_and_let_go(&delivery, &seen),
+            Role::Free => self.put_and_let_go(&delivery, was_pair, &seen),
         }?;
         if !matches!(delivery.role, Role::Server { .. }) {
             self.point_out(&peer, &seen);
@@ -132,21 +132,29 @@ impl Agent {
     }
 
     /// The key stays, also after a reboot, and nobody looks after the peer any more.
-    fn put_and_let_go(&mut self, delivery: &Delivery, seen: &Seen) -> Result<(), String> {
+    fn put_and_let_go(&mut self, delivery: &Delivery, was_pair: bool, seen: &Seen) -> Result<(), String> {
         let peer = &delivery.which.peer;
         let kept = self.state.peers.remove(peer);
         self.state.delivered.remove(peer);
         self.unproved.remove(peer);
         self.save().map_err(|failure| failure.error)?;
         let outcome = done(readd(&one_change(delivery), EndpointRule::Keep), peer);
-        let Some(kept) = kept else { return outcome };
+        if kept.is_none() && !was_pair {
+            return outcome;
+        }
+        let lock_key = kept.as_ref().and_then(|kept| kept.file_key);
         if let Err(why) = outcome {
-            self.state.peers.insert(peer.clone(), kept);
-            self.lock(vec![(peer.clone(), why.clone())], seen);
+            if let Some(kept) = kept {
+                self.state.peers.insert(peer.clone(), kept);
+                self.lock(vec![(peer.clone(), why.clone())], seen);
+            }
             return Err(why);
         }
         let in_file = files::configured(&self.config, std::iter::once(peer)).remove(peer).flatten();
-        let ours = in_file.is_some_and(|key| Some(files::file_fingerprint(&key, peer)) == kept.file_key);
+        let of_pair = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref()).filter(|_| was_pair);
+        let ours = in_file.is_some_and(|key| {
+            of_pair == Some(&key) || lock_key.is_some_and(|ours| ours == files::file_fingerprint(&key, peer))
+        });
         let mut faults = Vec::new();
         if ours {
             let keys = ConfiguredKeys::from([(peer.clone(), Some(delivery.preshared_key.clone()))]);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::inventory;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{FromAgent, HandshakeAge, LocalEvent, PeerRef};
+use wgmfa_core::message::agent::{FromAgent, HandshakeAge, LocalEvent, PeerGeneration, PeerRef};
 use wgmfa_core::rotation::{Held, Hold};
 
 use super::Agent;
@@ -17,7 +17,13 @@ const SHORTEST_PERIOD: u64 = 20;
 
 impl Agent {
     /// The report on what was seen.
-    pub(super) fn report(&mut self, seen: &Seen, events: Vec<LocalEvent>, now: Boottime) -> FromAgent {
+    pub(super) fn report(
+        &mut self,
+        seen: &Seen,
+        events: Vec<LocalEvent>,
+        interrupted: Vec<PeerGeneration>,
+        now: Boottime,
+    ) -> FromAgent {
         if let Some(last) = &self.state.last_round {
             let gap = now.since(last.at).as_secs();
             if gap >= SHORTEST_PERIOD {
@@ -34,6 +40,7 @@ impl Agent {
             stood_down: self.state.stood_down,
             holds: holds(&self.pairs),
             open: self.gate.put_up.open_tiers().into_iter().collect(),
+            interrupted,
         }
     }
 

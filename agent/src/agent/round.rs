@@ -30,15 +30,17 @@ impl Agent {
         self.outcome = None;
         self.next_round = now.plus_seconds(ROUND_EVERY);
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
+        let interrupted = if dry_run { Vec::new() } else { self.interrupted() };
         let there = seen.interfaces.keys().cloned().collect();
         self.step = Step::Reported { asked: now, dry_run, told: events.len(), overtaken: BTreeSet::new(), there };
-        self.report(&seen, events, now)
+        self.report(&seen, events, interrupted, now)
     }
 
     /// The answer to the report.
     pub(super) fn assigned(
         &mut self,
         mut assignments: Vec<Assignment>,
+        restored: Vec<Deposit>,
         uncovered: Vec<PeerRef>,
         pairs: &[PairAssignment],
         mut told_of_gate: Told,
@@ -59,7 +61,11 @@ impl Agent {
                 *seconds_left = seconds_left.saturating_sub(u64::try_from(way).unwrap_or(u64::MAX));
             }
         }
-        let seen = Seen::now(&self.config);
+        let mut seen = Seen::now(&self.config);
+        if !restored.is_empty() && !dry_run {
+            self.take_restored(restored, &assignments, &seen);
+            seen = Seen::now(&self.config);
+        }
         // of these the next round decides, unless nobody may come in there
         let stays = |one: &Assignment| matches!(one.standing, Standing::KeepLocked { .. });
         assignments.retain(|one| !overtaken.contains(&one.peer) || stays(one));
@@ -94,6 +100,8 @@ impl Agent {
         for (peer, assignment) in &named {
             if seen.peer(peer).is_none() {
                 let fault = match seen.public_key(&peer.interface) {
+                    // of a device that was removed, and then taken out here: nobody comes in by what is not there
+                    Some(_) if matches!(assignment.standing, Standing::KeepLocked { .. }) => continue,
                     None => format!("{}: interface {} is gone", assignment.connection, peer.interface),
                     Some(_) => format!("{}: not a peer of interface {}", assignment.connection, peer.interface),
                 };
@@ -208,6 +216,7 @@ impl Agent {
         }
         let faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::Changed);
         self.faults.extend(faults);
+        self.faults.extend(files::keep_pair_keys(&self.config, &self.pairs));
         let deposit = |fresh: &Fresh| Deposit { which: fresh.which(), preshared_key: fresh.key.clone() };
         let mut deposits = std::mem::take(&mut together.deposits);
         deposits.extend(fresh.iter().map(deposit));

@@ -88,8 +88,11 @@ fn text(path: &Path, folder: &Path, bastion: &Address, host: &HostName) -> Strin
          known-hosts   = {}\n\
          state-dir     = {}\n\
          # interfaces    = [\"devices\"]      # default: all\n\
-         # manage-files  = true             # keep lock keys in the interfaces' configuration files\n\
-         # wireguard-dir = \"/etc/wireguard\"\n\
+         # manage-files  = true             # keep lock keys where the interfaces are configured\n\
+         # wireguard-dir = \"/etc/wireguard\" # wg-quick; next, the folders of systemd-networkd and NetworkManager:\n\
+         # the site's, the one that is gone after a reboot, those of packages (never changed); [] for none\n\
+         # networkd-dirs = [\"/etc/systemd/network\", \"/run/systemd/network\", \"/usr/lib/systemd/network\"]\n\
+         # networkmanager-dirs = [\"/etc/NetworkManager/system-connections\"]\n\
          # gate          = \"nftables\"       # or ip-rule; for policies that enforce by the firewall\n\
          # code-port     = 7777             # where codes are asked for inside the tunnels\n\
          # [tier.prod]                      # what such a policy opens\n\

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod init;
 pub mod lock;
+pub mod new_key;
 pub mod override_;
 pub mod rotate;
 pub mod run;

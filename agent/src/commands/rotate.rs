@@ -74,6 +74,9 @@ async fn one_round(agent: &mut Agent, dry_run: bool) -> Result<Outcome, Failure>
     let soon = (!dry_run).then(|| Instant::now() + SOON);
     let config = agent.config.clone();
     let mut conversation = or_enforce(agent, soon, Conversation::begin(&config, false)).await?;
+    if dry_run {
+        conversation = conversation.that_changes_nothing();
+    }
     conversation.send(agent.begin_round(dry_run));
     let mut message = or_enforce(agent, soon, conversation.answer()).await?;
     let mut again = !dry_run;
@@ -82,6 +85,8 @@ async fn one_round(agent: &mut Agent, dry_run: bool) -> Result<Outcome, Failure>
         if let Some(outcome) = agent.take_outcome() {
             // what was changed without a word of confirmation shows in a second report, not a minute later
             if !(std::mem::take(&mut again) && agent.is_round_due()) {
+                // the round is done whether the bastion has heard that or not
+                let _ = conversation.settle().await;
                 return Ok(outcome);
             }
             conversation.send(agent.begin_round(false));

@@ -12,7 +12,9 @@ use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, Veri
 use russh::{Channel, ChannelId, ChannelMsg};
 use tokio::sync::{mpsc, oneshot};
 use wgmfa_core::key::{PresharedKey, PublicKey};
-use wgmfa_core::message::agent::{FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text};
+use wgmfa_core::message::agent::{
+    Deposit, FromAgent, PeerGeneration, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
+};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::message::{Lines, decode, encode};
 use wgmfa_core::rotation::{Assignment, Standing};
@@ -321,7 +323,9 @@ impl Handler for Front {
 async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface: String) {
     let nonce = "bm9uY2U=".to_owned();
     let (to_agent, mut orders) = mpsc::unbounded_channel();
-    to_agent.send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone() })).unwrap();
+    to_agent
+        .send(encode(&ToAgent::Challenge { version: 1, nonce: nonce.clone(), program: None, clock: None }))
+        .unwrap();
     let mut lines = Lines::new(8 * 1024 * 1024);
     loop {
         tokio::select! {
@@ -364,7 +368,9 @@ impl Model {
     fn answer(&mut self, message: FromAgent) -> Option<ToAgent> {
         match message {
             FromAgent::Hello { host, .. } => Some(ToAgent::Welcome { host }),
-            FromAgent::Report { events, .. } => {
+            FromAgent::Report { events, interrupted, .. } => {
+                let restored = interrupted.iter().filter_map(|which| self.connections.get(&which.peer)?.goes_on(which));
+                let restored = restored.collect();
                 events.iter().for_each(|event| self.gates.hear(event));
                 let assignments =
                     self.connections.iter().map(|(peer, connection)| connection.assignment(peer)).collect();
@@ -377,6 +383,8 @@ impl Model {
                     gates: self.gates.assignments(),
                     free: self.gates.free.clone(),
                     gated: Vec::new(),
+                    restored,
+                    host_keys: Vec::new(),
                 })
             }
             FromAgent::Deposit { deposits } => {
@@ -415,6 +423,14 @@ impl Model {
 }
 
 impl Connection {
+    /// The key of a session that goes on, as it was deposited.
+    fn goes_on(&self, which: &PeerGeneration) -> Option<Deposit> {
+        let (released, until) = self.released?;
+        let goes_on = released == which.generation && until > Instant::now() && self.keep_locked.is_none();
+        let key = self.keys.get(&which.generation).filter(|_| goes_on)?;
+        Some(Deposit { which: which.clone(), preshared_key: key.clone() })
+    }
+
     fn assignment(&self, peer: &PeerRef) -> Assignment {
         let left = |until: Instant| until.saturating_duration_since(Instant::now()).as_secs();
         let standing = if let Some(reason) = &self.keep_locked {

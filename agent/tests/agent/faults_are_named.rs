@@ -69,7 +69,8 @@ fn files_that_others_can_touch_are_not_trusted() {
         format!("wgmfa-agent: error: {path}: mode 0644: others can read it\nwgmfa-agent: hint: chmod go-rwx {path}\n");
     refused(&bed, &["run"], 2, &lines);
     let out = bed.agent(&["check"]);
-    assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(2), "1 fault\n"), "{out:?}");
+    // nobody keeps the clock right on some machines, and that is said too
+    assert!(out.status.code() == Some(2) && text(&out.stdout).starts_with("1 fault"), "{out:?}");
     set("agent_ed25519", 0o600);
     bed.configure("manage-file = true");
     let out = bed.agent(&["status"]);
@@ -174,6 +175,17 @@ fn a_peer_that_is_gone_is_named_and_the_others_are_rotated() {
 }
 
 #[test]
+fn of_a_peer_that_is_gone_and_lets_nobody_in_nothing_is_said() {
+    let bed = Bed::new(2);
+    bed.bastion.change(&bed.peers[1], |connection| connection.keep_locked = Some("device p was removed".to_owned()));
+    assert_eq!(bed.agent(&["rotate"]).status.code(), Some(0));
+    let gone = bed.peers[1].public_key.to_string();
+    assert!(bed.wg(&["set", &bed.interface, "peer", &gone, "remove"]).status.success());
+    refused(&bed, &["rotate"], 0, "");
+    assert!(bed.is_waiting(0));
+}
+
+#[test]
 fn a_generation_that_the_bastion_did_not_take_is_never_used() {
     let bed = Bed::new(1);
     bed.bastion.change(&bed.peers[0], |connection| connection.disk_is_full = true);
@@ -205,6 +217,16 @@ fn nonsense_from_the_bastion_ends_the_conversation() {
         refused(&bed, &["rotate"], 5, &line);
         assert_eq!(bed.key_on(0), bed.configured);
     }
+}
+
+#[test]
+fn a_bastion_of_a_later_version_is_refused_with_what_to_do() {
+    let bed = Bed::new(1);
+    bed.bastion.talk_nonsense(b"{\"type\":\"anything\",\"version\":2,\"of\":\"tomorrow\"}\n");
+    let lines = "wgmfa-agent: error: bastion: the other side speaks version 2 of the agents' conversation, this program version 1\n\
+                 wgmfa-agent: hint: programs talk to each other when they are at most one minor version apart: bring the older \
+                 one forward\n";
+    refused(&bed, &["rotate"], 5, lines);
 }
 
 #[test]

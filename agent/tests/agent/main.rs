@@ -15,4 +15,5 @@ mod a_round_deposits_before_it_applies;
 mod a_session_is_opened_and_prolonged;
 mod faults_are_named;
 mod grants_outlast_the_agent_and_nothing_else;
+mod keys_stand_wherever_an_interface_is_configured;
 mod root_has_a_way_in;

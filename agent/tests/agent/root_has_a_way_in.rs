@@ -144,6 +144,8 @@ fn what_root_does_while_a_report_is_on_its_way_is_told_by_the_next_one() {
         gates: Vec::new(),
         free: Vec::new(),
         gated: Vec::new(),
+        restored: Vec::new(),
+        host_keys: Vec::new(),
     });
     bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
     wait_until("the next report tells of it", || reported(&bed) == [("override".to_owned(), "in between".to_owned())]);

@@ -22,6 +22,7 @@ struct HostJson {
     added_at: jiff::Timestamp,
     pending: Vec<PendingJson>,
     refused: Vec<String>,
+    version: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,6 +39,15 @@ struct PendingJson {
 pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     let (store, now, json) = (context.store, context.now, asked.json);
     match command {
+        HostCommand::Add { name, replace: true, .. } => {
+            let key = agent_key(asked.stdin())?;
+            let change = context.act(|actor| store.replace_host_key(now, actor, name, &key))?;
+            let mut outcome = acted(change, json, &format!("{name} has another SSH key; the old one is refused"));
+            if change == Change::Made {
+                outcome.orders.push(Order::HangUpHost(name.clone()));
+            }
+            Ok(outcome)
+        }
         HostCommand::Add { name, owner, .. } => {
             let key = agent_key(asked.stdin())?;
             let change = context.act(|actor| store.add_host(now, actor, name, &key, owner.as_ref()))?;
@@ -175,6 +185,7 @@ fn object(host: &HostRecord, context: &Context<'_>) -> HostJson {
         added_at: host.added_at,
         pending: host.pending.iter().map(pending).collect(),
         refused: host.refused.iter().map(ToString::to_string).collect(),
+        version: context.agents.version(&host.name),
     }
 }
 

@@ -11,6 +11,7 @@ mod difference;
 mod evidence;
 mod handout;
 mod host;
+mod host_key;
 mod inventory;
 mod key;
 pub mod key_row;
@@ -48,7 +49,7 @@ use crate::cli::words::{ClockCommand, Command, CommandLine, SealingKeyCommand};
 use crate::cli::{NoCommand, parse_forwarded};
 use crate::config::Config;
 use crate::store::Store;
-use crate::{check, host_key, voice};
+use crate::{check, voice};
 
 pub use self::by_hand::{ByHand, What};
 pub use self::evidence::told as tell_verified;
@@ -90,6 +91,15 @@ pub trait Agents {
     fn end_logins(&self) -> usize {
         0
     }
+    /// Whether this host has said, in this run of the keeper, that it knows a host key of the bastion.
+    fn knows_host_key(&self, host: &HostName, key: &str) -> bool;
+    /// Which version this host's agent is of, if it has said so in this run of the keeper.
+    fn version(&self, host: &HostName) -> Option<String>;
+    /// Has the bastion use and announce the host keys that lie on disk now.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    fn take_host_keys(&self) -> Result<(), Failure>;
 }
 
 /// What the keeper does for a command after it has changed the store.
@@ -200,7 +210,7 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
         }
         Command::Status => status::run(asked, context),
         Command::Why { name } => why::run(name, asked, context),
-        Command::HostKey { sshfp } => host_keys(*sshfp, asked, context),
+        Command::HostKey { sshfp, act } => host_key::run(*sshfp, act.as_ref(), asked, context),
         Command::User(command) => user::run(command, asked, context),
         Command::Host(command) => host::run(command, asked, context),
         Command::Device(command) => device::run(command, asked, context),
@@ -213,21 +223,6 @@ fn dispatch(line: &CommandLine, asked: &Asked<'_>, context: &Context<'_>) -> Ans
         Command::Override(words) => by_hand::release(words, asked, context),
         Command::Log { filter, act } => log::run(filter, act.as_ref(), asked, context),
     }
-}
-
-fn host_keys(sshfp: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
-    let name = host_key::machine_name();
-    if asked.json {
-        let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        return Ok(shown(answer::json_line(&serde_json::json!({
-            "version": 1,
-            "host_keys": host_key::public_keys(context.config)?.iter().map(host_key::one_line).collect::<Vec<_>>(),
-            "known_hosts": lines(host_key::known_hosts(context.config, &name)?),
-            "sshfp": lines(host_key::sshfp(context.config, &name)?),
-        }))));
-    }
-    let lines = if sshfp { host_key::sshfp } else { host_key::known_hosts };
-    Ok(shown(lines(context.config, &name)?))
 }
 
 /// A person's own connections, for `wgmfa-status`: as `key list` shows them.

@@ -9,7 +9,7 @@ use super::host::{is_overdue, last_seen};
 use super::why::shut_out;
 use super::{Asked, Context};
 use crate::check::memory::Memory;
-use crate::check::{Findings, clock, pam};
+use crate::check::{Findings, clock, pam, people};
 use crate::store::{Event, Filter, Head, HostRecord, Line, LostHead};
 
 /// How many refusals are shown.
@@ -27,6 +27,8 @@ const LEAST_ROOM: u64 = 100 * 1024 * 1024;
 /// What is looked at, and what of it needs care.
 struct Status {
     pam: Findings,
+    /// Of the way by the site's own sshd.
+    people: Findings,
     clock: Findings,
     /// Free bytes of the state folder's file system.
     room: Option<u64>,
@@ -82,6 +84,8 @@ impl Status {
         let store = context.store;
         let (mut pam, mut clock) = (Findings::default(), Findings::default());
         pam::check(context.config, &mut pam);
+        let mut people = Findings::default();
+        people::check(context.config, &mut people);
         clock::check(context.config, &mut clock);
         let behind = context.now.duration_since(context.system).as_secs();
         if behind > CLOCK_TOLERANCE_SECONDS && clock.faults.is_empty() {
@@ -114,6 +118,7 @@ impl Status {
         let newest = refusals.len().saturating_sub(REFUSALS as usize);
         Ok(Self {
             pam,
+            people,
             clock,
             room: room.map(|room| room.blocks_available() * room.fragment_size()),
             agents,
@@ -133,7 +138,8 @@ impl Status {
     }
 
     fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<String> = self.pam.faults.iter().chain(&self.clock.faults).cloned().collect();
+        let faults = [&self.pam.faults, &self.people.faults, &self.clock.faults];
+        let mut troubles: Vec<String> = faults.into_iter().flatten().cloned().collect();
         if self.room.is_some_and(|room| room < LEAST_ROOM) {
             troubles.push("disk: less than 100 MiB are left in the state folder".to_owned());
         }
@@ -200,6 +206,7 @@ impl Status {
                 serde_json::json!({
                     "host": agent.host.name, "connected": agent.connected, "last_seen": agent.seen,
                     "late": agent.late, "disabled": agent.host.disabled,
+                    "program": context.agents.version(&agent.host.name),
                 })
             })
             .collect();

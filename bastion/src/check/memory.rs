@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use wgmfa_core::version::{Gap, PROGRAM, gap};
 
 use super::Findings;
 
@@ -16,6 +17,15 @@ pub struct Memory {
     log: Log,
     backup: Backup,
     shut_out: Vec<String>,
+    #[serde(default)]
+    agents: Vec<Agent>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Agent {
+    host: String,
+    /// The version of its program, if it has told.
+    program: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,6 +58,17 @@ impl Memory {
             ));
         }
         self.shut_out.iter().for_each(|told| findings.warning(told));
+        for Agent { host, program } in &self.agents {
+            let Some(theirs) = program.as_deref() else { continue };
+            let behind = match gap(PROGRAM, theirs) {
+                None => continue,
+                Some(Gap::WeAreOlder) => "bring this bastion forward".to_owned(),
+                Some(Gap::TheyAreOlder | Gap::Unknown) => format!("bring {host} forward"),
+            };
+            let apart =
+                format!("the agent of {host} is wgmfa {theirs}, this is {PROGRAM}: more than one minor version apart");
+            findings.warning(format!("{apart} ({behind})"));
+        }
         let age = self.backup.made.map(|made| self.clock.now.duration_since(made));
         match age {
             None => findings.notes.push("no backup was made yet (wgmfa-bastion backup FILE)".to_owned()),
@@ -88,5 +109,19 @@ mod tests {
         let good = r#"{"clock": {"now": "2026-11-21T15:00:00Z"}, "shut_out": [], "log": {"lost": []},
                        "backup": {"made": "2026-11-15T15:00:00Z"}}"#;
         assert_eq!(found(good), Findings::default());
+    }
+
+    #[test]
+    fn agents_that_are_too_far_apart_are_named() {
+        let agent = |program: &str| {
+            let text = r#"{"clock": {"now": "2026-11-21T15:00:00Z"}, "shut_out": [], "log": {"lost": []},
+                           "backup": {"made": "2026-11-15T15:00:00Z"}, "agents": [{"host": "app-gw", "program": VERSION}]}"#;
+            found(&text.replace("VERSION", program)).warnings
+        };
+        for near in ["null", &format!("\"{PROGRAM}\"")] {
+            assert_eq!(agent(near), [""; 0]);
+        }
+        let warnings = agent("\"9.1.0\"");
+        assert!(warnings.len() == 1 && warnings[0].ends_with("(bring this bastion forward)"), "{warnings:?}");
     }
 }

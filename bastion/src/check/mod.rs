@@ -5,7 +5,9 @@ pub mod explain;
 mod inventory;
 pub mod memory;
 pub mod pam;
+pub mod people;
 pub mod policies;
+mod this_machine;
 
 use std::path::Path;
 
@@ -15,6 +17,7 @@ use wgmfa_core::inventory::Inventory;
 use wgmfa_core::policy;
 
 use crate::config::{Config, FirstFactor};
+use crate::host_key::change::{Beside, Stage};
 use crate::policies::Trust;
 use crate::{credential, host_key, store, trusted, voice};
 
@@ -83,7 +86,9 @@ pub fn run(path: &Path, json: bool) -> Exit {
         // only a running keeper knows the connections and the agents
         Ok(config) => {
             let mut findings = everything(&config, &crate::cli::inventory(&config).unwrap_or_default());
-            match crate::cli::memory(&config) {
+            let memory = crate::cli::memory(&config);
+            this_machine::check(&config, memory.is_some(), &mut findings);
+            match memory {
                 Some(memory) => memory.check(&mut findings),
                 None => {
                     let note =
@@ -121,6 +126,7 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
         findings.warning(format!("{path}: first-factor has no effect: with listen = [] nobody shows a key here"));
     }
     pam::check(config, &mut findings);
+    people::check(config, &mut findings);
     match crate::policies::read(&config.policy_dir, Trust::Required) {
         Ok(set) => {
             let warnings = policy::warnings(&set, inventory);
@@ -139,6 +145,18 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
 fn files(config: &Config, findings: &mut Findings) {
     if let Err(failure) = host_key::public_keys(config) {
         findings.failure(&failure);
+    }
+    match Beside::look(config).map(|beside| beside.stage()) {
+        Ok(Stage::Settled) => {}
+        Ok(Stage::Announced) => {
+            findings.notes.push("the next host key is announced (wgmfa-bastion host-key switch)".to_owned())
+        }
+        Ok(Stage::Switched) => {
+            findings
+                .notes
+                .push("the host key that was in use before is still there (wgmfa-bastion host-key retire)".to_owned());
+        }
+        Err(failure) => findings.failure(&failure),
     }
     match trusted::read_secret(&config.sealing_key) {
         Ok(key) if key.len() != 32 => {

@@ -1,6 +1,6 @@
 //! The PAM stack of the bastion's service: is every login asked for both factors by our module?
 
-mod stack;
+pub mod stack;
 
 use std::path::{Path, PathBuf};
 
@@ -29,18 +29,38 @@ pub fn require_service(config: &Config) -> Result<(), Failure> {
     stack::text(&path).map(drop)
 }
 
-/// Faults of the stack.
+/// The PAM service of the site's own sshd, which people come by when the bastion does not listen itself.
+const SSHD: &str = "sshd";
+
+/// Faults of the stack; with `listen = []` also of the one by which people come.
 pub fn check(config: &Config, findings: &mut Findings) {
-    let path = config.pam_file();
-    if let Err(failure) = require_service(config) {
-        return findings.failure(&failure);
+    match require_service(config) {
+        Ok(()) => check_service(&config.pam_file(), config, findings),
+        Err(failure) => findings.failure(&failure),
     }
-    let (entries, faults) = read(&path);
+    let site = config.pam_file().with_file_name(SSHD);
+    if !config.listen.is_empty() || site == config.pam_file() {
+        return;
+    }
+    if !site.exists() {
+        return findings
+            .fault(format!("{}: no such PAM service file, and listen = []: nobody can log in", site.display()));
+    }
+    check_service(&site, config, findings);
+    if !read(&site).0.iter().any(|entry| entry.kind == Kind::Session && entry.ours()) {
+        let text = format!("{}: no line 'session required pam_wgmfa.so'", site.display());
+        findings
+            .fault(format!("{text}: no session that passed the code is told to the keeper, and nothing is released"));
+    }
+}
+
+fn check_service(path: &Path, config: &Config, findings: &mut Findings) {
+    let (entries, faults) = read(path);
     for fault in faults {
         findings.fault(fault);
     }
     let auth: Vec<&Entry> = entries.iter().filter(|entry| entry.kind == Kind::Auth).collect();
-    check_auth(&auth, &path, config, findings);
+    check_auth(&auth, path, config, findings);
     if !entries.iter().any(|entry| entry.kind == Kind::Account) {
         findings.fault(format!("{}: no account line: {OTHER} (account required pam_wgmfa.so)", path.display()));
     } else if !entries.iter().any(|entry| entry.kind == Kind::Account && entry.ours()) {

@@ -27,7 +27,8 @@ pub enum Cost {
 pub fn cost(command: &Command) -> Cost {
     match command {
         // they look
-        Command::Check | Command::Status | Command::Why { .. } | Command::HostKey { .. } => Cost::Free,
+        Command::Check | Command::Status | Command::Why { .. } | Command::HostKey { act: None, .. } => Cost::Free,
+        Command::HostKey { act: Some(_), .. } => Cost::FreshCode,
         Command::Inventory { .. } | Command::Policy(PolicyCommand::Check { .. } | PolicyCommand::Explain { .. }) => {
             Cost::Free
         }
@@ -159,6 +160,9 @@ mod tests {
             "log accept --reason restored",
             "backup -",
             "sealing-key rotate",
+            "host-key rotate",
+            "host-key switch",
+            "host-key retire",
             "key set laptop --reason lost",
             "override laptop --reason lost",
         ] {

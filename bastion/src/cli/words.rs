@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use wgmfa_core::name::{HostName, UserName};
 
 pub use self::by_hand::Override;
-pub use self::life_cycle::{ClockCommand, SealingKeyCommand};
+pub use self::life_cycle::{ClockCommand, HostKeyCommand, SealingKeyCommand};
 pub use self::log::{LogCommand, LogFilter};
 pub use self::machines::{DeviceCommand, HostCommand};
 pub use self::people::{PasswordSource, UserCommand, UserKeyCommand};
@@ -78,12 +78,18 @@ pub enum Command {
         /// A person, or any unique part of a connection's name
         name: String,
     },
-    /// Lines for people's known_hosts
-    #[command(after_help = "Example:\n    wgmfa-bastion host-key >> ~/.ssh/known_hosts")]
+    /// Lines for people's known_hosts; and a change of the bastion's SSH host key
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Example:\n    wgmfa-bastion host-key >> ~/.ssh/known_hosts"
+    )]
     HostKey {
         /// SSHFP records for the DNS (RFC 4255) instead
         #[arg(long)]
         sshfp: bool,
+        /// Another act than showing lines.
+        #[command(subcommand)]
+        act: Option<HostKeyCommand>,
     },
     /// People
     #[command(subcommand, after_help = "Example:\n    wgmfa-bastion user add justin --password-stdin < password")]

@@ -1,7 +1,7 @@
 //! One connection from its first byte to `gone`, and what the keeper orders on it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -29,8 +29,8 @@ const KEEPALIVE_QUESTIONS: u32 = 3;
 
 /// What all connections share.
 pub struct Front {
-    /// How SSH is spoken.
-    pub ssh: Arc<Config>,
+    /// How SSH is spoken, by connections that begin now.
+    pub ssh: RwLock<Arc<Config>>,
     /// The way to the keeper.
     pub keeper: Keeper,
     /// Limits of each connection.
@@ -42,6 +42,7 @@ pub struct Front {
 /// Serves one connection to its end.
 pub async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, admits: Admits, place: Place) {
     let Front { ssh, keeper, limits, keys } = &*front;
+    let ssh = Arc::clone(&ssh.read().unwrap_or_else(PoisonError::into_inner));
     let lifetime = Lifetime::until(Instant::now() + Duration::from_secs(limits.login_seconds));
     let (conversation, replies, mut orders) = keeper.begin(&lifetime);
     stay_awake(&stream);
@@ -59,7 +60,7 @@ pub async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, admit
         opened: 0,
     };
     // Every failure here is the client's: it went away, was too slow or broke the protocol.
-    if let Ok(mut running) = russh::server::run_stream(Arc::clone(ssh), lifetime.limit(stream), client).await {
+    if let Ok(mut running) = russh::server::run_stream(ssh, lifetime.limit(stream), client).await {
         let handle = session.get_or_init(|| running.handle()).clone();
         let mut answered = false;
         loop {

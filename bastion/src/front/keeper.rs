@@ -158,6 +158,7 @@ impl Keeper {
     /// Deals out what the keeper said. Never waits: a client that reads too slowly loses its connection, not the others'.
     pub fn deliver(&self, message: ToFront) {
         match message {
+            ToFront::HostKeys { .. } => {} // not for one connection
             ToFront::Start { .. } => log::line("warning: the keeper said `start` twice"),
             ToFront::Prompts { conversation, prompts } => self.reply(conversation, Reply::Prompts(prompts)),
             ToFront::Accepted { conversation } => self.reply(conversation, Reply::Accepted),

@@ -48,10 +48,13 @@ fn serve() -> Result<(), String> {
             Some(ToFront::Start { host_keys, listeners, limits, keys }) => {
                 let sockets = inherited::listeners(listeners.len())?;
                 let doors = sockets.into_iter().zip(listeners).collect();
-                server::open(doors, &host_keys, limits, keys, &keeper)?;
+                let front = server::open(doors, &host_keys, limits, keys, &keeper)?;
                 drop(host_keys);
                 while let Some(message) = replies.next().await? {
-                    keeper.deliver(message);
+                    match message {
+                        ToFront::HostKeys { host_keys } => server::take_keys(&front, &host_keys)?,
+                        message => keeper.deliver(message),
+                    }
                 }
                 Ok(())
             }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve};
@@ -63,13 +63,23 @@ pub fn open(
     limits: Limits,
     keys: bool,
     keeper: &Keeper,
-) -> Result<(), String> {
-    let front = Arc::new(Front { ssh: Arc::new(ssh(host_keys)?), keeper: keeper.clone(), limits, keys });
+) -> Result<Arc<Front>, String> {
+    let ssh = RwLock::new(Arc::new(ssh(host_keys)?));
+    let front = Arc::new(Front { ssh, keeper: keeper.clone(), limits, keys });
     let places = Doors::new(limits);
     for (listener, admits) in doors {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| format!("listening: {error}"))?;
         tokio::spawn(accept(Arc::clone(&front), listener, admits, Arc::clone(&places)));
     }
+    Ok(front)
+}
+
+/// Takes other host keys for the connections that begin from now on.
+///
+/// # Errors
+/// When one of them cannot be read: then all stays as it is.
+pub fn take_keys(front: &Front, host_keys: &[SecretText]) -> Result<(), String> {
+    *front.ssh.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ssh(host_keys)?);
     Ok(())
 }
 

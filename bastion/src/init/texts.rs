@@ -59,6 +59,8 @@ contact      = \"\"
 
 # The user as whom the process runs that speaks to the network.
 front-user   = {}
+# The group of the program wgmfa-sync, through which people ask who come by this machine's own sshd.
+people-group = \"wgmfa-sync\"
 ",
         quote(front_user)
     ));

@@ -68,7 +68,7 @@ pub async fn watch(
     json: bool,
     (channel, terminal): (u32, bool),
 ) -> Result<(), Over> {
-    let by = By { name: passed.login.user.to_string(), from: Some(conversation.source) };
+    let by = By { name: passed.login.user.to_string(), from: passed.login.from.parse().ok() };
     let mut caller = Channel { keeper: keeper.clone(), conversation, number: channel };
     let outcome = keeper.with_admin(&by, |context| admin::watch_own(context, &passed.login.user, json, terminal));
     ended(orders::tell(keeper, outcome, &by, &mut caller).await)
@@ -105,7 +105,7 @@ async fn run(
         }
     }
     let request = AdminRequest { version: VERSION, words, stdin, terminal, colour: terminal };
-    let by = By { name: passed.login.user.to_string(), from: Some(caller.conversation.source) };
+    let by = By { name: passed.login.user.to_string(), from: passed.login.from.parse().ok() };
     orders::carry_out(keeper, &request, &by, caller).await
 }
 

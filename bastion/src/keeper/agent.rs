@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use jiff::Timestamp;
 use russh::keys::ssh_key;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -13,9 +14,12 @@ use wgmfa_core::message::agent::{
     Deposit, FromAgent, MOST_GENERATIONS, PeerRef, SIGNATURE_NAMESPACE, ToAgent, signed_text,
 };
 use wgmfa_core::message::front::FromFront;
-use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION, decode, encode};
+use wgmfa_core::message::{
+    BRING_FORWARD, LINE_BEFORE_PROOF, MessageError, VERSION, decode, encode, other_version, version_of,
+};
 use wgmfa_core::name::HostName;
 use wgmfa_core::tandem::PairEnd;
+use wgmfa_core::version;
 
 use super::conversation::{Conversation, Over, out_of_place, rest_after};
 use super::gates::Gates;
@@ -68,6 +72,13 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
     result
 }
 
+/// An agent's first line.
+enum Hello {
+    Line(Result<FromAgent, MessageError>),
+    /// It is of another version, and why the two do not go on.
+    OtherVersion(String),
+}
+
 /// Waits for the subsystem, challenges, and checks the answer.
 async fn prove(
     keeper: &Rc<Keeper>,
@@ -86,12 +97,22 @@ async fn prove(
         }
     };
     let nonce = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>());
-    tell(keeper, conversation.id, channel, &ToAgent::Challenge { version: VERSION, nonce: nonce.clone() });
+    let challenge = ToAgent::Challenge {
+        version: VERSION,
+        nonce: nonce.clone(),
+        program: Some(version::PROGRAM.to_owned()),
+        clock: Some(Timestamp::now().as_second()),
+    };
+    tell(keeper, conversation.id, channel, &challenge);
     let hello = match conversation.next().await? {
         FromFront::Line { line, .. } if line.expose().len() > LINE_BEFORE_PROOF => {
             return Err(Over::HangUp("a line before the proof was too long".to_owned()));
         }
-        FromFront::Line { line, .. } => decode(line.expose().as_bytes()),
+        FromFront::Line { line, .. } => {
+            let line = line.expose().as_bytes();
+            let other = version_of(line).and_then(|theirs| other_version(theirs, "the agents' conversation"));
+            other.map_or_else(|| Hello::Line(decode(line)), Hello::OtherVersion)
+        }
         FromFront::InputEnded { .. } | FromFront::ChannelGone { .. } => return Err(Over::Gone),
         _ => return out_of_place(),
     };
@@ -101,7 +122,8 @@ async fn prove(
         Err(Over::HangUp(reason.to_owned()))
     };
     match hello {
-        Ok(FromAgent::Hello { version: VERSION, host, signature, resident }) => {
+        Hello::OtherVersion(what) => refuse(&format!("{what}: {BRING_FORWARD}")),
+        Hello::Line(Ok(FromAgent::Hello { host, signature, resident, program, .. })) => {
             if !hosts_with_key(keeper, public_key).contains(&host) {
                 keeper.refused_host(&host, conversation.source, "this SSH key is not the one of the host it names");
                 return refuse("this SSH key is not registered for the host that the agent names");
@@ -110,11 +132,11 @@ async fn prove(
                 keeper.refused_host(&host, conversation.source, "the signature over the nonce is not good");
                 return refuse("the signature over the nonce is not good");
             }
+            keeper.host_keys.heard_version(&host, version::told(program.as_deref()));
             tell(keeper, conversation.id, channel, &ToAgent::Welcome { host: host.clone() });
             Ok((channel, host, resident))
         }
-        Ok(FromAgent::Hello { .. }) => refuse("this bastion speaks version 1 of the agents' conversation"),
-        _ => refuse("the first line must be hello"),
+        Hello::Line(_) => refuse("the first line must be hello"),
     }
 }
 
@@ -231,6 +253,7 @@ impl Agent<'_> {
         self.keeper.heard(&self.host);
         match message {
             FromAgent::Hello { .. } => return self.refuse("hello was said before"),
+            FromAgent::Knows { host_keys } => self.keeper.host_keys.heard(&self.host, host_keys),
             FromAgent::Ping => self.tell(&ToAgent::Pong),
             FromAgent::Report {
                 interfaces,
@@ -242,6 +265,7 @@ impl Agent<'_> {
                 holds,
                 stood_down,
                 open,
+                interrupted,
             } => {
                 if let Err(reason) = self.keeper.hear_head(&self.host, log_head.as_ref()) {
                     return self.refuse(&reason);
@@ -256,6 +280,7 @@ impl Agent<'_> {
                             |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
                         self.pairs = pairs.iter().map(place).collect();
                         let pairs = pairs.into_iter().map(|told| told.assignment).collect();
+                        let restored = self.keeper.hand_back(&self.host, interrupted, &assignments);
                         let (deliveries, log_head) = (self.keeper.deliveries(&self.host), self.keeper.log_head());
                         let Gates { gates, free, gated } = gates;
                         let gated = gated.into_iter().collect();
@@ -268,6 +293,8 @@ impl Agent<'_> {
                             gates,
                             free,
                             gated,
+                            restored,
+                            host_keys: self.keeper.host_keys.announced(),
                         });
                     }
                     Err(reason) => return self.refuse(&reason),

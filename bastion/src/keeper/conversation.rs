@@ -103,6 +103,11 @@ pub fn out_of_place<T>() -> Result<T, Over> {
 }
 
 impl Conversation {
+    /// A conversation that begins.
+    pub fn new(id: u64, source: IpAddr, inbox: Inbox) -> Self {
+        Self { id, source, stays: false, inbox }
+    }
+
     /// The next thing that happens on this connection.
     ///
     /// # Errors
@@ -121,7 +126,7 @@ impl Conversation {
 
 /// Serves one connection from its first request to its end.
 pub async fn serve(keeper: Rc<Keeper>, id: u64, source: IpAddr, inbox: Inbox) {
-    let mut conversation = Conversation { id, source, stays: false, inbox };
+    let mut conversation = Conversation::new(id, source, inbox);
     let over = run(&keeper, &mut conversation).await;
     if let Err(Over::HangUp(reason)) = over {
         keeper.to_front(&ToFront::End { conversation: id, reason });
@@ -147,7 +152,7 @@ async fn run(keeper: &Rc<Keeper>, conversation: &mut Conversation) -> Result<(),
                 match attempt::run(keeper, conversation, &user, keyed.is_some()).await? {
                     attempt::Verdict::Accept(login) => {
                         keeper.to_front(&ToFront::Accepted { conversation: id });
-                        return person::serve(keeper, conversation, login).await;
+                        return person::serve(keeper, conversation, &login).await;
                     }
                     attempt::Verdict::Invite(invited) => {
                         keeper.to_front(&ToFront::Accepted { conversation: id });

@@ -16,15 +16,19 @@ mod conversation;
 mod coverage;
 mod dialogue;
 mod enrol;
+mod foreign;
 mod gates;
 mod heads;
+mod host_keys;
 mod links;
 mod metrics;
 mod module;
 mod orders;
 mod own_secrets;
 mod pairs;
+mod people;
 mod person;
+mod process;
 mod push;
 mod reach;
 mod release;
@@ -53,7 +57,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use wgmfa_core::exit::{Exit, Failure, sanitise};
-use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::message::front::{Limits, ToFront};
 use wgmfa_core::message::module::Verdict;
@@ -67,7 +70,7 @@ use crate::admin::when::When;
 use crate::config::{Config, FirstFactor, MetricsAt};
 use crate::crash::crash_point;
 use crate::store::{Actor, Ended, Event, Note, Store};
-use crate::{check, confine, credential, host_key, policies, trusted, voice};
+use crate::{check, confine, credential, host_key, policies, voice};
 
 pub use self::sockets::only_one;
 
@@ -97,6 +100,10 @@ pub struct Keeper {
     front: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>,
     /// Logins in progress, by the process id of their PAM worker.
     logins: RefCell<HashMap<i32, Rc<attempt::Ours>>>,
+    /// Logins that came by other PAM applications, and their sessions.
+    foreign: foreign::Foreign,
+    /// Commands of people who came by them.
+    local: people::People,
     /// Agents that are connected.
     links: RefCell<BTreeMap<HostName, agent::Link>>,
     /// When each host's agent was last heard, in this run.
@@ -105,6 +112,7 @@ pub struct Keeper {
     people: RefCell<HashMap<u64, UserName>>,
     sessions: sessions::Sessions,
     clock: clock::Clock,
+    host_keys: host_keys::HostKeys,
     said_head: heads::Said,
     measures: metrics::Measures,
     to_look_over: transitions::ToLookOver,
@@ -131,14 +139,14 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut hangup = signals(SignalKind::hangup())?;
     let set = policies::load(&config.policy_dir)?;
     check::pam::require_service(&config)?;
-    host_key::public_keys(&config)?;
-    let host_keys = host_keys(&config)?;
+    let (host_keys, announced) = (host_keys::private(&config)?, host_key::announced(&config)?);
     let _only = only_one(&config.state_dir)?;
     let store = Store::open_with(&config.state_dir, &credential::or_file(&config))?;
     store.remove_unfinished_backups();
     sockets::folder(&config.run_dir)?;
     let (module_socket, admin_socket) =
         (sockets::unix(&config.keeper_socket())?, sockets::unix(&config.admin_socket())?);
+    let people_socket = sockets::people(&config)?;
     let metrics_listener = config.metrics.as_ref().map(sockets::metrics).transpose()?;
     let (listeners, admits) = sockets::listeners(&config)?;
     let (front, mut front_process) = children::start_front(listeners, &config.front_user)?;
@@ -153,6 +161,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     });
     let now = store.now(Timestamp::now());
     let keeper = Rc::new(Keeper::new(config, store, Policies { set, since: now }, sender));
+    keeper.host_keys.announce(announced);
     keeper.store.note(now, Note::new(Event::Started))?;
     keeper.note_policies()?;
     keeper.say_head();
@@ -166,6 +175,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
     tokio::task::spawn_local(sockets::accept(keeper.clone(), module_socket, module::serve));
     tokio::task::spawn_local(sockets::accept(keeper.clone(), admin_socket, admin_socket::serve));
+    if let Some(socket) = people_socket {
+        tokio::task::spawn_local(sockets::accept(keeper.clone(), socket, people::serve));
+    }
     if let Some(listener) = metrics_listener {
         tokio::task::spawn_local(metrics::http::serve(keeper.clone(), listener));
     }
@@ -206,7 +218,8 @@ async fn run(config: Config) -> Result<(), Failure> {
         Some(MetricsAt::Unix(path)) => Some(path.clone()),
         _ => None,
     };
-    for socket in [keeper.config.keeper_socket(), keeper.config.admin_socket()].into_iter().chain(metrics_socket) {
+    let sockets = [keeper.config.keeper_socket(), keeper.config.admin_socket(), keeper.config.people_socket()];
+    for socket in sockets.into_iter().chain(metrics_socket) {
         // a socket that is left behind is replaced at the next start
         let _ = std::fs::remove_file(socket);
     }
@@ -215,17 +228,6 @@ async fn run(config: Config) -> Result<(), Failure> {
 
 fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
     signal(kind).map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}")))
-}
-
-fn host_keys(config: &Config) -> Result<Vec<SecretText>, Failure> {
-    let read = |path: &std::path::PathBuf| {
-        let text = trusted::read_secret(path)?;
-        let text = std::str::from_utf8(&text);
-        let text =
-            text.map_err(|_| Failure::new(Exit::Usage, format!("{}: not an SSH private key", path.display())))?;
-        Ok(SecretText::new(text.to_owned()))
-    };
-    config.host_keys.iter().map(read).collect()
 }
 
 impl Keeper {
@@ -237,10 +239,13 @@ impl Keeper {
             policies: RefCell::new(Rc::new(policies)),
             front,
             logins: RefCell::default(),
+            foreign: foreign::Foreign::default(),
+            local: people::People::of(check::people::group(&config).ok()),
             links: RefCell::default(),
             heard: RefCell::default(),
             people: RefCell::default(),
             sessions: sessions::Sessions::default(),
+            host_keys: host_keys::HostKeys::default(),
             said_head: heads::Said::default(),
             measures: metrics::Measures::new(),
             to_look_over: transitions::ToLookOver::default(),
@@ -250,6 +255,9 @@ impl Keeper {
     }
 
     fn to_front(&self, message: &ToFront) {
+        if self.local.deliver(message).is_some() {
+            return;
+        }
         // without a front there is nobody to tell, and the keeper is about to end
         let _ = self.front.send(Zeroizing::new(encode(message)));
     }
@@ -259,16 +267,19 @@ impl Keeper {
         When::new(self.now(), self.zone.clone()).clock(time)
     }
 
-    /// What a PAM worker must not see: the store, the sealing key, the host keys, and the administrators' socket.
+    /// What a PAM worker must not see: the store, the sealing key, the host keys, and the sockets on which administrators
+    /// and people ask.
     fn covered_paths(&self) -> Vec<String> {
         let config = &self.config;
         let mut paths = vec![config.state_dir.clone(), config.admin_socket()];
+        paths.extend(Some(config.people_socket()).filter(|socket| socket.exists()));
         paths.extend(config.host_keys.iter().cloned());
         // both, where there are both; a file that is to be there was read at the start
         paths.extend(credential::sealing_key());
         if credential::sealing_key().is_none() || config.sealing_key.exists() {
             paths.push(config.sealing_key.clone());
         }
+        paths.extend(host_key::change::secret_paths(config));
         paths.into_iter().map(|path| path.display().to_string()).collect()
     }
 
@@ -326,8 +337,12 @@ impl Keeper {
     }
 
     /// The `session` hook of the PAM module, of the bastion's own service or another one on this machine.
-    fn note_session(&self, user: &str, service: &str, open: bool) {
-        let word = if open { "opened" } else { "closed" };
+    fn note_session(&self, user: &str, service: &str, session: Session) {
+        let word = match session {
+            Session::OpenedWithCode => "opened by a login with a one-time code",
+            Session::Opened => "opened",
+            Session::Closed => "closed",
+        };
         let service: String = service.chars().take(64).collect();
         let note = Note::new(Event::Noted).reason(format!("session {word} (PAM service {service})"));
         let note = match user.parse::<UserName>() {
@@ -386,6 +401,17 @@ impl Keeper {
             self.put_in_force(set);
         }
     }
+}
+
+/// What a PAM application tells of a session.
+#[derive(Clone, Copy)]
+enum Session {
+    /// It is open, and a login whose code the keeper has accepted led to it.
+    OpenedWithCode,
+    /// It is open.
+    Opened,
+    /// It is closed.
+    Closed,
 }
 
 /// Seconds from now until then, for a message; what has begun counts as a whole one, so that an hour does not read as

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::unistd::geteuid;
+use nix::unistd::{User, geteuid};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::module::{FromModule, ToModule, Verdict};
 use wgmfa_core::message::{LINE_BEFORE_PROOF, VERSION};
 
-use super::Keeper;
+use super::process::Process;
 use super::verify::{self, Asked, Claim, Tie};
 use super::wire::Wire;
+use super::{Keeper, Session};
 
 /// How long the person may take to answer, and a little more than a login may last in all.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(65);
@@ -32,7 +33,7 @@ pub async fn serve(keeper: Rc<Keeper>, stream: UnixStream) -> Result<(), String>
     }
     let tie = match peer.pid().and_then(|pid| keeper.logins.borrow().get(&pid).cloned()) {
         Some(ours) => Tie::Ours(ours),
-        None => Tie::Foreign,
+        None => Tie::Foreign(Process::peer(wire.stream()).ok().map(Rc::new)),
     };
     let first = timeout(Duration::from_secs(5), wire.receive::<FromModule>()).await;
     match first.map_err(|_| "nothing was asked".to_owned())?.map_err(|error| error.to_string())? {
@@ -45,12 +46,30 @@ pub async fn serve(keeper: Rc<Keeper>, stream: UnixStream) -> Result<(), String>
             send(&mut wire, &ToModule::Outcome { verdict, text: None }).await
         }
         Some(FromModule::Session { version: VERSION, user, service, open }) => {
-            keeper.note_session(&user, service.as_deref().unwrap_or_default(), open);
+            let session = match Process::peer(wire.stream()) {
+                Ok(process) if open => opened(&keeper, &user, process, &tie).await,
+                Ok(process) => {
+                    keeper.foreign.close(&process);
+                    Session::Closed
+                }
+                Err(_) if open => Session::Opened,
+                Err(_) => Session::Closed,
+            };
+            keeper.note_session(&user, service.as_deref().unwrap_or_default(), session);
             send(&mut wire, &ToModule::Outcome { verdict: Verdict::Accept, text: None }).await
         }
         Some(_) => Err("a request out of its order, or of another version".to_owned()),
         None => Ok(()),
     }
+}
+
+/// A process has opened a session, and tells so. The keeper's own workers open none for others.
+async fn opened(keeper: &Keeper, user: &str, process: Process, tie: &Tie) -> Session {
+    let name = user.to_owned();
+    let found = tokio::task::spawn_blocking(move || User::from_name(&name)).await;
+    let uid = found.ok().and_then(Result::ok).flatten().map(|user| user.uid);
+    let passed = matches!(tie, Tie::Foreign(_)) && keeper.foreign.open(user, uid, process);
+    if passed { Session::OpenedWithCode } else { Session::Opened }
 }
 
 async fn authenticate(

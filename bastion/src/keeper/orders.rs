@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use wgmfa_core::exit::Failure;
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::name::HostName;
 
@@ -105,6 +106,18 @@ impl Agents for Connected<'_> {
     fn last_seen(&self, host: &HostName) -> Option<Timestamp> {
         let heard = self.0.heard.borrow().get(host).copied();
         heard.or_else(|| self.0.store.host(host).ok().flatten()?.last_seen)
+    }
+
+    fn knows_host_key(&self, host: &HostName, key: &str) -> bool {
+        self.0.host_keys.is_known(host, key)
+    }
+
+    fn version(&self, host: &HostName) -> Option<String> {
+        self.0.host_keys.version(host)
+    }
+
+    fn take_host_keys(&self) -> Result<(), Failure> {
+        self.0.take_host_keys()
     }
 
     fn end_logins(&self) -> usize {

@@ -17,11 +17,11 @@ use super::conversation::{Conversation, Over, out_of_place};
 use super::dialogue::{Dialogue, WITHIN};
 use super::own_secrets::{CodesWords, PasswdWords};
 use super::release::Wish;
-use super::{Keeper, administration, answer, enrol, own_secrets};
+use super::{Keeper, administration, answer, enrol, host_keys, own_secrets};
 use crate::cli;
 
 /// What can be asked for.
-const COMMANDS: &str = "wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, wgmfa-enrol";
+const COMMANDS: &str = "wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, wgmfa-enrol, wgmfa-host-key";
 
 /// What everything else is refused with.
 fn refusal() -> Said {
@@ -94,9 +94,9 @@ fn watched_status(command: &str) -> Option<bool> {
 ///
 /// # Errors
 /// The connection is gone, or the front asked for something out of its order.
-pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: Passed) -> Result<(), Over> {
+pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, passed: &Passed) -> Result<(), Over> {
     keeper.people.borrow_mut().insert(conversation.id, passed.login.user.clone());
-    let over = answer_all(keeper, conversation, &passed).await;
+    let over = answer_all(keeper, conversation, passed).await;
     keeper.people.borrow_mut().remove(&conversation.id);
     over
 }
@@ -219,6 +219,7 @@ async fn run(
             },
             Err(error) => Said::usage(&error, own_secrets::CODES),
         },
+        Some(host_keys::COMMAND) => host_keys::for_a_person(keeper, &words),
         Some(enrol::ENROL) => enrol::after_a_login(&words),
         Some(_) => refusal(),
     };

@@ -116,6 +116,9 @@ impl Keeper {
             keys: Vec::new(),
             grants: Vec::new(),
             refused,
+            host_keys: self.host_keys.announced(),
+            program: Some(wgmfa_core::version::PROGRAM.to_owned()),
+            clock: Some(Timestamp::now().as_second()),
         };
         if offers.is_empty() && tiers.is_empty() {
             return Ok(release);

@@ -10,7 +10,7 @@ use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode};
 use zeroize::Zeroizing;
 
 use super::conversation::{self, Outlet};
-use super::{Keeper, say};
+use super::{Keeper, people, say};
 
 /// Takes requests until the front has hung up, or said something that is none.
 pub async fn take(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
@@ -29,6 +29,10 @@ pub async fn take(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
                 Err(error) => Err(error),
             };
             match request {
+                Ok(request) if request.conversation() >= people::FIRST => {
+                    say("the front: a number that is not its own");
+                    return;
+                }
                 Ok(request) => dispatch(&keeper, &mut inboxes, request),
                 Err(error) => {
                     say(&format!("the front: {error}"));

@@ -186,6 +186,32 @@ impl Keeper {
         Ok(Assigned { assignments, uncovered, pairs, gates: Gates::default() })
     }
 
+    /// The keys that a host has lost, of the sessions that go on by these assignments.
+    pub(super) fn hand_back(
+        &self,
+        host: &HostName,
+        mut interrupted: Vec<PeerGeneration>,
+        assignments: &[Assignment],
+    ) -> Vec<Deposit> {
+        if interrupted.is_empty() {
+            return Vec::new();
+        }
+        let running: HashMap<&PeerRef, u64> = assignments
+            .iter()
+            .filter_map(|one| match one.standing {
+                Standing::Released { generation, seconds_left: 1.. } => Some((&one.peer, generation)),
+                _ => None,
+            })
+            .collect();
+        interrupted.sort();
+        interrupted.dedup();
+        interrupted.retain(|which| running.get(&which.peer) == Some(&which.generation));
+        self.store.hand_back(self.now(), host, &interrupted).unwrap_or_else(|error| {
+            super::say(&format!("{host}: {error}"));
+            Vec::new()
+        })
+    }
+
     /// The time by which to say what is left of a session.
     pub(super) fn session_time(&self, record: Option<&Record>, now: jiff::Timestamp) -> jiff::Timestamp {
         let Some(record) = record else { return now };

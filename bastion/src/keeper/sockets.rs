@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::front::Admits;
@@ -19,8 +20,7 @@ use wgmfa_core::message::front::Admits;
 use super::metrics::http::Listener;
 use super::{Keeper, say};
 use crate::config::{Config, MetricsAt};
-use crate::store;
-use crate::trusted;
+use crate::{check, store, trusted};
 
 /// The listening sockets that the front will inherit, and who may come to each.
 ///
@@ -75,6 +75,30 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
 /// The folder is missing or not writable.
 pub fn unix(path: &Path) -> Result<UnixListener, Failure> {
     unix_with(path, 0o177)
+}
+
+/// Where people ask who came by the site's own sshd: a Unix socket of mode 0660, of their program's group. None: there is no
+/// such group on this machine (`check` says so), or the bastion does not run as root.
+///
+/// # Errors
+/// The folder is missing or not writable.
+pub fn people(config: &Config) -> Result<Option<UnixListener>, Failure> {
+    let path = config.people_socket();
+    let Ok(group) = check::people::group(config) else {
+        let _ = std::fs::remove_file(path); // one of an earlier configuration
+        return Ok(None);
+    };
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let listener = unix(&path)?;
+    let cannot = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("cannot give {} to its group: {error}", path.display()))
+            .hint("the bastion needs CAP_CHOWN for it")
+    };
+    std::os::unix::fs::lchown(&path, None, Some(group.as_raw())).map_err(cannot)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(cannot)?;
+    Ok(Some(listener))
 }
 
 /// Where metrics are read: a Unix socket of mode 0660, or a port of the loopback interface.

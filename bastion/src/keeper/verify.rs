@@ -11,6 +11,7 @@ use wgmfa_core::message::module::Verdict;
 use wgmfa_core::name::UserName;
 
 use super::attempt::Ours;
+use super::process::Process;
 use super::{Keeper, say};
 use crate::config::FirstFactor;
 use crate::store::{
@@ -48,15 +49,15 @@ pub struct Given {
 pub enum Tie {
     /// One of this keeper's own workers.
     Ours(Rc<Ours>),
-    /// Another PAM application on this machine (the site's sshd, pamtester).
-    Foreign,
+    /// Another PAM application on this machine (the site's sshd, pamtester); its process, if it can be held.
+    Foreign(Option<Rc<Process>>),
 }
 
 /// Decides about one attempt. A code that is accepted is used up when this returns.
 pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie) -> Verdict {
     let login = match tie {
         Tie::Ours(ours) => ours.login.clone().filter(|login| login.user.as_str() == claim.user),
-        Tie::Foreign => foreign(claim),
+        Tie::Foreign(_) => foreign(claim),
     };
     let from = login.as_ref().map_or_else(|| claim.rhost.clone().unwrap_or_default(), |login| login.from.clone());
     let foreign_charge = Cell::default();
@@ -64,7 +65,7 @@ pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie)
         // an earlier module of this login's stack has had the invitation: what is answered here does not matter
         Tie::Ours(ours) if ours.invited.get().is_some() => return Verdict::Accept,
         Tie::Ours(ours) => &ours.charged,
-        Tie::Foreign => &foreign_charge,
+        Tie::Foreign(_) => &foreign_charge,
     };
     let invitation = login.as_ref().filter(|_| matches!(tie, Tie::Ours(_))).and_then(|login| invitation(login, &given));
     let key_wanted =
@@ -100,7 +101,7 @@ pub async fn verify(keeper: &Rc<Keeper>, claim: &Claim, given: Given, tie: &Tie)
         Err(reason) => {
             match tie {
                 Tie::Ours(ours) => *ours.reason.borrow_mut() = Some(reason),
-                Tie::Foreign => {
+                Tie::Foreign(_) => {
                     let reason = format!("{reason} (PAM service {})", quoted(&claim.service));
                     keeper.note_refusal(&claim.user, &from, &reason, charged.get());
                 }
@@ -232,7 +233,14 @@ fn use_up(keeper: &Keeper, login: &Login, used: CodeUse, tie: &Tie) -> Result<Ac
     };
     super::crash_point("code-accepted");
     match (accepted, tie) {
-        (Acceptance::Accept, Tie::Foreign) => keeper.store.record_login(now, login, CodeRule::Foreign),
+        (Acceptance::Accept, Tie::Foreign(process)) => {
+            let recorded = keeper.store.record_login(now, login, CodeRule::Foreign)?;
+            // who gave no code here releases nothing, whatever other modules ask for
+            if let (Acceptance::Accept, false, Some(process)) = (&recorded, used == CodeUse::Nothing, process) {
+                keeper.foreign.accepted(login.clone(), process.clone());
+            }
+            Ok(recorded)
+        }
         (accepted, _) => Ok(accepted),
     }
 }

@@ -78,6 +78,11 @@ impl Wire {
         self.stream.write_all(&Zeroizing::new(encode(message))).await
     }
 
+    /// The socket.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
     /// Who is at the other end (`SO_PEERCRED`).
     ///
     /// # Errors

@@ -34,6 +34,12 @@ events! {
     Started = "started",
     /// The keeper stopped.
     Stopped = "stopped",
+    /// The bastion's next SSH host key is announced.
+    HostKeyAnnounced = "host-key-announced",
+    /// The bastion uses another SSH host key.
+    HostKeySwitched = "host-key-switched",
+    /// An SSH host key of the bastion that is not in use was deleted.
+    HostKeyRetired = "host-key-retired",
     /// A set of policies came into force.
     PoliciesLoaded = "policies-loaded",
     /// A reload of the policies was refused.
@@ -74,6 +80,8 @@ events! {
     UserReset = "user-reset",
     /// A host was added.
     HostAdded = "host-added",
+    /// A host's agent has another SSH key.
+    HostRekeyed = "host-rekeyed",
     /// A host was disabled.
     HostDisabled = "host-disabled",
     /// A host was enabled again.
@@ -108,6 +116,8 @@ events! {
     Staged = "staged",
     /// The server side accepts a generation.
     Applied = "applied",
+    /// The server side was rebooted or its interface made anew: the key of a session that goes on was handed back to it.
+    HandedBack = "handed-back",
     /// A generation was released to a person.
     Released = "released",
     /// A running session got a new deadline.

@@ -98,6 +98,36 @@ impl Store {
         })?
     }
 
+    /// Puts another SSH public key in the place of a host's. The same again is `Unchanged`; one that another host has is
+    /// refused.
+    pub fn replace_host_key(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        name: &HostName,
+        public_key: &str,
+    ) -> Result<Change, StoreError> {
+        let key = one_line(public_key)?;
+        self.write(now, |w| {
+            let Some(found) = find(w.tx, "hosts.name = ?1", name.as_str())? else {
+                return Ok(Err(StoreError::refused(format!("there is no host '{name}'"))
+                    .hint("wgmfa-bastion host list shows them; without --replace it is added")));
+            };
+            if found.public_key == key {
+                return Ok(Ok(Change::Unchanged));
+            }
+            if let Some(first) = find(w.tx, "hosts.public_key = ?1", &key)? {
+                let reason = format!("this SSH key belongs to host {}", first.name);
+                w.audit(Note::new(Event::RegistrationRefused).host(name).actor(actor).reason(&reason))?;
+                return Ok(Err(StoreError::refused(reason).hint("each host has a key of its own")));
+            }
+            w.execute("UPDATE hosts SET public_key = ?2 WHERE name = ?1", (name.as_str(), &key))?;
+            let reason = format!("{key} in the place of {}", found.public_key);
+            w.audit(Note::new(Event::HostRekeyed).host(name).actor(actor).reason(reason))?;
+            Ok(Ok(Change::Made))
+        })?
+    }
+
     /// All hosts, sorted by name.
     pub fn hosts(&self) -> Result<Vec<HostRecord>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!("{SELECT} ORDER BY hosts.name"))?;

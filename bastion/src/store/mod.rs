@@ -20,6 +20,7 @@ mod event;
 mod export;
 mod generations;
 mod grants;
+mod hand_back;
 mod handouts;
 mod handshakes;
 mod heads;
@@ -189,6 +190,7 @@ impl Store {
 
     fn open_file(path: PathBuf, sealing: SealingKey) -> Result<Self, Failure> {
         let shown = path.display().to_string();
+        schema::refuse_others(&path, &shown)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|error| Failure::new(Exit::Failed, format!("{shown}: {error}")))?;

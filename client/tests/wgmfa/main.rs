@@ -11,6 +11,7 @@ mod a_hostile_gateway_gets_nowhere;
 mod a_login_may_fail;
 mod keys_are_applied_from_a_pipe;
 mod keys_are_fetched_and_written;
+mod keys_are_saved_wherever_the_interface_is_configured;
 mod machines_without_wgmfa_have_a_script;
 mod post_up_asks_for_a_code;
 mod post_up_never_takes_the_interface_down;

@@ -11,6 +11,7 @@ use wgmfa_tests::tunnel::{Keys, PeerConfig, Tunnel, genkey};
 
 /// Plays the bastion: takes the hello, gives the answer, takes what the client says.
 const SSH: &str = "#!/bin/sh
+[ \"$1\" = -G ] && exit 1
 folder=$(dirname \"$0\")
 printf '%s\\n' \"$@\" >\"$folder/arguments\"
 id -u >\"$folder/uid\"

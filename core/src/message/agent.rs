@@ -51,7 +51,7 @@ pub struct PeerGeneration {
 }
 
 /// A new generation, handed to the bastion before it is used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deposit {
     /// Which generation of which peer.
     #[serde(flatten)]
@@ -164,6 +164,12 @@ pub enum ToAgent {
         version: u32,
         /// 32 random bytes in base64, good for one answer.
         nonce: String,
+        /// The version of the bastion's program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+        /// What the bastion's clock shows, in seconds since 1970, for `check` alone: nothing is decided by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock: Option<i64>,
     },
     /// The proof was good.
     Welcome {
@@ -194,6 +200,13 @@ pub enum ToAgent {
         /// Every interface of the host whose peers are held back, also one that has none of either list now.
         #[serde(default)]
         gated: Vec<InterfaceName>,
+        /// Of the generations that the report calls interrupted, those whose session goes on, as they were deposited.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        restored: Vec<Deposit>,
+        /// Every SSH host key by which the bastion may be known, `TYPE BASE64`: the one in use, one that comes after it,
+        /// and one that was in use before until it is retired. The agent's file of known hosts follows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        host_keys: Vec<String>,
     },
     /// These deposits are on disk, sealed. A deposit that is missing here was refused: make a higher one.
     Stored {
@@ -312,6 +325,9 @@ pub enum FromAgent {
         signature: String,
         /// Whether this agent stays connected.
         resident: bool,
+        /// The version of the agent's program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// What stands on this host's interfaces; asks for assignments.
     Report {
@@ -341,6 +357,10 @@ pub enum FromAgent {
         /// The tiers that this host's gate has open now.
         #[serde(default)]
         open: Vec<PeerTier>,
+        /// Generations that a reboot, or an interface that was made anew, has taken off their peers: where somebody's session
+        /// goes on, this host asks for the key that it once deposited.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        interrupted: Vec<PeerGeneration>,
     },
     /// New generations, to be put on disk before they are used.
     Deposit {
@@ -420,6 +440,11 @@ pub enum FromAgent {
         tiers: Vec<TierWish>,
         /// The code.
         code: SecretText,
+    },
+    /// The bastion's SSH host keys that this host accepts now; said after an answer to a report that names such keys.
+    Knows {
+        /// `TYPE BASE64`, at most [`MOST_KEYS`](crate::known_hosts::MOST_KEYS).
+        host_keys: Vec<String>,
     },
     /// Are you there?
     Ping,

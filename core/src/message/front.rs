@@ -141,6 +141,11 @@ pub enum ToFront {
         #[serde(default)]
         keys: bool,
     },
+    /// These host keys take the place of those of `start`, for connections that begin from now on.
+    HostKeys {
+        /// OpenSSH private key files.
+        host_keys: Vec<SecretText>,
+    },
     /// Show these, ask those that are questions.
     Prompts {
         /// The SSH connection.
@@ -214,6 +219,24 @@ pub enum ToFront {
         /// For the log.
         reason: String,
     },
+}
+
+impl ToFront {
+    /// The SSH connection that this is about; none: it is about none.
+    pub fn conversation(&self) -> Option<u64> {
+        match self {
+            Self::Start { .. } => None,
+            Self::Prompts { conversation, .. }
+            | Self::Accepted { conversation }
+            | Self::Refused { conversation, .. }
+            | Self::Host { conversation, .. }
+            | Self::PersonKey { conversation, .. }
+            | Self::Output { conversation, .. }
+            | Self::Stay { conversation }
+            | Self::Echo { conversation, .. }
+            | Self::End { conversation, .. } => Some(*conversation),
+        }
+    }
 }
 
 /// Who may come to a listening socket.

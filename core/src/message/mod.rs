@@ -7,6 +7,7 @@ pub mod admin;
 pub mod agent;
 pub mod front;
 pub mod module;
+pub mod person;
 pub mod sync;
 pub mod worker;
 
@@ -62,6 +63,26 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, MessageError> {
     serde_json::from_slice(line).map_err(|error| MessageError::Malformed(error.column()))
 }
+
+/// The version that a line says it is of, also when it is no message that this program knows: the first line of a later
+/// version may have other fields.
+pub fn version_of(line: &[u8]) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    serde_json::from_slice::<Versioned>(line).ok().map(|line| line.version)
+}
+
+/// Why two programs do not go on, if the other side speaks another version than [`VERSION`].
+pub fn other_version(theirs: u32, conversation: &str) -> Option<String> {
+    (theirs != VERSION)
+        .then(|| format!("the other side speaks version {theirs} of {conversation}, this program version {VERSION}"))
+}
+
+/// What to do about it.
+pub const BRING_FORWARD: &str =
+    "programs talk to each other when they are at most one minor version apart: bring the older one forward";
 
 /// Cuts a stream of bytes into lines and refuses one that is too long before it is whole.
 #[derive(Debug)]
@@ -128,6 +149,17 @@ impl Drop for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_of_a_line_shows_whatever_else_it_says() {
+        assert_eq!(version_of(br#"{"type":"hello","version":7,"of":["tomorrow"]}"#), Some(7));
+        for none in [&b"{}"[..], b"{\"version\":\"1\"}", b"hello", b"[1]"] {
+            assert_eq!(version_of(none), None);
+        }
+        assert_eq!(other_version(VERSION, "it"), None);
+        let other = "the other side speaks version 2 of it, this program version 1";
+        assert_eq!(other_version(2, "it").as_deref(), Some(other));
+    }
 
     #[test]
     fn lines_are_cut_and_bounded() {

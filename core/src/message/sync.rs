@@ -99,6 +99,15 @@ pub struct Release {
     /// What cannot be released now.
     #[serde(default)]
     pub refused: Vec<RefusedKey>,
+    /// Every SSH host key by which the bastion may be known, `TYPE BASE64`, the one in use first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_keys: Vec<String>,
+    /// The version of the bastion's program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What the bastion's clock shows, in seconds since 1970, for `check` alone: nothing is decided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<i64>,
 }
 
 /// A tier that a login opens.

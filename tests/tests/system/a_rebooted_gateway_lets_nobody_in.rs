@@ -1,9 +1,12 @@
-//! After a reboot every MFA peer is locked until the bastion has spoken, and no key of before is accepted again.
+//! After a reboot every MFA peer is locked until the bastion has spoken. A session whose deadline has not passed then goes
+//! on without another login; no other key of before is accepted again.
 
 use std::process::Stdio;
 
 use wgmfa_tests::Lab;
+use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::machine::end;
+use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::wait::{LONG, until};
 
 /// What the agent takes for another boot of this machine.
@@ -27,6 +30,13 @@ fn power_off(lab: &mut Lab) {
     let _ = std::fs::remove_file(format!("/var/run/wireguard/{}.sock", lab.gateway.tunnel.name));
 }
 
+/// What `wgmfa-lock.service` does before anything is up: no network, no bastion.
+#[track_caller]
+fn lock_at_boot(lab: &Lab) {
+    let ended = lab.gateway.command().arg("lock").envs([AFTER_THE_REBOOT]).output().expect("it can be started");
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+}
+
 /// The interface comes up as at boot.
 fn wg_quick_up(lab: &Lab) {
     let mut command = lab.gateway.machine.command("wg-quick");
@@ -35,22 +45,39 @@ fn wg_quick_up(lab: &Lab) {
     assert!(command.status().expect("wg-quick is installed").success());
 }
 
-#[test]
-fn it_comes_up_with_lock_keys_and_a_login_opens_it() {
-    let mut lab = Lab::new("1h");
+/// A gateway whose interface has a file, and a session that runs; gives the key of before wgmfa and the session's.
+fn with_session(rotation_interval: &str) -> (Lab, String, String) {
+    let mut lab = Lab::new(rotation_interval);
     let [configured, _] = lab.preshared_keys().map(|key| key.expect("the lab begins with one"));
-    let file = lab.gateway.write_configuration();
+    lab.gateway.write_configuration();
     lab.gateway.start();
     lab.await_waiting_key();
     lab.log_in();
     let [released, _] = lab.preshared_keys().map(|key| key.expect("a key was released"));
-    let generation = lab.bastion.key("app-gw")["generation"].as_u64();
+    (lab, configured, released)
+}
+
+/// Waits until the session's key stands on the gateway again, and a packet passes.
+#[track_caller]
+fn await_session(lab: &Lab, released: &String) {
+    until("the key of the session", LONG, || (lab.preshared_keys()[0].as_ref() == Some(released)).then_some(()));
+    until("an answered ping", LONG, || lab.accepts(released).then_some(()));
+}
+
+#[test]
+fn it_comes_up_with_lock_keys_and_a_session_goes_on_when_the_bastion_has_spoken() {
+    let (mut lab, configured, released) = with_session("1h");
+    let deadline = lab.bastion.key(DEVICE)["deadline"].clone();
+    let file = lab.gateway.configuration();
     let written = std::fs::read_to_string(&file).expect("it is there");
     assert!(!written.contains(&configured) && !written.contains(&released), "a lock key stands in the file");
     assert!(written.contains("PresharedKey = "), "a peer without one would come up with no second factor");
 
     power_off(&mut lab);
     lab.bastion.kill();
+    lock_at_boot(&lab);
+    let locked_anew = std::fs::read_to_string(&file).expect("it is there");
+    assert!(locked_anew != written && !locked_anew.contains(&released), "a fresh lock key");
     wg_quick_up(&lab);
     assert!(!lab.accepts(&released) && !lab.accepts(&configured), "before the agent runs");
     lab.gateway.start_with(&[AFTER_THE_REBOOT]);
@@ -58,9 +85,54 @@ fn it_comes_up_with_lock_keys_and_a_login_opens_it() {
     assert!(!lab.accepts(&released), "while the bastion is away");
 
     lab.bastion.start();
+    let restored = lab.gateway.agent.as_ref().expect("it runs").await_line(": restored: generation ");
+    assert!(restored.text.ends_with(" min left"), "{restored:?}");
+    await_session(&lab, &released);
+    assert_eq!(lab.bastion.key(DEVICE)["deadline"], deadline, "it is not prolonged");
+    assert_eq!(lab.bastion.log("handed-back").len(), 1);
+    assert_eq!(lab.bastion.log("changed-outside").len(), 0);
+    assert_eq!(lab.bastion.log("released").len(), 1, "nobody has logged in again");
+    lab.log_in();
+}
+
+#[test]
+fn a_round_of_cron_restores_a_session_too() {
+    let (mut lab, _, released) = with_session("1h");
+    power_off(&mut lab);
+    wg_quick_up(&lab);
+    assert!(!lab.accepts(&released), "before the agent has come by");
+    let round = lab.gateway.command().arg("rotate").envs([AFTER_THE_REBOOT]).output().expect("it can be started");
+    assert!(round.status.success(), "{round:?}");
+    assert!(lab.accepts(&released));
+}
+
+#[test]
+fn a_session_whose_deadline_has_passed_meanwhile_is_over() {
+    let (mut lab, _, released) = with_session("30s");
+    power_off(&mut lab);
+    lab.bastion.await_state(DEVICE, "Mismatch Pending");
+    wg_quick_up(&lab);
+    lab.gateway.start_with(&[AFTER_THE_REBOOT]);
     lab.await_waiting_key();
-    assert!(lab.bastion.key("app-gw")["generation"].as_u64() > generation, "generations go up");
-    assert!(!lab.accepts(&released), "the session was not over, but its key was");
+    assert_eq!(lab.bastion.log("handed-back").len(), 0);
+    assert!(!lab.accepts(&released));
+    lab.log_in();
+}
+
+#[test]
+fn a_session_that_an_administrator_has_ended_meanwhile_is_over() {
+    let (mut lab, _, released) = with_session("1h");
+    power_off(&mut lab);
+    lab.bastion.admin(&["device", "disable", DEVICE]);
+    wg_quick_up(&lab);
+    lab.gateway.start_with(&[AFTER_THE_REBOOT]);
+    lab.gateway.await_contact(&lab.bastion);
+    lab.gateway.agent(&["rotate"]);
+    assert!(!lab.accepts(&released));
+    lab.bastion.admin(&["device", "enable", DEVICE]).ok();
+    lab.await_waiting_key();
+    assert!(!lab.accepts(&released));
+    assert_eq!(lab.bastion.log("handed-back").len(), 0);
     lab.log_in();
 }
 
@@ -82,6 +154,15 @@ fn a_key_that_comes_back_with_the_interface_is_locked_without_the_bastion() {
     assert!(!lab.accepts(&released), "the same key on the interface is not trusted");
     lab.bastion.start();
     lab.gateway.start_with(&[AFTER_THE_REBOOT]);
-    lab.await_waiting_key();
-    lab.log_in();
+    await_session(&lab, &released);
+    assert!(is_answered(&lab.laptop.machine, wgmfa_tests::lab::GATEWAY));
+}
+
+#[test]
+fn a_lock_at_boot_needs_nothing_at_all() {
+    let mut lab = Lab::new("1h");
+    power_off(&mut lab);
+    lab.bastion.kill();
+    lab.gateway.machine.ip(&["link", "set", "eth0", "down"]);
+    lock_at_boot(&lab); // no peer was ever under a policy
 }

@@ -8,7 +8,7 @@ use wgmfa_tests::program::{Ended, run};
 use super::site::{Person, Site};
 
 const ONLY: &str = "wgmfa: error: only these can be asked for here: wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, \
-                    wgmfa-enrol";
+                    wgmfa-enrol, wgmfa-host-key";
 
 /// The command has failed, by itself, and said this.
 #[track_caller]

@@ -20,8 +20,10 @@ pub enum Kind {
     Auth,
     /// `account`
     Account,
-    /// `password` or `session`
-    Neither,
+    /// `session`
+    Session,
+    /// `password`
+    Password,
 }
 
 /// Where a line stands.
@@ -158,7 +160,8 @@ impl Reader {
             let kind = match first.trim_start_matches('-').to_ascii_lowercase().as_str() {
                 "auth" => Kind::Auth,
                 "account" => Kind::Account,
-                "password" | "session" => Kind::Neither,
+                "session" => Kind::Session,
+                "password" => Kind::Password,
                 _ => {
                     self.faults.push(format!("{place}: begins with none of auth, account, password, session"));
                     continue;

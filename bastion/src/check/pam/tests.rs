@@ -131,3 +131,46 @@ fn a_missing_account_stack_and_a_missing_module_are_faults() {
         ]
     );
 }
+
+#[test]
+fn without_a_front_the_stack_of_sshd_is_looked_at_too() {
+    let own = format!("auth required pam_wgmfa.so\n{ACCOUNT}");
+    let with = |files: &[(&str, &str)]| {
+        findings(&[&[("wgmfa", own.as_str())], files].concat(), |config| config.listen = Vec::new()).faults
+    };
+    assert_eq!(with(&[]), ["sshd: no such PAM service file, and listen = []: nobody can log in"]);
+    let good =
+        format!("@include common-auth\nauth required pam_wgmfa.so otp\n{ACCOUNT}session required pam_wgmfa.so\n");
+    let unix = (
+        "common-auth",
+        "auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
+    );
+    assert_eq!(with(&[("sshd", &good), unix]), [""; 0]);
+    let weak = format!("auth sufficient pam_unix.so\nauth required pam_wgmfa.so otp\n{ACCOUNT}");
+    assert_eq!(
+        with(&[("sshd", &weak)]),
+        [
+            "sshd:1: 'sufficient' before pam_wgmfa.so lets a single factor pass (make it 'required')",
+            "sshd: no line 'session required pam_wgmfa.so': no session that passed the code is told to the keeper, and nothing \
+             is released",
+        ]
+    );
+    // with a front of its own the bastion has nothing to do with sshd
+    assert_eq!(findings(&[("wgmfa", &own), ("sshd", &weak)], |_| {}).faults, [""; 0]);
+}
+
+#[test]
+fn a_required_or_optional_module_whose_success_counts_alone_is_named() {
+    for (auth, fault) in [
+        (
+            "auth optional pam_wgmfa.so\n",
+            "wgmfa:1: pam_wgmfa.so is 'optional', so its refusal does not end the login (make it 'required')",
+        ),
+        (
+            "auth [success=ok default=ignore] pam_wgmfa.so\nauth sufficient pam_permit.so\n",
+            "wgmfa:1: pam_wgmfa.so is '[success=ok default=ignore]', so its refusal does not end the login (make it 'required')",
+        ),
+    ] {
+        assert_eq!(faults(&format!("{auth}{ACCOUNT}")), [fault], "{auth}");
+    }
+}

@@ -18,6 +18,37 @@ pub enum SealingKeyCommand {
     Rotate,
 }
 
+/// `host-key …`
+#[derive(Debug, Subcommand)]
+pub enum HostKeyCommand {
+    /// Make the next host key, and announce it over connections that the key in use authenticates
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion host-key rotate\n\nThe key in use stays in use. Agents put the next key into \
+                            their known_hosts by themselves, and so does `wgmfa sync`; for stock ssh, host-key shows both \
+                            lines, and `ssh bastion wgmfa-host-key NAME` prints them to everybody who logs in. The same \
+                            again tells which hosts do not know it yet. Logins in progress are ended. Then: host-key switch."
+    )]
+    Rotate,
+    /// Put the next host key in use
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion host-key switch\n\nRefused, with their names, while there are hosts that \
+                            have not said that they know it. Whoever does not know it is refused by their own ssh, and told \
+                            so; connections that are open stay. The old key is kept beside and still announced. Then: \
+                            host-key retire."
+    )]
+    Switch {
+        /// Also if hosts do not know it yet: they need wgmfa-agent init --known-host
+        #[arg(long)]
+        force: bool,
+    },
+    /// Delete the host key that is not in use: the old one after the switch, the next one before it
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion host-key retire\n\nAgents forget it at their next round. Retire soon if the \
+                            old key may be in other hands: until then a machine that has not followed believes it."
+    )]
+    Retire,
+}
+
 /// `clock …`
 #[derive(Debug, Subcommand)]
 pub enum ClockCommand {

@@ -9,7 +9,10 @@ use wgmfa_core::name::{DeviceName, HostName, UserName};
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
     /// Add a machine with an agent
-    #[command(after_help = "Example:\n    wgmfa-bastion host add app-gw --key app-gw.pub")]
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion host add app-gw --key app-gw.pub\n    ssh app-gw sudo wgmfa-agent \
+                      new-key | wgmfa-bastion host add app-gw --key - --replace"
+    )]
     Add {
         /// The host's name
         name: HostName,
@@ -17,8 +20,11 @@ pub enum HostCommand {
         #[arg(long, value_name = "FILE|-")]
         key: PathBuf,
         /// The person whose machine it is: it may then be a client side
-        #[arg(long, value_name = "USER")]
+        #[arg(long, value_name = "USER", conflicts_with = "replace")]
         owner: Option<UserName>,
+        /// The host is known already: this key takes the place of its agent's key, which is refused from then on
+        #[arg(long)]
+        replace: bool,
     },
     /// List hosts
     #[command(after_help = "Example:\n    wgmfa-bastion host list")]

@@ -6,7 +6,7 @@ use tokio::task::LocalSet;
 use wgmfa_core::code::{CodeSecret, Parameters, RecoveryCode, recovery_hash};
 use wgmfa_core::gate::CodeVerdict;
 use wgmfa_core::inventory::Interface;
-use wgmfa_core::key::PublicKey;
+use wgmfa_core::key::{PublicKey, SecretText};
 use wgmfa_core::message::agent::{LocalEvent, PeerRef, PeerTier, TierWish};
 use wgmfa_core::message::sync::ClientHello;
 

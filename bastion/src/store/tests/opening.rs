@@ -81,7 +81,8 @@ fn a_newer_store_and_a_foreign_database_are_left_alone() {
     store.connection.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
     let failure = refused(&state);
-    assert!(failure.error.ends_with("made by a newer wgmfa-bastion (version 99, this one knows 3)"), "{failure}");
+    let error = format!("made by a newer wgmfa-bastion (version 99, this one knows {})", schema::VERSION);
+    assert!(failure.error.ends_with(&error), "{failure}");
 
     let other = tempfile::tempdir().unwrap();
     let state = other.path().join("state");
@@ -90,10 +91,32 @@ fn a_newer_store_and_a_foreign_database_are_left_alone() {
     let file = state.join(FILE_NAME);
     Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let before = std::fs::read(&file).unwrap();
     assert!(refused(&state).error.ends_with("not a store of wgmfa-bastion"));
+    assert!(std::fs::read(&file).unwrap() == before, "not so much as the journal's mode is changed");
 
     std::fs::write(&file, "no database at all, but long enough to be taken for the header of one ".repeat(20)).unwrap();
     assert!(refused(&state).error.contains("not a database"));
+}
+
+#[test]
+fn a_newer_store_stays_byte_for_byte_also_with_a_journal_left_from_a_power_cut() {
+    let (folder, store) = with_applied(1);
+    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    // as a power cut leaves them: what was written last stands in the journal alone
+    let state = folder.path().join("cut");
+    std::fs::DirBuilder::new().create(&state).unwrap();
+    set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+    let files = [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")];
+    let from = store.path.parent().unwrap();
+    files.iter().for_each(|name| _ = std::fs::copy(from.join(name), state.join(name)).unwrap());
+    let contents = || files.clone().map(|name| std::fs::read(state.join(name)).unwrap());
+    let before = contents();
+    assert!(!before[1].is_empty(), "there is a journal");
+    let failure = refused(&state);
+    assert!(failure.error.contains("made by a newer wgmfa-bastion (version 99"), "{failure}");
+    assert_eq!(failure.hint.as_deref(), Some("install the newer program again, or restore a backup"));
+    assert!(contents() == before);
 }
 
 #[test]

@@ -27,6 +27,7 @@ impl FromAgent {
             stood_down,
             holds,
             open,
+            interrupted,
         } = report;
         Ok(Self::Report {
             interfaces,
@@ -38,6 +39,7 @@ impl FromAgent {
             stood_down,
             holds,
             open,
+            interrupted,
         })
     }
 }
@@ -64,6 +66,8 @@ struct ReportLine {
     holds: Vec<PeerGeneration>,
     #[serde(default)]
     open: Vec<PeerTier>,
+    #[serde(default)]
+    interrupted: Vec<PeerGeneration>,
 }
 
 #[derive(Deserialize)]
@@ -161,10 +165,11 @@ mod tests {
         });
         let head = (1..9_u64).prop_map(|seq| LogHead { seq, hash: "0".repeat(64) });
         let open = peer_ref().prop_map(|peer| PeerTier { peer, tier: "prod".parse().unwrap() });
-        let lists =
-            (vec(interface(), 0..3), vec(age, 0..3), vec(event, 0..3), generations(), generations(), vec(open, 0..3));
+        let generations = [generations(), generations(), generations()];
+        let lists = (vec(interface(), 0..3), vec(age, 0..3), vec(event, 0..3), generations, vec(open, 0..3));
         (lists, any::<Option<u64>>(), proptest::option::of(head), any::<bool>()).prop_map(
-            |((interfaces, handshake_ages, events, highest, holds, open), next_in_seconds, log_head, stood_down)| {
+            |((interfaces, handshake_ages, events, generations, open), next_in_seconds, log_head, stood_down)| {
+                let [highest, holds, interrupted] = generations;
                 FromAgent::Report {
                     interfaces,
                     handshake_ages,
@@ -175,6 +180,7 @@ mod tests {
                     stood_down,
                     holds,
                     open,
+                    interrupted,
                 }
             },
         )

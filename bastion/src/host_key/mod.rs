@@ -1,10 +1,14 @@
 //! `host-key`: the bastion's SSH host keys as other machines take them.
 
-use std::collections::BTreeMap;
+pub mod change;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use russh::keys::ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use wgmfa_core::exit::{Exit, Failure};
 
+use self::change::Beside;
 use crate::config::Config;
 use crate::trusted;
 
@@ -13,25 +17,49 @@ use crate::trusted;
 /// # Errors
 /// A key file cannot be trusted, or holds no OpenSSH private key that can be used without a passphrase.
 pub fn public_keys(config: &Config) -> Result<Vec<PublicKey>, Failure> {
-    let mut keys = Vec::new();
-    for path in &config.host_keys {
-        let text = trusted::read_secret(path)?;
-        let key = PrivateKey::from_openssh(&*text).map_err(|_| {
-            Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key", path.display()))
-                .hint("ssh-keygen -t ed25519 -N '' makes one, and so does wgmfa-bastion init when the file is missing")
-        })?;
-        if key.is_encrypted() {
-            let shown = path.display();
-            let error = format!("{shown}: encrypted with a passphrase, and at a start nobody is there to type it");
-            return Err(Failure::new(Exit::Usage, error).hint(format!("ssh-keygen -p -N '' -f {shown}")));
-        }
-        keys.push(key.public_key().clone());
+    config.host_keys.iter().map(|path| public_key(path)).collect()
+}
+
+/// The public half of one private key file.
+///
+/// # Errors
+/// As [`public_keys`].
+pub fn public_key(path: &Path) -> Result<PublicKey, Failure> {
+    let text = trusted::read_secret(path)?;
+    let key = PrivateKey::from_openssh(&*text).map_err(|_| {
+        Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key", path.display()))
+            .hint("ssh-keygen -t ed25519 -N '' makes one, and so does wgmfa-bastion init when the file is missing")
+    })?;
+    if key.is_encrypted() {
+        let shown = path.display();
+        let error = format!("{shown}: encrypted with a passphrase, and at a start nobody is there to type it");
+        return Err(Failure::new(Exit::Usage, error).hint(format!("ssh-keygen -p -N '' -f {shown}")));
     }
-    Ok(keys)
+    Ok(key.public_key().clone())
+}
+
+/// Every key by which the bastion may be known, as agents hear it: those in use first, then those that come next, then
+/// those that were in use before and are not retired.
+///
+/// # Errors
+/// As [`public_keys`].
+pub fn announced(config: &Config) -> Result<Vec<String>, Failure> {
+    let (keys, Beside { next, old }) = (public_keys(config)?, Beside::look(config)?);
+    let mut lines: Vec<String> = keys.iter().chain(&next).chain(&old).map(one_line).collect();
+    let mut seen = BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+    Ok(lines)
+}
+
+/// Where the public half of a host key is.
+pub fn public_half(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
 }
 
 /// Lines for known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): for each port on which the bastion listens, under the
-/// machine's name and each address that it names in its configuration.
+/// machine's name and each address that it names in its configuration; the keys in use, and those that come next.
 ///
 /// # Errors
 /// As [`public_keys`].
@@ -44,7 +72,8 @@ pub fn known_hosts(config: &Config, name: &str) -> Result<String, Failure> {
             names.push(numeric);
         }
     }
-    let keys = public_keys(config)?;
+    let mut keys = public_keys(config)?;
+    keys.extend(Beside::look(config)?.next);
     let mut lines = String::new();
     for (port, names) in ports {
         let with_port = |name: &String| if port == 22 { name.clone() } else { format!("[{name}]:{port}") };
@@ -62,7 +91,7 @@ pub fn known_hosts(config: &Config, name: &str) -> Result<String, Failure> {
 /// As [`public_keys`].
 pub fn sshfp(config: &Config, name: &str) -> Result<String, Failure> {
     let mut lines = String::new();
-    for key in public_keys(config)? {
+    for key in public_keys(config)?.into_iter().chain(Beside::look(config)?.next) {
         // RFC 4255 (RSA), RFC 6594 (ECDSA), RFC 7479 (Ed25519)
         let algorithm = match key.algorithm() {
             Algorithm::Rsa { .. } => 1,
@@ -91,7 +120,6 @@ pub fn machine_name() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::process::Command;
 
     use super::*;

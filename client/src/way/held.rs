@@ -1,0 +1,183 @@
+//! The privileged half of the way: rules that stand as long as this process, and are asked for on standard input.
+//!
+//! Whoever may start `wgmfa apply` through sudo may so have connections go past a tunnel. What that can be used for is kept
+//! small: TCP to one port of at most [`MOST`] addresses, only where the connection would otherwise run into a WireGuard
+//! interface of this machine, only to [`Config::way_around`] where the site says so, and for [`LONGEST`] at most.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde::{Deserialize, Serialize};
+use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::message::VERSION;
+use wgmfa_core::name::InterfaceName;
+use wgmfa_wireguard::leaves_by;
+
+use super::rules::{self, Rule};
+use crate::config::Config;
+use crate::sessions::{FOLDER, Locked};
+use crate::voice;
+
+/// The most addresses of one bastion.
+pub const MOST: usize = 8;
+
+/// How long rules stand at most: longer than any login takes.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// What is asked for, a line of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Version of the conversation.
+    pub version: u32,
+    /// Where a login is to go.
+    pub way: Vec<SocketAddr>,
+    /// Only past this interface; none: past each WireGuard interface.
+    #[serde(default)]
+    pub past: Option<InterfaceName>,
+}
+
+/// What stands now, a line of JSON. It goes when standard input ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// These are reached past the tunnel.
+    pub way: Vec<SocketAddr>,
+    /// These are not, and why, a line each.
+    pub refused: Vec<String>,
+}
+
+/// Makes the rules, says which stand, and takes them away when standard input ends or the process is told to end.
+pub fn hold(wanted: &Wanted) -> Result<Exit, Failure> {
+    if wanted.version != VERSION || wanted.way.len() > MOST {
+        return Err(Failure::new(Exit::Failed, format!("standard input: not a way to at most {MOST} addresses")));
+    }
+    let failed = |error: io::Error| Failure::new(Exit::Failed, format!("the way to the bastion: {error}"));
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    signals.thread_block().map_err(|errno| failed(errno.into()))?;
+    let told_to_end = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+
+    let site = Config::of_the_site()?;
+    let tunnels: Vec<String> = match &wanted.past {
+        Some(name) => vec![name.to_string()],
+        None => wgmfa_wireguard::interfaces()?.names.iter().map(ToString::to_string).collect(),
+    };
+    let _among_others = Holders::join().map_err(failed)?;
+    let mut held = Held::default();
+    let mut standing = Standing::default();
+    for to in &wanted.way {
+        match held.open(*to, &tunnels, &site) {
+            Ok(()) => standing.way.push(*to),
+            Err(why) => standing.refused.push(format!("{}: {why}", to.ip())),
+        }
+    }
+    voice::json(&standing);
+    if !standing.way.is_empty() {
+        wait_for_the_end(&told_to_end);
+    }
+    held.close().map_err(failed)?;
+    Ok(Exit::Done)
+}
+
+/// Takes away what killed processes have left. Nothing is done while another process holds a way: then it is for later.
+pub fn remove_stale() {
+    // what cannot be done now is tried by the next one
+    let _ = Holders::join();
+}
+
+/// The rules of this process. Dropped, they are gone.
+#[derive(Debug, Default)]
+struct Held(Vec<Rule>);
+
+impl Held {
+    /// Has connections to an address go past the tunnels, if they run into one and there is another way.
+    fn open(&mut self, to: SocketAddr, tunnels: &[String], site: &Config) -> Result<(), String> {
+        let in_tunnel = || match leaves_by(to) {
+            Ok(name) => Ok(name.filter(|name| tunnels.contains(name))),
+            Err(error) => Err(error.to_string()),
+        };
+        if !rules::is_far(to.ip()) || to.port() == 0 {
+            return Err("not an address of another machine".to_owned());
+        }
+        if !site.may_go_around_to(to.ip()) {
+            return Err("the site's client.toml does not allow it (way-around)".to_owned());
+        }
+        // what another process has made goes with that process
+        let tunnel = match in_tunnel()? {
+            Some(tunnel) => tunnel,
+            None if rules::stands_for(to) => "a tunnel".to_owned(),
+            None => return Err("no tunnel is in its way".to_owned()),
+        };
+        self.0.push(rules::add(to).map_err(|error| error.to_string())?);
+        if in_tunnel()?.is_none() && leaves_by(to).is_ok_and(|name| name.is_some()) {
+            return Ok(());
+        }
+        self.0.pop().map_or(Ok(()), |rule| rules::remove(&rule)).map_err(|error| error.to_string())?;
+        Err(format!("the main routing table has no way to it but {tunnel}"))
+    }
+
+    fn close(mut self) -> io::Result<()> {
+        self.0.drain(..).map(|rule| rules::remove(&rule)).fold(Ok(()), io::Result::and)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|rule| _ = rules::remove(rule)); // the next start tries again
+    }
+}
+
+/// Standard input ends, a signal comes, or it took too long.
+fn wait_for_the_end(told_to_end: &SignalFd) {
+    let until = Instant::now() + LONGEST;
+    let mut stdin = io::stdin().lock();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut fds =
+            [PollFd::new(stdin.as_fd(), PollFlags::POLLIN), PollFd::new(told_to_end.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let ready = poll(&mut fds, patience).is_ok();
+        let [input, told] = fds.map(|fd| ready && fd.any().unwrap_or(true));
+        if told || left.is_zero() {
+            return;
+        }
+        if input && matches!(stdin.read(&mut [0; 256]), Ok(0) | Err(_)) {
+            return;
+        }
+    }
+}
+
+/// A share of the lock that every process has as long as rules of its own may stand: while nobody has one, all rules that
+/// stand are left over. One lock for each network namespace, since rules belong to one.
+struct Holders(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+
+impl Holders {
+    fn join() -> io::Result<Self> {
+        drop(Locked::wait(Path::new(FOLDER)).map_err(|failure| io::Error::other(failure.error))?);
+        let namespace = std::fs::metadata("/proc/self/ns/net")?.ino();
+        let path = Path::new(FOLDER).join(format!("way-{namespace}.lock"));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(alone) => {
+                for rule in rules::standing()? {
+                    rules::remove(&rule)?;
+                }
+                alone
+            }
+            Err((file, _)) => return Self::share(file),
+        };
+        file.relock(FlockArg::LockShared).map_err(io::Error::from)?;
+        Ok(Self(file))
+    }
+
+    fn share(file: File) -> io::Result<Self> {
+        Flock::lock(file, FlockArg::LockShared).map(Self).map_err(|(_, errno)| errno.into())
+    }
+}
