@@ -225,7 +225,7 @@ impl ToFront {
     /// The SSH connection that this is about; none: it is about none.
     pub fn conversation(&self) -> Option<u64> {
         match self {
-            Self::Start { .. } => None,
+            Self::Start { .. } | Self::HostKeys { .. } => None,
             Self::Prompts { conversation, .. }
             | Self::Accepted { conversation }
             | Self::Refused { conversation, .. }
