@@ -11,7 +11,7 @@ use crate::keys::File;
 pub use self::agent::AGENT;
 pub use self::bastion::BASTION;
 pub use self::client::CLIENT;
-pub use self::module::{MODULE, Module};
+pub use self::module::{MODULE, Module, SYNC};
 pub use self::policy::POLICY;
 
 /// All of them.

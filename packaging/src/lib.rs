@@ -20,8 +20,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn pages() -> Vec<(String, String)> {
     let programs = programs::all().map(|program| (program.file_name(), page::of_program(&program)));
     let files = files::all().map(|file| (format!("{}.5", file.page), page::of_file(&file)));
-    let module = ("pam_wgmfa.8".to_owned(), page::of_module(&files::MODULE));
-    programs.into_iter().chain(files).chain([module]).collect()
+    let modules = [files::MODULE, files::SYNC].map(|it| (format!("{}.{}", it.name, it.section), page::of_module(&it)));
+    programs.into_iter().chain(files).chain(modules).collect()
 }
 
 /// Every completion: its file's name, and its text.

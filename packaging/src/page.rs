@@ -141,23 +141,23 @@ pub fn of_file(file: &File) -> String {
     end(page, file.see_also)
 }
 
-/// The page of the PAM module.
+/// The page of the PAM module, or of `wgmfa-sync`.
 pub fn of_module(module: &Module) -> String {
-    let mut page = begin("pam_wgmfa", "8", "PAM module for the one-time codes of wgmfa");
+    let mut page = begin(module.name, module.section, module.title);
     page.control("SH", ["SYNOPSIS"]);
     page.text([bold(module.synopsis)]);
     page.control("SH", ["DESCRIPTION"]);
     module.description.iter().for_each(|text| paragraph(&mut page, text));
     page.control("SH", ["OPTIONS"]);
     module.options.iter().for_each(|(option, what)| entry(&mut page, [bold(*option)], what));
-    page.control("SH", ["RETURN VALUES"]);
+    page.control("SH", [if module.section == "8" { "RETURN VALUES" } else { "EXIT STATUS" }]);
     module.returns.iter().for_each(|(value, what)| entry(&mut page, [bold(*value)], what));
     page.control("SH", ["EXAMPLES"]);
     for (what, lines) in module.examples {
         paragraph(&mut page, what);
         verbatim(&mut page, lines);
     }
-    end(page, "wgmfa-bastion(8), wgmfa-bastion.toml(5), pam.conf(5), pam(7)")
+    end(page, module.see_also)
 }
 
 fn begin(name: &str, section: &str, title: &str) -> Roff {

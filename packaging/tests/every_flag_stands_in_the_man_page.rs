@@ -57,6 +57,7 @@ fn every_page_is_well_formed() {
         "wgmfa-agent.8",
         "wgmfa-bastion.8",
         "pam_wgmfa.8",
+        "wgmfa-sync.1",
         "wgmfa-policy.5",
         "wgmfa-bastion.toml.5",
         "wgmfa-agent.toml.5",

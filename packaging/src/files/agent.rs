@@ -65,8 +65,23 @@ pub const AGENT: File = File {
                     "wireguard-dir",
                     "absolute path",
                     r#""/etc/wireguard""#,
-                    "Where wg-quick's configuration files are. For another folder wgmfa-agent.service needs ReadWritePaths= in a \
-                     drop-in.",
+                    "Where wg-quick's configuration files are. For other folders than the usual ones, here and below, \
+                     wgmfa-agent.service and wgmfa-lock.service need ReadWritePaths= in a drop-in.",
+                ),
+                Key::new(
+                    "networkd-dirs",
+                    "list of absolute paths",
+                    "[\"/etc/systemd/network\", \"/run/systemd/network\", \"/usr/local/lib/systemd/network\", \
+                     \"/usr/lib/systemd/network\", \"/lib/systemd/network\"]",
+                    "Where systemd-networkd's .netdev files are; an earlier folder goes before a later one. Nothing below /usr \
+                     is changed.",
+                ),
+                Key::new(
+                    "networkmanager-dirs",
+                    "list of absolute paths",
+                    "[\"/etc/NetworkManager/system-connections\", \"/run/NetworkManager/system-connections\", \
+                     \"/usr/lib/NetworkManager/system-connections\"]",
+                    "Where NetworkManager's keyfiles are; an earlier folder goes before a later one.",
                 ),
                 Key::new(
                     "gate",

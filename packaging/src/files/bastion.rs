@@ -87,6 +87,13 @@ pub const BASTION: File = File {
                 r#""wgmfa""#,
                 "The user as whom the process runs that speaks to the network.",
             ),
+            Key::new(
+                "people-group",
+                "name",
+                r#""wgmfa-sync""#,
+                "The group of the set-group-id program /usr/bin/wgmfa-sync, through which people ask who came by the site's own \
+                 sshd: wgmfa-sync(1).",
+            ),
             Key::optional(
                 "metrics",
                 "unix:PATH, or a loopback ADDRESS:PORT",

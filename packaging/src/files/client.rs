@@ -56,6 +56,14 @@ pub const CLIENT: File = File {
                 "The device whose keys are wanted.",
             ),
             Key::new("ssh-options", "list of texts", "[]", "For ssh(1): [\"-J\", \"jump.example.net\"]."),
+            Key::optional(
+                "way-around",
+                "list of addresses and networks",
+                r#"["203.0.113.7", "2001:db8::/48"]"#,
+                "anywhere",
+                "Where sync may go past a tunnel that is locked and takes all traffic: the bastion's addresses. [] forbids it. Only \
+                 the site's file counts.",
+            ),
             Key::new(
                 "warn-before",
                 "time: 30s, 10m, 1h",

@@ -19,15 +19,12 @@ pub fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// The lines of the manifest whose source is there: package, mode, destination.
+/// The lines of the manifest: package, mode, destination.
 pub fn manifest() -> Vec<(String, String, String)> {
     let text = fs::read_to_string(tree().join("packaging/manifest")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let fields = lines.map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    let there = |fields: &Vec<String>| {
-        !fields[1].ends_with('?') || folder().join(fields[2].strip_prefix("built/").unwrap()).exists()
-    };
-    fields.filter(there).map(|mut fields| (fields.remove(0), fields.remove(0), fields.remove(1))).collect()
+    fields.map(|mut fields| (fields.remove(0), fields.remove(0), fields.remove(1))).collect()
 }
 
 /// A folder with packages of the built programs, in `one`, and the same under a higher version, in `two`; made once.

@@ -80,6 +80,11 @@ wc -l </tmp/keys | grep -qx 1
 said life
 systemctl reload wgmfa-bastion
 wgmfa-bastion sealing-key rotate
+wgmfa-bastion host-key rotate >/dev/null
+until_true sh -c 'test $(wc -l </etc/wgmfa/known_hosts) = 2'
+until_true wgmfa-bastion host-key switch
+wgmfa-bastion host-key retire
+wgmfa-bastion host-key | sed 's/^[^ ]*/[127.0.0.1]:2222/' >/tmp/known
 systemctl restart wgmfa-bastion
 systemctl stop wgmfa-agent
 systemctl start wgmfa-rotate.service
