@@ -4,7 +4,8 @@
 BUILD_PACKAGES = build-essential pkg-config libpam0g-dev
 DEMO_PACKAGES  = $(BUILD_PACKAGES) ca-certificates iproute2 iputils-ping libpam-modules nftables oathtool openssh-client procps \
                  util-linux wireguard-go wireguard-tools
-TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish man-db ncat openssh-server pamtester sudo systemd zsh
+TEST_PACKAGES  = $(DEMO_PACKAGES) debhelper faketime fish gir1.2-nm-1.0 man-db ncat openssh-server pamtester python3-gi sudo \
+                 systemd zsh
 TEST_KERNEL_PACKAGES = $(TEST_PACKAGES) busybox-static cpio kmod qemu-system-x86
 # the modules of others in the recipes of doc/pam.md
 PAM_PACKAGES   = libpam-google-authenticator libpam-oath libpam-radius-auth
