@@ -22,9 +22,21 @@ use crate::order::{LONGEST, check_version};
 use crate::person::Person;
 use crate::{clock, voice};
 
-/// What is added to every call. A shared connection would ask again without a new login.
-const ALWAYS: [&str; 8] =
-    ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ControlMaster=no", "-o", "ControlPath=none"];
+/// What is added to every call. A shared connection would ask again without a new login. During the login ssh also bounds by
+/// the product of the two in the middle how long it waits for the bastion, which may be asking somebody's telephone: a minute,
+/// as long as a login may last.
+const ALWAYS: [&str; 10] = [
+    "-o",
+    "ConnectTimeout=10",
+    "-o",
+    "ServerAliveInterval=5",
+    "-o",
+    "ServerAliveCountMax=12",
+    "-o",
+    "ControlMaster=no",
+    "-o",
+    "ControlPath=none",
+];
 
 /// How long `ssh` may take to leave once everything is said.
 const GOODBYE: Duration = Duration::from_secs(5);

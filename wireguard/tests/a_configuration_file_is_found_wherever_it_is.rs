@@ -99,6 +99,20 @@ fn the_administrators_folder_goes_before_the_others_and_a_packages_file_is_never
 }
 
 #[test]
+fn what_networkmanager_notes_of_an_interface_of_others_is_no_second_place() {
+    for meta in ["nm-generated=true", "volatile=true\nexternal=true"] {
+        let root = root(Format::WgQuick);
+        let noted = root.path().join("run/nm/wg0.nmconnection");
+        let note = format!("[connection]\nid=wg0\ntype=wireguard\ninterface-name=wg0\n\n[.nmmeta]\n{meta}\n");
+        write(&noted, &note);
+        assert_eq!(set(root.path(), &random_key()), Ok(true));
+        assert_eq!(fs::read_to_string(&noted).unwrap(), note);
+        write(&noted, &note.replace("true", "false"));
+        assert!(refused(root.path()).starts_with("wg0 is configured in 2 places"));
+    }
+}
+
+#[test]
 fn peers_and_names_may_be_dropped_in() {
     let root = tempfile::tempdir().unwrap();
     let network = |name: &str| root.path().join(name);

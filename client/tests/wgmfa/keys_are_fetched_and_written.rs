@@ -32,7 +32,7 @@ fn the_keys_are_written_and_the_bastion_is_told() {
     );
     assert_eq!(
         scene.file("bin/arguments").unwrap().lines().collect::<Vec<_>>().join(" "),
-        "-o ConnectTimeout=10 -o ServerAliveInterval=5 -o ControlMaster=no -o ControlPath=none -F config -T -s -- \
+        "-o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=12 -o ControlMaster=no -o ControlPath=none -F config -T -s -- \
          bastion wgmfa-sync"
     );
 }

@@ -14,6 +14,13 @@ use super::text::ConfigFile;
 /// What NetworkManager does not take for a connection among the administrator's files, where the suffix may be missing.
 const PASSED_OVER: [&str; 7] = ["~", ".bak", ".swp", ".swpx", ".pem", ".der", ".rpmnew"];
 
+/// Whether NetworkManager has written this only to describe an interface that somebody else has made (wg-quick, networkd):
+/// nothing is made from it. Names and values are those of its keyfiles under /run, `libnm-core-intern/nm-keyfile-internal.h`.
+fn is_a_description(text: &ConfigFile) -> bool {
+    let is_set = |key| matches!(text.setting(".nmmeta", key).as_deref(), Some("true" | "1"));
+    is_set("nm-generated") || is_set("external")
+}
+
 /// The files of the connections that make this interface.
 pub(super) fn find(folders: &[PathBuf], interface: &InterfaceName) -> Result<Vec<Vec<Part>>, Failure> {
     let mut found = Vec::new();
@@ -29,6 +36,9 @@ pub(super) fn find(folders: &[PathBuf], interface: &InterfaceName) -> Result<Vec
             let Some(content) = peek(&path)? else { continue };
             let text = ConfigFile::parse(Format::NetworkManager, &content);
             if text.setting("connection", "type").as_deref() != Some("wireguard") {
+                continue;
+            }
+            if owner == Owner::Boot && is_a_description(&text) {
                 continue;
             }
             let named = text.setting("connection", "interface-name");
