@@ -37,5 +37,6 @@ fn from_the_confirmed_lock_on_no_ping_is_answered() {
     let again = std::time::SystemTime::now();
     lab.log_in();
     out.first_reply_after(again);
-    assert_eq!(lab.bastion.await_state(DEVICE, "OK")["generation"], 2);
+    // a waiting key that is one interval old has been replaced by then
+    assert!(lab.bastion.await_state(DEVICE, "OK")["generation"].as_u64() >= Some(2));
 }
