@@ -1,7 +1,8 @@
 //! The edge that reads a WireGuard interface and changes a peer that is already there, for kernel and userspace
 //! WireGuard, and the configuration files of `wg-quick(8)`.
 //!
-//! It also tells by which interface a connection leaves. It can do nothing else: it creates no peer and no interface, starts no daemon, and never gives away a private key.
+//! It also tells by which interface a connection leaves. It can do nothing else: it creates no peer and no interface, starts
+//! no daemon, and never gives away a private key.
 //! Every call acts in the calling thread's network namespace, blocks for a few milliseconds, and needs CAP_NET_ADMIN
 //! (kernel) or the right to open `/var/run/wireguard/NAME.sock` (userspace).
 

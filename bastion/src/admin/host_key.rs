@@ -1,23 +1,15 @@
 //! `host-key …`: the bastion's SSH host keys for others, and the three steps of a change.
 
-use std::time::Duration;
-
 use wgmfa_core::exit::{Exit, Failure};
-use wgmfa_core::message::admin::AdminReply;
 use wgmfa_core::name::HostName;
 
-use super::answer::{Answer, failed, json_line, shown};
-use super::{Asked, Context, Outcome, Stream};
+use super::after_logins::{self, Act};
+use super::answer::{Answer, json_line, shown};
+use super::{Asked, Context, Outcome};
 use crate::cli::words::HostKeyCommand;
 use crate::host_key::change::{Beside, Stage, make_next, retire, switch};
 use crate::host_key::{known_hosts, machine_name, one_line, public_keys, sshfp};
 use crate::store::{Change, Event, Note};
-
-/// How often to look whether the logins in progress have ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// How often to look at most: others may begin a login again and again.
-const LOOKS: u32 = 250;
 
 /// Carries out one of these commands.
 ///
@@ -54,7 +46,7 @@ pub fn run(as_sshfp: bool, act: Option<&HostKeyCommand>, asked: &Asked<'_>, cont
         (HostKeyCommand::Retire, _) => Step::Retire,
     };
     // each PAM worker has the files covered that were there when it began
-    Ok(Outcome { stream: Some(Box::new(Changing { step, json: asked.json, looks: LOOKS })), ..Outcome::default() })
+    Ok(after_logins::begin(Changing { step, json: asked.json }))
 }
 
 fn show(as_sshfp: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
@@ -139,35 +131,17 @@ enum Step {
     Retire,
 }
 
-/// Waits until the logins in progress have ended, then takes one step.
+/// One step.
 #[derive(Debug)]
 struct Changing {
     step: Step,
     json: bool,
-    looks: u32,
 }
 
-impl Stream for Changing {
-    fn every(&self) -> Duration {
-        LOOK_EVERY
-    }
+impl Act for Changing {
+    const HINT: &'static str = "try again";
 
-    fn next(&mut self, context: &mut Context<'_>) -> AdminReply {
-        if context.agents.end_logins() > 0 {
-            self.looks -= 1;
-            if self.looks > 0 {
-                return AdminReply::default();
-            }
-            let failure = Failure::new(Exit::Failed, "there are always logins in progress; nothing was changed")
-                .hint("try again");
-            return failed(&failure).reply;
-        }
-        self.take(context).unwrap_or_else(|failure| failed(&failure)).reply
-    }
-}
-
-impl Changing {
-    fn take(&self, context: &Context<'_>) -> Answer {
+    fn act(&self, context: &Context<'_>) -> Answer {
         let config = context.config;
         let fingerprints = |keys: &[russh::keys::ssh_key::PublicKey]| {
             keys.iter().map(|key| key.fingerprint(Default::default()).to_string()).collect::<Vec<_>>().join(", ")

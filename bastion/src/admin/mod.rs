@@ -1,6 +1,7 @@
 //! What the keeper does for an administrator's command: the words are parsed, carried out on the store, and answered
 //! with text for people or JSON for programs.
 
+mod after_logins;
 mod answer;
 mod backup;
 mod by_hand;
