@@ -49,7 +49,8 @@ impl Agent {
         not_done
     }
 
-    /// Locks one peer because the bastion says so.
+    /// Locks one peer because the bastion says so. One that has left its interface is cut off already, and comes back
+    /// locked.
     ///
     /// # Errors
     /// Why it is not locked now, in words.
@@ -60,7 +61,9 @@ impl Agent {
                 self.lock_unseen(peer, reason);
                 self.save().map_err(|failure| failure.error)?;
             }
-            return Err(format!("{} has no such peer now; it is locked when it comes back", peer.interface));
+            let is_read = seen.public_key(&peer.interface).is_some();
+            let unread = || format!("{} cannot be read now; its peer is locked when it comes back", peer.interface);
+            return if is_read { Ok(()) } else { Err(unread()) };
         }
         let mut not_done = self.lock(vec![(peer.clone(), reason.to_owned())], &seen);
         self.want_round();

@@ -64,6 +64,26 @@ fn by_removing_a_device() {
 }
 
 #[test]
+fn by_removing_a_device_whose_peer_has_left_the_gateway() {
+    let mut lab = Lab::with_resident_agent("1h");
+    lab.log_in();
+    let [released, _] = lab.preshared_keys().map(|key| key.expect("a key was released"));
+    let key = lab.laptop.tunnel.keys.public.clone();
+    let set = |words: &[&str]| {
+        let name = &lab.gateway.tunnel.name;
+        lab.gateway.machine.run("wg", &[&["set", name, "peer", &key], words].concat()).ok();
+    };
+    set(&["remove"]);
+    let said = lab.bastion.admin(&["device", "remove", DEVICE]).ok();
+    assert_eq!(said.said(), format!("removed {DEVICE}\n"), "nothing is left to confirm");
+    set(&["allowed-ips", "10.77.0.2/32"]);
+    lab.gateway.agent(&["rotate"]).ok();
+    let stands = || lab.gateway.preshared_key(&key).filter(|stands| *stands != released);
+    until("a lock key on the peer that came back", LONG, stands);
+    assert!(!lab.accepts(&released));
+}
+
+#[test]
 fn by_disabling_a_person() {
     let mut lab = Lab::with_resident_agent("1h");
     let released = cut_off_by(&mut lab, &["user", "disable", USER]);
