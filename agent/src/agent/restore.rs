@@ -8,6 +8,7 @@ use wgmfa_wireguard::EndpointRule;
 use super::Agent;
 use crate::carry_out::{Changes, readd};
 use crate::clock;
+use crate::crash::crash_point;
 use crate::seen::Seen;
 use crate::state::Alive;
 
@@ -60,7 +61,9 @@ impl Agent {
             self.faults.insert(failure.error);
             return;
         }
+        crash_point("restoring");
         let not_done = readd(&changes, EndpointRule::Drop);
+        crash_point("restored");
         self.faults.extend(not_done.values().cloned());
         told.retain(|(peer, _)| !not_done.contains_key(peer));
         self.made(&told);

@@ -1,5 +1,6 @@
 //! A session that a reboot or a reload interrupts goes on with the very key that it had, and only by the bastion's word.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use wgmfa_core::key::PresharedKey;
@@ -67,4 +68,20 @@ fn what_root_has_locked_stays_locked() {
     assert!(bed.agent(&["lock"]).status.success());
     bed.rotate();
     assert!(bed.key_on(0) != released && bed.is_waiting(0));
+}
+
+#[test]
+fn an_agent_that_is_killed_meanwhile_asks_again() {
+    for point in ["reported", "restoring", "restored"] {
+        let (bed, released) = with_session();
+        let mut rebooted = bed.command(&["rotate"]);
+        let out = rebooted.env("WGMFA_BOOT_ID", "another").env("WGMFA_CRASH_AT", point).output().unwrap();
+        assert_eq!(out.status.signal(), Some(9), "{point}: {out:?}");
+        let is_back = bed.key_on(0) == released;
+        assert_eq!(is_back, point == "restored");
+        rotate_rebooted(&bed, 0);
+        assert_eq!(bed.key_on(0), released, "{point}");
+        assert!(bed.state_text().contains("\"hold\":\"open\""), "{point}: {}", bed.state_text());
+        assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 1, "{point}: nothing new was made");
+    }
 }
