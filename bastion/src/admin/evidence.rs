@@ -107,6 +107,7 @@ pub fn told(verified: Verified, lost: &[LostHead], json: bool) -> Answer {
                 "a backup was restored, or the end of the log was cut off; once you know why: log accept --reason TEXT",
             ))
         }
+        Verified::Intact { after, head } if after == head => Ok(shown("intact: no lines\n")),
         Verified::Intact { after, head } => {
             let before = match after.seq {
                 0 => String::new(),
