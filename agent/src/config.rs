@@ -12,10 +12,10 @@ use wgmfa_core::gate::CODE_PORT;
 use wgmfa_core::gate::identity::Width;
 use wgmfa_core::name::{HostName, InterfaceName};
 use wgmfa_core::tier::Tiers;
+use wgmfa_system::trusted::{self, Readers};
 use wgmfa_wireguard::conf::Folders;
 
 use crate::gate::Backend;
-use crate::trusted::{self, Readers};
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/wgmfa/agent.toml";
@@ -67,7 +67,7 @@ impl Config {
     /// # Errors
     /// The file cannot be trusted, or has faults: all of them are named, each with its line and column.
     pub fn load(path: &Path) -> Result<Self, Failure> {
-        let text = trusted::read(path, Readers::Anyone).map_err(|failure| {
+        let text = trusted::read_text(path, Readers::Anyone).map_err(|failure| {
             if path.exists() {
                 failure
             } else {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use russh::keys::{HashAlg, PublicKey};
 use wgmfa_core::exit::sanitise;
 use wgmfa_core::known_hosts::{MOST_KEYS, learn};
+use wgmfa_system::trusted::{self, Readers};
 
 use crate::config::{Address, Config};
 use crate::ssh::{one_line, read_known_keys};
-use crate::trusted::{self, Readers};
 use crate::voice;
 
 /// What is needed to follow the bastion to another key.
@@ -50,7 +50,7 @@ impl Follower {
 
     fn follow_to(&self, announced: &[String]) -> Result<bool, String> {
         let shown = self.path.display();
-        let text = trusted::read(&self.path, Readers::Anyone).map_err(|failure| failure.error)?;
+        let text = trusted::read_text(&self.path, Readers::Anyone).map_err(|failure| failure.error)?;
         let name = self.bastion.to_string();
         let Some(learned) = learn(&text, &[&name], &self.known()?, &self.in_use, announced) else { return Ok(false) };
         trusted::replace_for(&self.path, learned.text.as_bytes(), 0o644)

@@ -9,9 +9,8 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::agent::{SIGNATURE_NAMESPACE, signed_text};
 use wgmfa_core::name::HostName;
+use wgmfa_system::trusted::{self, Readers};
 use zeroize::Zeroizing;
-
-use crate::trusted::{self, Readers};
 
 /// A new key, in OpenSSH's format, for a file that only root can read.
 pub fn make(host: &HostName) -> Zeroizing<String> {
@@ -25,7 +24,7 @@ pub fn make(host: &HostName) -> Zeroizing<String> {
 /// # Errors
 /// The file cannot be trusted, or holds no private key that can be used without a passphrase.
 pub fn read(path: &Path) -> Result<Arc<PrivateKey>, Failure> {
-    let text = trusted::read(path, Readers::Owner)
+    let text = trusted::read_text(path, Readers::Owner)
         .map_err(|failure| if path.exists() { failure } else { failure.hint("make one with wgmfa-agent init") })?;
     let key = PrivateKey::from_openssh(text.as_bytes()).ok().filter(|key| !key.is_encrypted());
     let fault =

@@ -23,7 +23,7 @@ mod voice;
 use std::process::ExitCode;
 
 use clap::Parser;
-use wgmfa_agent::{cli, config, gate, trusted};
+use wgmfa_agent::{cli, config, gate};
 
 use crate::cli::{Command, CommandLine};
 

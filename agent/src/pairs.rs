@@ -13,11 +13,11 @@ use wgmfa_core::key::{Fingerprint, PresharedKey, exposed};
 use wgmfa_core::message::agent::{PeerGeneration, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::tandem::{Held, HeldKey, PairEnd};
+use wgmfa_system::trusted::{self, Readers};
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::store::{Store, failed};
-use crate::trusted::{self, Readers};
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -117,7 +117,7 @@ impl Store {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Ok(Pairs::new());
         }
-        let text = trusted::read(&path, Readers::Owner)?;
+        let text = trusted::read_text(&path, Readers::Owner)?;
         let damaged = |what: String| {
             Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
                 .hint("move it away: the bastion gives the keys of these peers again")

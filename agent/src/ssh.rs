@@ -12,10 +12,10 @@ use russh::{Channel, Preferred};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_system::trusted::{self, Readers};
 
 use crate::config::Config;
 use crate::identity;
-use crate::trusted::{self, Readers};
 use crate::voice;
 
 /// How long each step of a connection may take.
@@ -171,7 +171,7 @@ pub fn read_known_keys(path: &Path, host: &str, port: u16) -> Result<Vec<PublicK
     if !path.exists() {
         return Ok(Vec::new());
     }
-    trusted::read(path, Readers::Anyone)?;
+    trusted::file(path, Readers::Anyone)?;
     let found = known_hosts::known_host_keys_path(host, port, path)
         .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?;
     Ok(found.into_iter().map(|(_, key)| key).collect())

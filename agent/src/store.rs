@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, exposed};
 use wgmfa_core::message::agent::PeerRef;
+use wgmfa_system::trusted::{self, Readers};
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::state::State;
-use crate::trusted::{self, Readers};
 
 /// The state folder.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| failed(folder, &error).hint("run it as root"))?;
-        trusted::folder(folder)?;
+        trusted::folder(folder, Readers::Anyone)?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -92,7 +92,7 @@ impl Store {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Ok(State::new(boot));
         }
-        let text = trusted::read(&path, Readers::Owner)?;
+        let text = trusted::read_text(&path, Readers::Owner)?;
         let damaged = |what: String| {
             Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
                 .hint("move it away: the next round then locks every peer under a policy and begins anew")
@@ -124,7 +124,7 @@ impl Store {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Ok(ConfiguredKeys::new());
         }
-        let text = trusted::read(&path, Readers::Owner)?;
+        let text = trusted::read_text(&path, Readers::Owner)?;
         let rows: Vec<ConfiguredRow> = serde_json::from_str(&text).map_err(|error| {
             Failure::new(Exit::Usage, format!("{}: damaged at line {}", path.display(), error.line()))
         })?;

@@ -8,7 +8,7 @@ use wgmfa_core::diagnostic::Faults;
 use wgmfa_core::document::Document;
 use wgmfa_core::exit::Failure;
 
-use crate::trusted;
+use wgmfa_system::trusted::{self, Readers};
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/wgmfa/bastion.toml";
@@ -76,7 +76,7 @@ impl Config {
     /// # Errors
     /// The file cannot be trusted, or has faults: all of them are named, each with its line and column.
     pub fn load(path: &Path) -> Result<Self, Failure> {
-        let text = trusted::read_text(path).map_err(|failure| {
+        let text = trusted::read_text(path, Readers::Anyone).map_err(|failure| {
             if path.exists() {
                 failure
             } else {

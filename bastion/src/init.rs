@@ -12,10 +12,11 @@ use rand::Rng as _;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::ssh_key::{LineEnding, PrivateKey};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_system::trusted;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::{credential, host_key, trusted, voice};
+use crate::{credential, host_key, voice};
 
 /// Makes configuration, PAM service, keys, folders and a sample policy: below `dir` for a trial, else where the
 /// configuration at `config` says or the documented places are.

@@ -1,7 +1,6 @@
 //! What of `wgmfa-bastion` other crates reach: command line and configuration, for man pages, completions and samples.
 
 pub mod config;
-pub mod trusted;
 
 /// The command line.
 pub mod cli {

@@ -15,7 +15,7 @@ mod store;
 mod voice;
 mod worker;
 
-use wgmfa_bastion::{config, trusted};
+use wgmfa_bastion::config;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -7,7 +7,7 @@ use wgmfa_core::diagnostic::{Fault, Faults};
 use wgmfa_core::exit::Failure;
 use wgmfa_core::policy::PolicySet;
 
-use crate::trusted;
+use wgmfa_system::trusted::{self, Readers};
 
 /// Whether the files decide about real connections, or are only looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn load(folder: &Path) -> Result<PolicySet, Failure> {
 pub fn read(folder: &Path, trust: Trust) -> Result<PolicySet, Faults> {
     let of_failure = |failure: Failure| Fault::of_file(folder.display().to_string(), without_name(&failure, folder));
     if trust == Trust::Required {
-        trusted::folder(folder).map_err(of_failure)?;
+        trusted::folder(folder, Readers::Anyone).map_err(of_failure)?;
     }
     let paths =
         files(folder).map_err(|error| Fault::of_file(folder.display().to_string(), trusted::io_words(&error)))?;
@@ -78,7 +78,9 @@ fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// A file's text, or why not, without its name.
 fn text(path: &Path, trust: Trust) -> Result<String, String> {
     match trust {
-        Trust::Required => trusted::read_text(path).map_err(|failure| without_name(&failure, path)),
+        Trust::Required => trusted::read_text(path, Readers::Anyone)
+            .map(|text| text.to_string())
+            .map_err(|failure| without_name(&failure, path)),
         Trust::NotNeeded => match std::fs::read(path) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned()),
             Err(error) => Err(trusted::io_words(&error)),

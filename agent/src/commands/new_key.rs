@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_system::trusted;
 
 use crate::config::Config;
 use crate::identity;
-use crate::trusted;
 use crate::voice;
 
 /// Makes the key, if none waits yet, and prints its line.

@@ -10,12 +10,13 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::explain::{Explanation, explain, render};
 use wgmfa_core::inventory::Inventory;
 use wgmfa_core::policy::PolicySet;
+use wgmfa_system::trusted;
 
 use super::inventory::contradictions;
 use crate::admin::when::When;
 use crate::config::Config;
 use crate::policies::{Trust, read};
-use crate::{trusted, voice};
+use crate::voice;
 
 /// Where an inventory comes from.
 const HINT: &str = "wgmfa-bastion inventory --json writes such a file";

@@ -15,11 +15,12 @@ use wgmfa_core::diagnostic::{Faults, count};
 use wgmfa_core::exit::{Exit, Failure, sanitise};
 use wgmfa_core::inventory::Inventory;
 use wgmfa_core::policy;
+use wgmfa_system::trusted::{self, Readers};
 
 use crate::config::{Config, FirstFactor};
 use crate::host_key::change::{Beside, Stage};
 use crate::policies::Trust;
-use crate::{credential, host_key, store, trusted, voice};
+use crate::{credential, host_key, store, voice};
 
 /// What was found wrong, and what is allowed and should still be looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -100,7 +101,7 @@ pub fn run(path: &Path, json: bool) -> Exit {
         }
         Err(failure) => {
             let mut findings = Findings::default();
-            match trusted::read_text(path).map(|text| Config::parse(path, &text)) {
+            match trusted::read_text(path, Readers::Anyone).map(|text| Config::parse(path, &text)) {
                 Ok(Err(faults)) => findings.faults(&faults),
                 _ => findings.failure(&failure),
             }
@@ -158,7 +159,7 @@ fn files(config: &Config, findings: &mut Findings) {
         }
         Err(failure) => findings.failure(&failure),
     }
-    match trusted::read_secret(&config.sealing_key) {
+    match trusted::read(&config.sealing_key, Readers::Owner) {
         Ok(key) if key.len() != 32 => {
             let path = config.sealing_key.display();
             findings.fault(format!("{path}: has {} bytes; a sealing key has 32", key.len()));
@@ -172,7 +173,7 @@ fn files(config: &Config, findings: &mut Findings) {
         let path = beside.display();
         findings.warning(format!("{path}: a change of the sealing key was cut short; the next start finishes it"));
     }
-    if let Err(failure) = trusted::secret_folder(&config.state_dir) {
+    if let Err(failure) = trusted::folder(&config.state_dir, Readers::Owner) {
         findings.failure(&failure);
     }
     if config.state_dir.join(store::RESTORING).exists() {
@@ -182,13 +183,13 @@ fn files(config: &Config, findings: &mut Findings) {
     // SQLite keeps its journal in two files beside the store
     let store = ["", "-wal", "-shm"].map(|end| config.state_dir.join(format!("{}{end}", store::FILE_NAME)));
     for file in store.iter().filter(|file| file.exists() || file.is_symlink()) {
-        if let Err(failure) = trusted::secret(file) {
+        if let Err(failure) = trusted::file(file, Readers::Owner) {
             findings.failure(&failure);
         }
     }
     // `serve` makes it when it is missing
     if (config.run_dir.exists() || config.run_dir.is_symlink())
-        && let Err(failure) = trusted::folder(&config.run_dir)
+        && let Err(failure) = trusted::folder(&config.run_dir, Readers::Anyone)
     {
         findings.failure(&failure);
     }

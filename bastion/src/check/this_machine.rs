@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use super::Findings;
 use super::clock::synchronised;
 use crate::config::Config;
-use crate::trusted::io_words;
+use wgmfa_system::trusted::io_words;
 
 /// Adds what is wrong with the clock's service and the addresses.
 pub fn check(config: &Config, runs: bool, findings: &mut Findings) {
     // a time service that says more was looked at already
-    if synchronised() != Some(false) && wgmfa_clock::is_synchronised() == Some(false) {
+    if synchronised() != Some(false) && wgmfa_system::clock::is_synchronised() == Some(false) {
         findings.warning("clock: no time service keeps it right, and one-time codes need it (install chrony, or timedatectl set-ntp true)");
     }
     if !runs {

@@ -16,8 +16,8 @@ use super::password;
 use super::words::{Command, CommandLine, HostCommand, KeyCommand, PasswordSource, UserCommand, UserKeyCommand};
 use crate::check::memory::Memory;
 use crate::config::Config;
-use crate::trusted::io_words;
 use crate::voice;
+use wgmfa_system::trusted::io_words;
 
 /// Longest input of a command, in bytes.
 const LONGEST_INPUT: u64 = 1024 * 1024;

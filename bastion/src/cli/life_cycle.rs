@@ -14,10 +14,11 @@ use wgmfa_core::message::admin::AdminRequest;
 use super::ask;
 use crate::admin::{tell_resealed, tell_verified};
 use crate::config::Config;
+use crate::credential;
 use crate::keeper::only_one;
 use crate::store::{Actor, BackupHead, SealingKey, Store, restore as put_back, verify_export};
-use crate::trusted::io_words;
 use crate::voice;
+use wgmfa_system::trusted::io_words;
 
 /// `backup`: to standard output as the keeper sends it; to a file that nobody else can read, which appears when it is whole.
 ///
@@ -114,7 +115,14 @@ pub fn restore(config: &Config, file: &Path, json: bool) -> Result<Exit, Failure
         let failed = |error| Failure::new(Exit::Failed, format!("{}: {}", file.display(), io_words(&error)));
         Box::new(BufReader::new(opened.map_err(failed)?))
     };
-    let sealing = SealingKey::read(&config.sealing_key)?;
+    let sealing = SealingKey::read(&credential::or_file(config)).map_err(|failure| match credential::stored() {
+        Some(path) if !config.sealing_key.exists() => failure.hint(format!(
+            "the sealing key is a systemd credential: systemd-run --pipe --wait -p \
+             LoadCredentialEncrypted=wgmfa.sealing-key:{} wgmfa-bastion restore FILE",
+            path.display()
+        )),
+        _ => failure,
+    })?;
     let _only = only_one(&config.state_dir)?;
     let restored = put_back(&config.state_dir, backup, sealing, Timestamp::now())?;
     let BackupHead { made, log_head, .. } = &restored.head;

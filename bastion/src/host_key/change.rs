@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{one_line, public_half, public_key};
 use crate::config::Config;
 use crate::crash::crash_point;
-use crate::trusted::io_words;
+use wgmfa_system::trusted::io_words;
 
 /// Where the key lies that comes next.
 pub fn next_path(path: &Path) -> PathBuf {

@@ -10,7 +10,7 @@ use wgmfa_core::exit::{Exit, Failure};
 
 use self::change::Beside;
 use crate::config::Config;
-use crate::trusted;
+use wgmfa_system::trusted::{self, Readers};
 
 /// The public halves of the host keys.
 ///
@@ -25,7 +25,7 @@ pub fn public_keys(config: &Config) -> Result<Vec<PublicKey>, Failure> {
 /// # Errors
 /// As [`public_keys`].
 pub fn public_key(path: &Path) -> Result<PublicKey, Failure> {
-    let text = trusted::read_secret(path)?;
+    let text = trusted::read(path, Readers::Owner)?;
     let key = PrivateKey::from_openssh(&*text).map_err(|_| {
         Failure::new(Exit::Usage, format!("{}: not an OpenSSH private key", path.display()))
             .hint("ssh-keygen -t ed25519 -N '' makes one, and so does wgmfa-bastion init when the file is missing")

@@ -10,13 +10,14 @@ use wgmfa_core::key::SecretText;
 use wgmfa_core::known_hosts::MOST_KEYS;
 use wgmfa_core::message::front::ToFront;
 use wgmfa_core::name::HostName;
+use wgmfa_system::trusted::{self, Readers};
 
 use super::Keeper;
 use super::agent::Ask;
 use super::person::Said;
 use crate::config::Config;
+use crate::host_key;
 use crate::host_key::change::Beside;
-use crate::{host_key, trusted};
 
 /// What a person asks for.
 pub const COMMAND: &str = "wgmfa-host-key";
@@ -108,7 +109,7 @@ impl HostKeys {
 /// One of them cannot be read.
 pub fn private(config: &Config) -> Result<Vec<SecretText>, Failure> {
     let read = |path: &PathBuf| {
-        let text = trusted::read_secret(path)?;
+        let text = trusted::read(path, Readers::Owner)?;
         let text = std::str::from_utf8(&text);
         let text =
             text.map_err(|_| Failure::new(Exit::Usage, format!("{}: not an SSH private key", path.display())))?;

@@ -16,11 +16,12 @@ use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::front::Admits;
+use wgmfa_system::trusted::{self, Readers};
 
 use super::metrics::http::Listener;
 use super::{Keeper, say};
 use crate::config::{Config, MetricsAt};
-use crate::{check, store, trusted};
+use crate::{check, store};
 
 /// The listening sockets that the front will inherit, and who may come to each.
 ///
@@ -66,7 +67,7 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
         Failure::new(Exit::Failed, format!("{}: {error}", path.display())).hint("see run-dir in bastion.toml")
     })?;
-    trusted::folder(path)
+    trusted::folder(path, Readers::Anyone)
 }
 
 /// Binds a Unix socket of mode 0600, in place of one that a dead keeper left behind.

@@ -17,7 +17,7 @@ use super::generations::row_name;
 use super::seal::Binding;
 use super::{Actor, Event, Note, SealingKey, Store, StoreError, Writing, credentials, location, meta, places};
 use crate::crash::crash_point;
-use crate::trusted::io_words;
+use wgmfa_system::trusted::io_words;
 
 /// What stands behind the name of the key file while the key is being changed.
 const NEW: &str = ".new";

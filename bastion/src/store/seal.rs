@@ -9,6 +9,7 @@ use hmac::{Hmac, Mac as _};
 use rand::Rng as _;
 use sha2::Sha256;
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_system::trusted::{self, Readers};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::StoreError;
@@ -52,7 +53,7 @@ impl SealingKey {
     /// # Errors
     /// The file is missing, unsafe or has another length; with path, mode and what to do.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let bytes = crate::trusted::read_secret(path)?;
+        let bytes = trusted::read(path, Readers::Owner)?;
         let mut key = Self([0; KEY_BYTES]);
         if bytes.len() != KEY_BYTES {
             let error =

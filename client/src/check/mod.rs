@@ -46,7 +46,7 @@ fn everything(options: &Check, config: Config, person: Option<&Person>, findings
     } else {
         rights::check(findings);
     }
-    if wgmfa_clock::is_synchronised() == Some(false) {
+    if wgmfa_system::clock::is_synchronised() == Some(false) {
         let hint = "timedatectl set-ntp true, if this machine is also the one that shows your one-time codes";
         findings.warn("clock: no time service keeps it right", hint);
     }

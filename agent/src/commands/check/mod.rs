@@ -8,6 +8,7 @@ use std::path::Path;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::findings::Findings;
 use wgmfa_core::key::PublicKey;
+use wgmfa_system::trusted::{self, Readers};
 use wgmfa_wireguard::conf::Configuration;
 
 use crate::config::Config;
@@ -19,7 +20,6 @@ use crate::seen::Seen;
 use crate::ssh;
 use crate::state::State;
 use crate::store::Store;
-use crate::trusted;
 use crate::voice;
 
 /// No real-time clock: a machine that begins at the epoch shows handshakes of the wrong age.
@@ -62,7 +62,7 @@ fn everything(config: &Config) -> Findings {
         findings.fault(Failure::new(Exit::Usage, error).hint("wgmfa-agent init --known-host LINE"));
     }
     if config.state_dir.symlink_metadata().is_ok() {
-        findings.keep(trusted::folder(&config.state_dir));
+        findings.keep(trusted::folder(&config.state_dir, Readers::Anyone));
     }
     let state = findings.keep(Store::at(&config.state_dir).load());
     let pairs = findings.keep(Store::at(&config.state_dir).load_pairs()).unwrap_or_else(Pairs::new);
@@ -121,7 +121,7 @@ fn clock(findings: &mut Findings) {
     if wall.as_secs() < YEAR_2024 {
         let failure = Failure::new(Exit::Partly, "this machine's clock stands before 2024");
         findings.fault(failure.hint("set it, for example with chrony"));
-    } else if wgmfa_clock::is_synchronised() == Some(false) {
+    } else if wgmfa_system::clock::is_synchronised() == Some(false) {
         findings.warn("clock: no time service keeps it right", "install chrony, or: timedatectl set-ntp true");
     }
 }

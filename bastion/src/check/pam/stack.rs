@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wgmfa_core::exit::Failure;
 
-use crate::trusted;
+use wgmfa_system::trusted::{self, Readers};
 
 /// Includes go no deeper (Linux-PAM's own limit is 32).
 const DEEPEST: usize = 16;
@@ -127,7 +127,8 @@ pub fn read(path: &Path) -> (Vec<Entry>, Vec<String>) {
 /// The text of a PAM file. Links are followed, as PAM does (on some systems every shared stack is one); what counts is
 /// who can have written the file itself.
 pub fn text(path: &Path) -> Result<String, Failure> {
-    trusted::read_text(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+    trusted::read_text(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), Readers::Anyone)
+        .map(|text| text.to_string())
 }
 
 struct Reader {

@@ -1,6 +1,4 @@
 //! Whether something keeps this machine's clock right, as the kernel knows it: for `check` in every program.
-//!
-//! A crate of its own because bastion, agent and client share it, and because the one call needs `unsafe`.
 
 use nix::libc;
 
