@@ -27,12 +27,14 @@ fn a_jump_while_it_serves_is_named_and_forgotten() {
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ]);
     until("the agent again", LONG, || (lab.bastion.log("host-connected").len() == 2).then_some(()));
+    lab.log_in();
+    let [released, _] = lab.preshared_keys().map(|key| key.expect("a key was released"));
     clock(&file, "+86400");
     let says = |what: &str| lab.bastion.admin(&["status"]).stdout.contains(what);
     until("the name of the jump", LONG, || says("has jumped ahead").then_some(()));
+    until("the end of the session, by that clock", LONG, || (!lab.accepts(&released)).then_some(()));
     clock(&file, "+0");
     until("the way back", LONG, || (!lab.bastion.admin(&["status"]).stdout.contains("clock:")).then_some(()));
-    // by the clock that had jumped the key that waited was old
     until("another key that waits, at both ends", LONG, || {
         let (peer, key) = (lab.gateway.status()["peers"][0].clone(), lab.bastion.key("justins-laptop"));
         let another = key["generation"].as_u64() > Some(1) && peer["generation"] == key["generation"];
