@@ -1,10 +1,12 @@
 //! What packages hold besides programs, made from the definitions of the programs: man pages and completions from the
 //! command lines that `--help` shows, configuration samples and their man pages from one table of keys.
 
+pub mod argument;
 pub mod files;
 pub mod keys;
 pub mod page;
 pub mod programs;
+pub mod reference;
 pub mod sample;
 
 use std::fs;
@@ -46,7 +48,7 @@ pub fn samples() -> Vec<(String, String)> {
     files::all().iter().filter(|file| file.is_sampled).map(|file| (file.name.to_owned(), sample::of(file))).collect()
 }
 
-/// Writes all of it below a folder: `man`, `completions`, `samples`.
+/// Writes all of it below a folder: `man`, `completions`, `samples`, and the page of commands in `doc/`.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -58,5 +60,5 @@ pub fn write(folder: &Path) -> io::Result<()> {
             fs::write(below.join(name), text)?;
         }
     }
-    Ok(())
+    fs::write(folder.join("commands.md"), reference::text())
 }

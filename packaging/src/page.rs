@@ -4,6 +4,7 @@ use clap::{Arg, Command};
 use roff::{Inline, Roff, bold, italic, roman};
 
 use crate::VERSION;
+use crate::argument::{Described, sentence};
 use crate::files::Module;
 use crate::keys::{File, Without};
 use crate::programs::{EXIT_STATUS, Program};
@@ -62,32 +63,21 @@ fn commands(page: &mut Roff, command: &Command, above: &str) {
 }
 
 fn argument(page: &mut Roff, arg: &Arg) {
+    let Described { names, value, meaning } = Described::of(arg);
     let mut term: Vec<Inline> = Vec::new();
-    let names = [arg.get_short().map(|short| format!("-{short}")), arg.get_long().map(|long| format!("--{long}"))];
-    for name in names.into_iter().flatten() {
+    for name in names {
         if !term.is_empty() {
             term.push(roman(", "));
         }
         term.push(bold(name));
     }
-    if arg.is_positional() || arg.get_action().takes_values() {
+    if !value.is_empty() {
         if !term.is_empty() {
             term.push(roman(" "));
         }
-        let names =
-            arg.get_value_names().map(|names| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "));
-        term.push(italic(names.unwrap_or_else(|| arg.get_id().as_str().to_uppercase())));
+        term.push(italic(value));
     }
-    let mut help = sentence(&arg.get_help().map(ToString::to_string).unwrap_or_default());
-    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    if !defaults.is_empty() && arg.get_action().takes_values() {
-        help.push_str(&format!(" Default: {}.", defaults.join(" ")));
-    }
-    let possible: Vec<_> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    if !possible.is_empty() && arg.get_action().takes_values() {
-        help.push_str(&format!(" One of {}.", possible.join(", ")));
-    }
-    entry(page, term, &help);
+    entry(page, term, &meaning);
 }
 
 /// What stands behind the options in `--help`: indented lines are shown as they are.
@@ -195,9 +185,4 @@ fn verbatim(page: &mut Roff, text: &str) {
         }
     }
     page.control("RE", []).control("fi", []);
-}
-
-/// Help in the form of a sentence: command lines end theirs with a full stop or without.
-fn sentence(help: &str) -> String {
-    if help.is_empty() || help.ends_with(['.', ':', ']']) { help.to_owned() } else { format!("{help}.") }
 }

@@ -1,4 +1,4 @@
-//! What the programs print with `--help` stands in their man pages, and the pages are well formed.
+//! What the programs print with `--help` stands in their man pages and in the guide, and the pages are well formed.
 
 use std::process::Command;
 
@@ -43,6 +43,30 @@ fn every_flag_and_every_command_of_every_program() {
             let separate = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
             for flag in help.split(separate).filter(|word| word.starts_with("--") && word.len() > 2) {
                 assert!(page.contains(flag), "{program} {whole}: {flag}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flag_and_every_command_stands_in_the_guide() {
+    let there = include_str!("../../doc/commands.md");
+    let made = wgmfa_packaging::reference::text();
+    assert!(
+        there == made,
+        "doc/commands.md is of before: cargo run --package wgmfa-packaging -- FOLDER makes another one"
+    );
+    for program in ["wgmfa", "wgmfa-agent", "wgmfa-bastion"] {
+        for (words, help) in helps(program, &[]) {
+            let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).expect("it has one");
+            let is_group = usage.contains("<COMMAND>");
+            assert!(is_group || there.contains(&format!("### `{usage}`")), "{program} {words:?}: {usage}");
+            for flag in help.lines().filter_map(|line| line.trim_start().strip_prefix("--")) {
+                let flag = flag.split([' ', '=', '[']).next().unwrap_or_default();
+                assert!(
+                    flag == "help" || flag == "version" || there.contains(&format!("--{flag}")),
+                    "{program} {words:?}: --{flag}"
+                );
             }
         }
     }

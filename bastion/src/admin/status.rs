@@ -86,7 +86,7 @@ impl Status {
         pam::check(context.config, &mut pam);
         let mut people = Findings::default();
         people::check(context.config, &mut people);
-        clock::check(context.config, &mut clock);
+        clock::check(&mut clock);
         let behind = context.now.duration_since(context.system).as_secs();
         if behind > CLOCK_TOLERANCE_SECONDS && clock.faults.is_empty() {
             clock.fault(format!(

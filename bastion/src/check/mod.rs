@@ -138,7 +138,8 @@ pub fn everything(config: &Config, inventory: &Inventory) -> Findings {
         Err(faults) => findings.faults(&faults),
     }
     files(config, &mut findings);
-    clock::check(config, &mut findings);
+    clock::check(&mut findings);
+    clock::check_store(config, &mut findings);
     findings
 }
 
