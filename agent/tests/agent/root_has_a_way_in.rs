@@ -129,6 +129,23 @@ fn standing_down_twice_changes_nothing_and_forgets_no_key() {
 }
 
 #[test]
+fn an_override_is_no_longer_than_on_the_bastion() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let (key, before) = (wg_key(&["genpsk"], None), bed.key_on(0));
+    let peer = bed.peers[0].public_key.to_string();
+    let open = |time: &str| bed.agent_reads(&["override", &peer, "--reason", "test", "--for", time], &key);
+    for time in ["0s", "100d", "30d1s"] {
+        let out = open(time);
+        assert_eq!(out.status.code(), Some(2), "{out:?}");
+        assert_eq!(text(&out.stderr), "wgmfa-agent: error: --for: write a time of at most 30d\n");
+    }
+    assert_eq!(bed.key_on(0), before);
+    assert!(open("30d").status.success());
+    assert_eq!(bed.key_on(0), key);
+}
+
+#[test]
 fn a_resident_agent_carries_out_what_root_orders() {
     let bed = Bed::new(1);
     let mut resident = bed.resident();
