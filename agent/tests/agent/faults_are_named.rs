@@ -186,6 +186,19 @@ fn of_a_peer_that_is_gone_and_lets_nobody_in_nothing_is_said() {
 }
 
 #[test]
+fn of_a_peer_that_is_gone_and_has_no_policy_status_says_so() {
+    let bed = Bed::new(2);
+    bed.rotate();
+    let gone = bed.peers[1].public_key.to_string();
+    assert!(bed.wg(&["set", &bed.interface, "peer", &gone, "remove"]).status.success());
+    bed.bastion.uncover(&bed.peers[1..]);
+    bed.rotate();
+    let out = bed.agent(&["status"]);
+    assert_eq!(out.status.code(), Some(0), "nobody misses it: {out:?}");
+    assert!(text(&out.stdout).contains("  no policy  generation 1  waiting: not on the interface\n"), "{out:?}");
+}
+
+#[test]
 fn a_generation_that_the_bastion_did_not_take_is_never_used() {
     let bed = Bed::new(1);
     bed.bastion.change(&bed.peers[0], |connection| connection.disk_is_full = true);
