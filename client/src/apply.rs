@@ -8,7 +8,7 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::name::InterfaceName;
 use wgmfa_wireguard::conf::{Configuration, Folders};
-use wgmfa_wireguard::{EndpointRule, Error, Interface, readd, set_preshared_key};
+use wgmfa_wireguard::{EndpointRule, Error, Interface, begin_handshakes, readd, set_preshared_key};
 
 use crate::commands::Apply;
 use crate::handshake::Waiting;
@@ -142,9 +142,13 @@ fn on_interface(
     }
     if !anew.is_empty() {
         let changes = changes(&anew);
-        // the endpoint is kept, so that the handshake starts with the first packet
+        // the endpoint is kept, so that a handshake can be begun from here
         note(readd(name, &changes, EndpointRule::Keep), &changes, &mut outcome.faults);
     }
+    let waited_for = |key: &&&Key| order.manner.wait || anew.iter().any(|one| one.peer == key.peer);
+    let call: Vec<PublicKey> = keys.iter().filter(waited_for).map(|key| key.peer).collect();
+    // without one it comes with the first packet, as ever
+    let _ = begin_handshakes(name, &call);
     let changed: Vec<PublicKey> = in_place.iter().chain(&anew).map(|key| key.peer).collect();
     let keys: Vec<&Key> = keys.into_iter().filter(|key| !failed.contains(&key.peer)).collect();
     let saved = order.manner.save && save(name, &keys, &mut outcome.faults);
