@@ -64,6 +64,10 @@ pub fn carry_out(order: &Order) -> Result<Outcome, Failure> {
             on_interface(order, interface, &keys, &locked, &boot_id, &mut outcome);
         }
     }
+    let received = order.manner.received.unwrap_or_else(clock::boottime);
+    if let Err(error) = locked.end(&order.refused, received) {
+        outcome.faults.push(format!("{FOLDER}: {error}"));
+    }
     Ok(outcome)
 }
 

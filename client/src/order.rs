@@ -106,6 +106,8 @@ pub struct Order {
     pub keys: Vec<Key>,
     /// The tiers that the same login has opened: only to be remembered.
     pub opened: Vec<OpenedFor>,
+    /// The connections that the same login was refused: what was known of them is over.
+    pub refused: Vec<String>,
     /// What could not be understood, a line each; it names the line, never its content.
     pub faults: Vec<String>,
     /// How.
@@ -116,7 +118,8 @@ impl Order {
     /// An order from a release.
     pub fn new(release: &Release, manner: Manner) -> Self {
         let keys = release.keys.iter().map(|key| key_of(key, &manner.changed)).collect();
-        Self { keys, opened: release.grants.iter().map(OpenedFor::of).collect(), faults: Vec::new(), manner }
+        let opened = release.grants.iter().map(OpenedFor::of).collect();
+        Self { keys, opened, refused: refused(release), faults: Vec::new(), manner }
     }
 
     /// Reads an order, in either format.
@@ -146,7 +149,13 @@ impl Order {
     }
 
     fn from_lines(text: &[u8]) -> Self {
-        let mut order = Self { keys: Vec::new(), opened: Vec::new(), faults: Vec::new(), manner: Manner::default() };
+        let mut order = Self {
+            keys: Vec::new(),
+            opened: Vec::new(),
+            refused: Vec::new(),
+            faults: Vec::new(),
+            manner: Manner::default(),
+        };
         for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() {
@@ -159,6 +168,11 @@ impl Order {
         }
         order
     }
+}
+
+/// The connections that the bastion refuses, by the names under which they are remembered.
+pub fn refused(release: &Release) -> Vec<String> {
+    release.refused.iter().map(|refused| foreign(&refused.connection)).collect()
 }
 
 /// The key that is in force: the next generation only where the server side has changed to it.
