@@ -13,7 +13,7 @@ use wgmfa_wireguard::{EndpointRule, Error, Interface, begin_handshakes, readd, s
 use crate::commands::Apply;
 use crate::handshake::Waiting;
 use crate::interfaces::here;
-use crate::order::{Answer, Done, Key, Order, Outcome};
+use crate::order::{Answer, Done, FORMATS, Key, Order, Outcome};
 use crate::sessions::{FOLDER, Locked};
 use crate::{clock, rights, voice, way};
 
@@ -35,7 +35,7 @@ pub fn apply(options: &Apply) -> Result<Exit, Failure> {
     let outcome = carry_out(&order)?;
     let exit = outcome.exit();
     if !order.manner.answer {
-        voice::outcome(&outcome);
+        tell(&outcome);
         return Ok(exit);
     }
     let waiting = Waiting::of(&outcome);
@@ -44,6 +44,31 @@ pub fn apply(options: &Apply) -> Result<Exit, Failure> {
         voice::json(&Answer::Handshakes(waiting.look()));
     }
     Ok(exit)
+}
+
+/// What a person reads who has piped the order in: a line for each key, and each fault with what to do about it, which
+/// stands once behind the last of several like it.
+fn tell(outcome: &Outcome) {
+    outcome.done.iter().for_each(|done| voice::line(&done.line()));
+    for (number, fault) in outcome.faults.iter().enumerate() {
+        let failure = Failure::new(Exit::Partly, fault);
+        let is_last = |hint: &&str| outcome.faults.get(number + 1).and_then(|next| mends(next)) != Some(hint);
+        voice::failure(&match mends(fault).filter(is_last) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        });
+    }
+}
+
+/// What mends a fault of an order.
+fn mends(fault: &str) -> Option<&'static str> {
+    match fault {
+        _ if fault.starts_with("line ") => Some(FORMATS),
+        _ if fault.contains(": refused: ") => {
+            Some("wgmfa interfaces shows what is here; a peer that is missing is never added")
+        }
+        _ => None,
+    }
 }
 
 /// Changes what differs.

@@ -21,6 +21,9 @@ use crate::voice::foreign;
 /// Longest answer of a bastion, in bytes: some thousand keys.
 pub const LONGEST: usize = 1024 * 1024;
 
+/// What there is to do about an order that cannot be read.
+pub const FORMATS: &str = "pipe in what ssh BASTION wgmfa-sync prints, with or without --format json";
+
 /// How the keys are to be applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manner {
@@ -131,7 +134,7 @@ impl Order {
         let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("standard input: {error}"));
         input.take(LONGEST as u64 + 1).read_to_end(&mut text).map_err(failed)?;
         if text.len() > LONGEST {
-            return Err(Failure::new(Exit::Failed, format!("standard input: more than {LONGEST} bytes")));
+            return Err(Failure::new(Exit::Failed, format!("standard input: more than {LONGEST} bytes")).hint(FORMATS));
         }
         match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
             None => Err(Failure::new(Exit::Failed, "standard input: no keys came")
@@ -142,7 +145,7 @@ impl Order {
     }
 
     fn from_json(text: &[u8]) -> Result<Self, Failure> {
-        let broken = |error| Failure::new(Exit::Failed, format!("standard input: {error}"));
+        let broken = |error| Failure::new(Exit::Failed, format!("standard input: {error}")).hint(FORMATS);
         let release: Release = decode(text).map_err(broken)?;
         check_version(&release)?;
         Ok(Self::new(&release, decode(text).map_err(broken)?))
