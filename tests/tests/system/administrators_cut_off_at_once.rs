@@ -55,9 +55,11 @@ fn by_disabling_a_device() {
 
 #[test]
 fn by_disabling_a_device_while_the_agent_only_comes_by_it_is_confirmed_by_one_round() {
-    let lab = Lab::new("1h");
+    let mut lab = Lab::new("1h");
     lab.gateway.agent(&["rotate"]).ok();
     lab.await_waiting_key();
+    lab.log_in();
+    lab.gateway.agent(&["rotate"]).ok();
     lab.bastion.admin(&["device", "disable", DEVICE]).expect(6);
     assert_eq!(lab.bastion.key(DEVICE)["state"], "Mismatch Pending");
     lab.gateway.agent(&["rotate"]).ok();
