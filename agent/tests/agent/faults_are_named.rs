@@ -80,7 +80,7 @@ fn files_that_others_can_touch_are_not_trusted() {
     assert!(said.starts_with("wgmfa-agent: error: broken configuration\n") && said.contains(&place), "{said}");
     std::fs::remove_file(bed.path("agent.toml")).unwrap();
     let lines = format!(
-        "wgmfa-agent: error: {}: no such file\nwgmfa-agent: hint: make one with wgmfa-agent init, or name one with --config\n",
+        "wgmfa-agent: error: {}: no such file or folder\nwgmfa-agent: hint: make one with wgmfa-agent init, or name one with --config\n",
         shown("agent.toml")
     );
     refused(&bed, &["check"], 2, &lines);
