@@ -168,9 +168,11 @@ impl Holders {
     fn join() -> io::Result<Self> {
         drop(Locked::wait(Path::new(FOLDER)).map_err(|failure| io::Error::other(failure.error))?);
         let namespace = std::fs::metadata("/proc/self/ns/net")?.ino();
-        Self::join_at(Path::new(FOLDER).join(format!("way-{namespace}.lock")), || {
+        let joined = Self::join_at(Path::new(FOLDER).join(format!("way-{namespace}.lock")), || {
             rules::standing()?.iter().try_for_each(rules::remove)
-        })
+        });
+        remove_unheld(Path::new(FOLDER));
+        joined
     }
 
     /// Takes a share; whoever is alone first removes what is left over.
@@ -200,6 +202,21 @@ impl Drop for Holders {
     fn drop(&mut self) {
         if self.lock.relock(FlockArg::LockExclusiveNonblock).is_ok() && bears_the_name(&self.lock, &self.path) {
             let _ = std::fs::remove_file(&self.path); // what stays is used again
+        }
+    }
+}
+
+/// Takes away the locks that killed processes have left behind, of whichever namespace.
+fn remove_unheld(folder: &Path) {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let is_lock = |name: &str| name.starts_with("way-") && name.ends_with(".lock");
+    for name in names.filter_map(|name| name.into_string().ok()).filter(|name| is_lock(name)) {
+        let path = folder.join(name);
+        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        if let Ok(alone) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            && bears_the_name(&alone, &path)
+        {
+            let _ = std::fs::remove_file(&path); // as long as it is locked: whoever waits for it tries again
         }
     }
 }
@@ -238,6 +255,20 @@ mod tests {
     }
 
     #[test]
+    fn what_killed_holders_have_left_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let holder = Holders::join_at(path("way-1.lock"), || Ok(())).unwrap();
+        for name in ["way-2.lock", "way-3.lock", "lock", "wg0.json"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        remove_unheld(folder.path());
+        let there = ["way-1.lock", "way-2.lock", "way-3.lock", "lock", "wg0.json"].map(|name| path(name).exists());
+        assert_eq!(there, [true, false, false, true, true]);
+        drop(holder);
+    }
+
+    #[test]
     fn however_many_come_and_go_nobody_removes_what_another_one_has_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("way-1.lock");
@@ -249,6 +280,7 @@ mod tests {
                     Ok(())
                 };
                 let holder = Holders::join_at(path.clone(), nobody).unwrap();
+                remove_unheld(folder.path());
                 held.fetch_add(1, Ordering::SeqCst);
                 std::thread::yield_now();
                 held.fetch_sub(1, Ordering::SeqCst);
