@@ -68,7 +68,7 @@ pub enum Command {
         /// Why; the bastion's audit log tells it.
         #[arg(long, value_name = "TEXT", value_parser = text)]
         reason: String,
-        /// For how long.
+        /// For how long, at most 30d.
         #[arg(long = "for", value_name = "TIME", default_value = "1h")]
         time: Interval,
     },

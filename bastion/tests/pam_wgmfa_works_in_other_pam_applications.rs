@@ -106,14 +106,10 @@ fn without_a_keeper_every_hook_but_setcred_and_the_end_of_a_session_fails() {
     let site = Site::new();
     let service = Service::new(&site, "away");
     let unavailable = "Authentication service cannot retrieve authentication info";
-    for (operation, words) in [
-        ("authenticate", unavailable),
-        ("acct_mgmt", unavailable),
-        ("open_session", "Cannot make/remove an entry for the specified session"),
-    ] {
+    for operation in ["authenticate", "acct_mgmt", "open_session"] {
         let output = service.run(&[operation]);
         assert!(!output.status.success(), "{operation}");
-        assert!(text(&output).contains(words), "{operation}: {}", text(&output));
+        assert!(text(&output).contains(unavailable), "{operation}: {}", text(&output));
     }
     for operation in ["setcred", "close_session"] {
         assert!(service.run(&[operation]).status.success(), "{operation}");
@@ -128,7 +124,8 @@ fn a_refused_session_does_not_open() {
     let site = Site::new();
     let service = Service::new(&site, "session");
     let keeper = site.keeper(vec![vec![says(session(&service.name, true), REFUSE)]]);
-    assert!(!service.run(&["open_session"]).status.success());
+    let output = service.run(&["open_session"]);
+    assert!(!output.status.success() && text(&output).contains("Authentication failure"), "{}", text(&output));
     keeper.visitors();
 }
 

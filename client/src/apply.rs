@@ -8,12 +8,12 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::name::InterfaceName;
 use wgmfa_wireguard::conf::{Configuration, Folders};
-use wgmfa_wireguard::{EndpointRule, Error, Interface, readd, set_preshared_key};
+use wgmfa_wireguard::{EndpointRule, Error, Interface, begin_handshakes, readd, set_preshared_key};
 
 use crate::commands::Apply;
 use crate::handshake::Waiting;
 use crate::interfaces::here;
-use crate::order::{Answer, Done, Key, Order, Outcome};
+use crate::order::{Answer, Done, FORMATS, Key, Order, Outcome};
 use crate::sessions::{FOLDER, Locked};
 use crate::{clock, rights, voice, way};
 
@@ -35,7 +35,7 @@ pub fn apply(options: &Apply) -> Result<Exit, Failure> {
     let outcome = carry_out(&order)?;
     let exit = outcome.exit();
     if !order.manner.answer {
-        voice::outcome(&outcome);
+        tell(&outcome);
         return Ok(exit);
     }
     let waiting = Waiting::of(&outcome);
@@ -44,6 +44,31 @@ pub fn apply(options: &Apply) -> Result<Exit, Failure> {
         voice::json(&Answer::Handshakes(waiting.look()));
     }
     Ok(exit)
+}
+
+/// What a person reads who has piped the order in: a line for each key, and each fault with what to do about it, which
+/// stands once behind the last of several like it.
+fn tell(outcome: &Outcome) {
+    outcome.done.iter().for_each(|done| voice::line(&done.line()));
+    for (number, fault) in outcome.faults.iter().enumerate() {
+        let failure = Failure::new(Exit::Partly, fault);
+        let is_last = |hint: &&str| outcome.faults.get(number + 1).and_then(|next| mends(next)) != Some(hint);
+        voice::failure(&match mends(fault).filter(is_last) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        });
+    }
+}
+
+/// What mends a fault of an order.
+fn mends(fault: &str) -> Option<&'static str> {
+    match fault {
+        _ if fault.starts_with("line ") => Some(FORMATS),
+        _ if fault.contains(": refused: ") => {
+            Some("wgmfa interfaces shows what is here; a peer that is missing is never added")
+        }
+        _ => None,
+    }
 }
 
 /// Changes what differs.
@@ -63,6 +88,10 @@ pub fn carry_out(order: &Order) -> Result<Outcome, Failure> {
         if opens || !keys.is_empty() {
             on_interface(order, interface, &keys, &locked, &boot_id, &mut outcome);
         }
+    }
+    let received = order.manner.received.unwrap_or_else(clock::boottime);
+    if let Err(error) = locked.end(&order.refused, received) {
+        outcome.faults.push(format!("{FOLDER}: {error}"));
     }
     Ok(outcome)
 }
@@ -142,9 +171,13 @@ fn on_interface(
     }
     if !anew.is_empty() {
         let changes = changes(&anew);
-        // the endpoint is kept, so that the handshake starts with the first packet
+        // the endpoint is kept, so that a handshake can be begun from here
         note(readd(name, &changes, EndpointRule::Keep), &changes, &mut outcome.faults);
     }
+    let waited_for = |key: &&&Key| order.manner.wait || anew.iter().any(|one| one.peer == key.peer);
+    let call: Vec<PublicKey> = keys.iter().filter(waited_for).map(|key| key.peer).collect();
+    // without one it comes with the first packet, as ever
+    let _ = begin_handshakes(name, &call);
     let changed: Vec<PublicKey> = in_place.iter().chain(&anew).map(|key| key.peer).collect();
     let keys: Vec<&Key> = keys.into_iter().filter(|key| !failed.contains(&key.peer)).collect();
     let saved = order.manner.save && save(name, &keys, &mut outcome.faults);

@@ -168,8 +168,8 @@ impl Giving<'_> {
         loop {
             match self.asking.ask(prompt, self.conversation.as_fd(), until) {
                 Asked::Typed(code) => return Ok(code),
-                // nothing on standard input, as a service has it: then a person, if there is one
-                Asked::Nothing if !self.asking.can_repeat() => match Asking::a_person() {
+                // nothing on standard input: then a person on the terminal, if there is one
+                Asked::Nothing if !self.asking.can_repeat() => match Asking::on_terminal() {
                     Some(person) => self.asking = person,
                     None => return Err(self.no_code("nobody can be asked for a code")),
                 },

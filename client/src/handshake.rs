@@ -29,8 +29,7 @@ impl Waiting {
         Self { since: Instant::now(), peers: peers.collect() }
     }
 
-    /// Looks until all have come, or the time is over. Sends nothing: a handshake starts with the first packet, or by
-    /// itself where the peer has a persistent keepalive.
+    /// Looks until all have come, or the time is over. Sends nothing: whoever has applied the keys has begun the handshakes.
     pub fn look(self) -> Vec<Handshake> {
         let mut found: Vec<Handshake> =
             self.peers.iter().map(|(name, ..)| Handshake { name: name.clone(), millis: None }).collect();

@@ -97,8 +97,7 @@ pub fn folder_of_the_person() -> Option<PathBuf> {
 pub fn remember(opened: &[OpenedFor], interface: &InterfaceName, received: Boottime) -> Result<(), Failure> {
     let Some(first) = opened.first() else { return Ok(()) };
     let failed = |why: String| Failure::new(Exit::Failed, why);
-    let folder = if geteuid().is_root() { Some(FOLDER.into()) } else { folder_of_the_person() };
-    let folder = folder.ok_or_else(|| failed("XDG_RUNTIME_DIR is not set".to_owned()))?;
+    let folder = own_folder().ok_or_else(|| failed("XDG_RUNTIME_DIR is not set".to_owned()))?;
     let boot_id = clock::boot_id().map_err(|error| failed(format!("boot id: {error}")))?;
     let locked = Locked::wait(&folder)?;
     let mut sessions = locked.load(interface, &first.public_key, &boot_id);
@@ -106,4 +105,18 @@ pub fn remember(opened: &[OpenedFor], interface: &InterfaceName, received: Boott
         sessions.remember_tier(one.peer, &one.opened, received);
     }
     locked.save(&sessions).map_err(|error| failed(format!("{}: {error}", folder.display())))
+}
+
+/// Notes for `status` which connections the same login was refused, where the person may write and has something there.
+///
+/// # Errors
+/// It cannot be noted.
+pub fn forget(refused: &[String], received: Boottime) -> Result<(), Failure> {
+    let Some(folder) = own_folder().filter(|folder| !refused.is_empty() && folder.exists()) else { return Ok(()) };
+    let failed = |error| Failure::new(Exit::Failed, format!("{}: {error}", folder.display()));
+    Locked::wait(&folder)?.end(refused, received).map_err(failed)
+}
+
+fn own_folder() -> Option<PathBuf> {
+    if geteuid().is_root() { Some(FOLDER.into()) } else { folder_of_the_person() }
 }

@@ -21,6 +21,9 @@ use crate::voice::foreign;
 /// Longest answer of a bastion, in bytes: some thousand keys.
 pub const LONGEST: usize = 1024 * 1024;
 
+/// What there is to do about an order that cannot be read.
+pub const FORMATS: &str = "pipe in what ssh BASTION wgmfa-sync prints, with or without --format json";
+
 /// How the keys are to be applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manner {
@@ -106,6 +109,8 @@ pub struct Order {
     pub keys: Vec<Key>,
     /// The tiers that the same login has opened: only to be remembered.
     pub opened: Vec<OpenedFor>,
+    /// The connections that the same login was refused: what was known of them is over.
+    pub refused: Vec<String>,
     /// What could not be understood, a line each; it names the line, never its content.
     pub faults: Vec<String>,
     /// How.
@@ -116,7 +121,8 @@ impl Order {
     /// An order from a release.
     pub fn new(release: &Release, manner: Manner) -> Self {
         let keys = release.keys.iter().map(|key| key_of(key, &manner.changed)).collect();
-        Self { keys, opened: release.grants.iter().map(OpenedFor::of).collect(), faults: Vec::new(), manner }
+        let opened = release.grants.iter().map(OpenedFor::of).collect();
+        Self { keys, opened, refused: refused(release), faults: Vec::new(), manner }
     }
 
     /// Reads an order, in either format.
@@ -128,7 +134,7 @@ impl Order {
         let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("standard input: {error}"));
         input.take(LONGEST as u64 + 1).read_to_end(&mut text).map_err(failed)?;
         if text.len() > LONGEST {
-            return Err(Failure::new(Exit::Failed, format!("standard input: more than {LONGEST} bytes")));
+            return Err(Failure::new(Exit::Failed, format!("standard input: more than {LONGEST} bytes")).hint(FORMATS));
         }
         match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
             None => Err(Failure::new(Exit::Failed, "standard input: no keys came")
@@ -139,14 +145,20 @@ impl Order {
     }
 
     fn from_json(text: &[u8]) -> Result<Self, Failure> {
-        let broken = |error| Failure::new(Exit::Failed, format!("standard input: {error}"));
+        let broken = |error| Failure::new(Exit::Failed, format!("standard input: {error}")).hint(FORMATS);
         let release: Release = decode(text).map_err(broken)?;
         check_version(&release)?;
         Ok(Self::new(&release, decode(text).map_err(broken)?))
     }
 
     fn from_lines(text: &[u8]) -> Self {
-        let mut order = Self { keys: Vec::new(), opened: Vec::new(), faults: Vec::new(), manner: Manner::default() };
+        let mut order = Self {
+            keys: Vec::new(),
+            opened: Vec::new(),
+            refused: Vec::new(),
+            faults: Vec::new(),
+            manner: Manner::default(),
+        };
         for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() {
@@ -159,6 +171,11 @@ impl Order {
         }
         order
     }
+}
+
+/// The connections that the bastion refuses, by the names under which they are remembered.
+pub fn refused(release: &Release) -> Vec<String> {
+    release.refused.iter().map(|refused| foreign(&refused.connection)).collect()
 }
 
 /// The key that is in force: the next generation only where the server side has changed to it.

@@ -96,7 +96,8 @@ impl Sessions {
         self.connections.iter().find(|known| known.peer_public_key == *peer)
     }
 
-    /// Remembers a key, in place of what was known about its peer. A bare key says nothing about how long it is good.
+    /// Remembers a key, in place of what was known about its peer: also of a tier that an earlier login has opened there.
+    /// A bare key says nothing about how long it is good.
     pub fn remember(
         &mut self,
         peer: PublicKey,
@@ -106,20 +107,33 @@ impl Sessions {
     ) {
         self.connections.retain(|known| known.peer_public_key != peer);
         if let Some(session) = session.cloned() {
+            self.tiers.retain(|known| known.peer_public_key != peer || known.received >= received);
             self.connections.push(Remembered { peer_public_key: peer, session, received, handshake_before });
             self.connections.sort_by(|a, b| a.session.connection.cmp(&b.session.connection));
         }
     }
 
-    /// Remembers an opened tier, in place of what was known about it, unless a later login has opened it.
+    /// Remembers an opened tier, in place of what was known about it, unless a later login has opened it. The key of an
+    /// earlier login is over: the same login would have brought it too.
     pub fn remember_tier(&mut self, peer: PublicKey, opened: &Opened, received: Boottime) {
         let is_it = |known: &RememberedTier| known.peer_public_key == peer && known.opened.tier == opened.tier;
         if self.tiers.iter().any(|known| is_it(known) && known.received > received) {
             return;
         }
         self.tiers.retain(|known| !is_it(known));
+        self.connections.retain(|known| known.peer_public_key != peer || known.received >= received);
         self.tiers.push(RememberedTier { peer_public_key: peer, opened: opened.clone(), received });
         self.tiers.sort_by(|a, b| (&a.opened.connection, &a.opened.tier).cmp(&(&b.opened.connection, &b.opened.tier)));
+    }
+
+    /// What a later login was refused is over: a login is needed. Whether anything was known of it.
+    fn end(&mut self, refused: &[String], received: Boottime) -> bool {
+        let is_over = |connection: &String, known: Boottime| known <= received && refused.contains(connection);
+        let keys = self.connections.iter_mut().filter(|known| is_over(&known.session.connection, known.received));
+        let keys = keys.map(|known| &mut known.session.seconds_left);
+        let tiers = self.tiers.iter_mut().filter(|known| is_over(&known.opened.connection, known.received));
+        let tiers = tiers.map(|known| &mut known.opened.seconds_left);
+        keys.chain(tiers).map(|left| *left = 0).count() > 0
     }
 }
 
@@ -166,6 +180,19 @@ impl Locked {
         load(&self.path.join(format!("{interface}.json")))
             .filter(|known| known.boot_id == *boot_id && known.public_key == *public_key)
             .unwrap_or_else(|| Sessions::none(boot_id.clone(), interface.clone(), *public_key))
+    }
+
+    /// Notes which connections a login was refused: what was known of them, on whichever interface, is over.
+    pub fn end(&self, refused: &[String], received: Boottime) -> std::io::Result<()> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        for mut sessions in all(&self.path) {
+            if sessions.end(refused, received) {
+                self.save(&sessions)?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts a file in place of the old one, whole or not at all.

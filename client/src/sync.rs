@@ -17,8 +17,8 @@ use crate::host_keys;
 use crate::interfaces::Listing;
 use crate::last_login::LastLogin;
 use crate::login::{Accepted, Login};
-use crate::opened::{Opened, OpenedFor, remember};
-use crate::order::{Handshake, Manner, Outcome, short};
+use crate::opened::{Opened, OpenedFor, forget, remember};
+use crate::order::{Handshake, Manner, Outcome, refused, short};
 use crate::person::{Person, has_terminal};
 use crate::rights::{Applying, Hands};
 use crate::voice::{self, foreign};
@@ -159,10 +159,10 @@ fn hello(listing: &Listing, only: Option<&str>) -> Result<ClientHello, Failure> 
     Ok(hello)
 }
 
-/// Has the keys written. Where there are none, nothing needs to be changed: the tiers are open already, and what hinders
-/// `status` from knowing that is no failure.
+/// Has the keys written. Where there are none, nothing needs to be changed: tiers are open or refused already, and what
+/// hinders `status` from knowing that is no failure.
 fn apply(hands: &Hands, release: &Release, manner: Manner) -> Result<Applying, Failure> {
-    if release.keys.is_empty() && release.grants.is_empty() {
+    if release.keys.is_empty() && release.grants.is_empty() && release.refused.is_empty() {
         return Ok(Applying::nothing(Outcome::default()));
     }
     let applied = hands.apply(release, manner);
@@ -188,6 +188,9 @@ fn left_alone(release: &Release, interface: Option<&InterfaceName>, received: Bo
         && !opened.is_empty()
     {
         unknown_to_status(failure);
+    }
+    if let Err(failure) = forget(&refused(release), received) {
+        unknown_to_status(&failure.error);
     }
     let fault =
         |key: &ReleasedKey| format!("{}: its key was not written: --tiers-only", short(&foreign(&key.connection)));

@@ -2,8 +2,8 @@
 //!
 //! Thin on purpose: it is loaded into other people's programs. It decides nothing, keeps nothing between two calls, and
 //! starts no thread. What it returns is a contract: `PAM_SUCCESS`; `PAM_AUTH_ERR` for every refusal alike;
-//! `PAM_AUTHINFO_UNAVAIL` when the keeper cannot be asked or the options are wrong; from `session`, `PAM_SESSION_ERR`
-//! for both. Never `PAM_IGNORE`, never `PAM_USER_UNKNOWN`. A panic ends in `PAM_ABORT`.
+//! `PAM_AUTHINFO_UNAVAIL` when the keeper cannot be asked or the options are wrong. Never `PAM_IGNORE`, never
+//! `PAM_USER_UNKNOWN`. A panic ends in `PAM_ABORT`.
 
 mod ffi;
 mod keeper;
@@ -34,11 +34,7 @@ impl PamHooks for Wgmfa {
         let mut person = PamConversation { handle, silent: flags & PAM_SILENT != 0 };
         let decision = login::authenticate(&options, &login, &mut person);
         log(handle, &options, &format!("login of {login}"), &decision);
-        match decision.verdict {
-            Verdict::Accept => PamResultCode::PAM_SUCCESS,
-            Verdict::Refuse => PamResultCode::PAM_AUTH_ERR,
-            Verdict::Unavailable => PamResultCode::PAM_AUTHINFO_UNAVAIL,
-        }
+        returned(decision.verdict)
     }
 
     fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
@@ -49,23 +45,16 @@ impl PamHooks for Wgmfa {
         let Some((options, login)) = prepare(handle, &args) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
         let decision = login::account(&options, &login);
         log(handle, &options, &format!("account of {login}"), &decision);
-        match decision.verdict {
-            Verdict::Accept => PamResultCode::PAM_SUCCESS,
-            Verdict::Refuse => PamResultCode::PAM_AUTH_ERR,
-            Verdict::Unavailable => PamResultCode::PAM_AUTHINFO_UNAVAIL,
-        }
+        returned(decision.verdict)
     }
 
     /// Fails when the keeper cannot be told: a site that wants such sessions writes `session optional`, and they are
     /// released nothing.
     fn sm_open_session(handle: &mut PamHandle, args: Vec<&CStr>, _: PamFlag) -> PamResultCode {
-        let Some((options, login)) = prepare(handle, &args) else { return PamResultCode::PAM_SESSION_ERR };
+        let Some((options, login)) = prepare(handle, &args) else { return PamResultCode::PAM_AUTHINFO_UNAVAIL };
         let decision = login::session(&options, &login, true);
         log(handle, &options, &format!("session of {login}"), &decision);
-        match decision.verdict {
-            Verdict::Accept => PamResultCode::PAM_SUCCESS,
-            Verdict::Refuse | Verdict::Unavailable => PamResultCode::PAM_SESSION_ERR,
-        }
+        returned(decision.verdict)
     }
 
     /// Succeeds always: a session that ends must be able to end.
@@ -80,6 +69,15 @@ impl PamHooks for Wgmfa {
     fn sm_chauthtok(handle: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         ffi::syslog(handle, Priority::Error, "passwords are changed with: ssh BASTION wgmfa-passwd");
         PamResultCode::PAM_PERM_DENIED
+    }
+}
+
+/// What PAM is told of a verdict.
+fn returned(verdict: Verdict) -> PamResultCode {
+    match verdict {
+        Verdict::Accept => PamResultCode::PAM_SUCCESS,
+        Verdict::Refuse => PamResultCode::PAM_AUTH_ERR,
+        Verdict::Unavailable => PamResultCode::PAM_AUTHINFO_UNAVAIL,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use wgmfa_core::key::SecretText;
+use wgmfa_core::login::REFUSED;
 use wgmfa_core::message::VERSION;
 use wgmfa_core::message::module::{FromModule, ToModule, Verdict};
 
@@ -129,6 +130,7 @@ fn password(options: &Options, person: &mut impl Conversation) -> Result<SecretT
         return Ok(password);
     }
     if options.earlier_password == EarlierPassword::Require {
+        person.complain(REFUSED); // as after any refusal: the reason is for the log
         return Err(Decision::refuse("use_first_pass, but no module above has asked for a password"));
     }
     let password = person.ask_hidden("Password: ")?;

@@ -35,6 +35,24 @@ pub fn readd(name: &InterfaceName, changes: &[(PublicKey, PresharedKey)], endpoi
     change(name, changes, Way::Together, endpoint)
 }
 
+/// Begins a handshake with those of these peers whose endpoint is known and that have no persistent keepalive: one with a
+/// keepalive begins it by itself. Nothing on the interface is another one afterwards. A peer with a session that is fresh
+/// is sent one empty packet instead; boringtun cannot be told to, and is left alone.
+pub fn begin_handshakes(name: &InterfaceName, peers: &[PublicKey]) -> Result<(), Error> {
+    if peers.is_empty() {
+        return Ok(());
+    }
+    let (interface, backend) = look(name)?;
+    let is_silent = |peer: &&crate::Peer| peer.endpoint.is_some() && peer.persistent_keepalive.is_none();
+    let silent = interface.peers.iter().filter(is_silent).map(|peer| &peer.public_key);
+    let called: Vec<_> = silent.filter(|key| peers.contains(key)).collect();
+    match backend {
+        Backend::Kernel => kernel::call(name, &called),
+        Backend::Userspace => userspace::call(name, &called),
+        Backend::UserspaceApart => Ok(()),
+    }
+}
+
 fn change(
     name: &InterfaceName,
     changes: &[(PublicKey, PresharedKey)],

@@ -12,7 +12,7 @@ use wgmfa_core::name::InterfaceName;
 use wireguard_control::{Backend, Device, DeviceUpdate, Key, PeerConfigBuilder};
 
 use crate::interface::merge;
-use crate::steps::{Limits, Step, Wanted, Way, requests};
+use crate::steps::{Limits, Step, Wanted, Way, calls, requests};
 use crate::{AllowedIp, Error, Interface, Peer};
 
 /// The kernel WireGuard interfaces of the calling thread's network namespace. Needs no rights.
@@ -62,15 +62,24 @@ const MESSAGE: Limits = Limits { bytes: 8_000, allowed_ips: 150 };
 /// An upper bound of a step's bytes in a message, from the attributes of `linux/wireguard.h`.
 fn size(step: &Step<'_>) -> usize {
     match step {
-        Step::Set(_) | Step::Remove(_) => 100,
+        Step::Set(_) | Step::Remove(_) | Step::Keepalive(..) => 100,
         Step::Add(_, ips) | Step::Allow(_, ips) => 160 + 40 * ips.len(),
     }
 }
 
 /// Carries out a change on an interface that was read just before.
 pub(crate) fn write(name: &InterfaceName, wanted: &[Wanted<'_>], way: Way) -> Result<(), Error> {
+    send(name, requests(wanted, way, MESSAGE, size))
+}
+
+/// Has peers called, on an interface that was read just before.
+pub(crate) fn call(name: &InterfaceName, peers: &[&PublicKey]) -> Result<(), Error> {
+    send(name, calls(peers, MESSAGE, size))
+}
+
+fn send(name: &InterfaceName, requests: Vec<Vec<Step<'_>>>) -> Result<(), Error> {
     let interface = library_name(name)?;
-    for request in requests(wanted, way, MESSAGE, size) {
+    for request in requests {
         let peers: Vec<_> = request.iter().map(section).collect();
         DeviceUpdate::new().add_peers(&peers).apply(&interface, Backend::Kernel).map_err(|error| {
             match error.raw_os_error().map(Errno::from_raw) {
@@ -92,6 +101,7 @@ fn section(step: &Step<'_>) -> PeerConfigBuilder {
         Step::Set(one) => builder(&one.before.public_key).set_preshared_key(Key(*one.preshared_key.expose_bytes())),
         Step::Remove(public_key) => builder(public_key).remove(),
         Step::Allow(public_key, ips) => allow(builder(public_key), ips),
+        Step::Keepalive(public_key, seconds) => builder(public_key).set_persistent_keepalive_interval(*seconds),
         Step::Add(one, ips) => {
             let mut peer = builder(&one.before.public_key)
                 .set_preshared_key(Key(*one.preshared_key.expose_bytes()))

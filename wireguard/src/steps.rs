@@ -37,6 +37,8 @@ pub(crate) enum Step<'a> {
     Add(&'a Wanted<'a>, &'a [AllowedIp]),
     /// Give a peer more allowed IPs.
     Allow(&'a PublicKey, &'a [AllowedIp]),
+    /// Switch the persistent keepalive of a peer that exists: seconds, or 0 for off.
+    Keepalive(&'a PublicKey, u16),
 }
 
 /// What one request may hold.
@@ -74,9 +76,27 @@ pub(crate) fn requests<'a>(
     size: impl Fn(&Step<'_>) -> usize,
 ) -> Vec<Vec<Step<'a>>> {
     let limit = if way == Way::Apart { 0 } else { limits.bytes };
+    packed(groups(wanted, way, limits.allowed_ips), limit, size)
+}
+
+/// The requests that have peers without a persistent keepalive called: it is switched on, which sends a packet at once,
+/// and in the same request off again.
+pub(crate) fn calls<'a>(
+    peers: &[&'a PublicKey],
+    limits: Limits,
+    size: impl Fn(&Step<'_>) -> usize,
+) -> Vec<Vec<Step<'a>>> {
+    let call = |peer: &&'a PublicKey| vec![Step::Keepalive(peer, LONGEST_KEEPALIVE), Step::Keepalive(peer, 0)];
+    packed(peers.iter().map(call).collect(), limits.bytes, size)
+}
+
+/// The longest keepalive that there is, in seconds: the one that would send the least if it stayed.
+const LONGEST_KEEPALIVE: u16 = u16::MAX;
+
+fn packed<'a>(groups: Vec<Vec<Step<'a>>>, limit: usize, size: impl Fn(&Step<'_>) -> usize) -> Vec<Vec<Step<'a>>> {
     let mut requests: Vec<Vec<Step<'a>>> = Vec::new();
     let mut left = 0;
-    for group in groups(wanted, way, limits.allowed_ips) {
+    for group in groups {
         let bytes: usize = group.iter().map(&size).sum();
         match requests.last_mut().filter(|_| bytes <= left) {
             Some(request) => {
@@ -115,6 +135,8 @@ mod tests {
             Step::Remove(_) => "remove".to_owned(),
             Step::Add(_, ips) => format!("add{}", ips.len()),
             Step::Allow(_, ips) => format!("allow{}", ips.len()),
+            Step::Keepalive(_, 0) => "off".to_owned(),
+            Step::Keepalive(..) => "on".to_owned(),
         };
         requests.iter().map(|request| request.iter().map(letter).collect::<Vec<_>>().join(" ")).collect()
     }
@@ -146,5 +168,15 @@ mod tests {
             shape(&requests(&wanted, Way::Apart, Limits { bytes: 1000, allowed_ips: 150 }, ten)),
             ["remove", "add1", "remove", "add150", "allow150", "allow100", "remove", "add0"]
         );
+    }
+
+    #[test]
+    fn a_keepalive_is_never_switched_on_in_one_request_and_off_in_the_next() {
+        let keys = [1, 2, 3].map(|number| PublicKey::from_bytes([number; 32]));
+        let keys: Vec<&PublicKey> = keys.iter().collect();
+        let limits = |bytes| Limits { bytes, allowed_ips: 150 };
+        assert_eq!(shape(&calls(&keys, limits(40), |_| 10)), ["on off on off", "on off"]);
+        assert_eq!(shape(&calls(&keys, limits(0), |_| 10)), ["on off", "on off", "on off"]);
+        assert!(calls(&[], limits(40), |_| 10).is_empty());
     }
 }

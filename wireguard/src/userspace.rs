@@ -11,10 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::InterfaceName;
 use zeroize::Zeroizing;
 
-use crate::steps::{Limits, Step, Wanted, Way, requests};
+use crate::steps::{Limits, Step, Wanted, Way, calls, requests};
 use crate::{AllowedIp, Error, Interface};
 
 mod reply;
@@ -26,7 +27,7 @@ pub(crate) const FOLDER: &str = "/var/run/wireguard";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a request may take, so that one write hands it over whole (a Unix socket buffers 200 KiB).
-const REQUEST: usize = 32 * 1024;
+const LIMITS: Limits = Limits { bytes: 32 * 1024, allowed_ips: usize::MAX };
 
 /// The names that have a socket, sorted; `Err` when the folder may not be read.
 pub(crate) fn names() -> io::Result<Vec<String>> {
@@ -56,8 +57,20 @@ pub(crate) fn read(name: &InterfaceName) -> Result<(Interface, bool), Error> {
 
 /// Carries out a change.
 pub(crate) fn write(name: &InterfaceName, wanted: &[Wanted<'_>], way: Way) -> Result<(), Error> {
-    let size = |step: &Step<'_>| section(step).len();
-    for steps in requests(wanted, way, Limits { bytes: REQUEST, allowed_ips: usize::MAX }, size) {
+    send(name, requests(wanted, way, LIMITS, size))
+}
+
+/// Has peers called.
+pub(crate) fn call(name: &InterfaceName, peers: &[&PublicKey]) -> Result<(), Error> {
+    send(name, calls(peers, LIMITS, size))
+}
+
+fn size(step: &Step<'_>) -> usize {
+    section(step).len()
+}
+
+fn send(name: &InterfaceName, requests: Vec<Vec<Step<'_>>>) -> Result<(), Error> {
+    for steps in requests {
         let sections: Vec<_> = steps.iter().map(section).collect();
         let mut text =
             Zeroizing::new(String::with_capacity(16 + sections.iter().map(|text| text.len()).sum::<usize>()));
@@ -73,7 +86,7 @@ pub(crate) fn write(name: &InterfaceName, wanted: &[Wanted<'_>], way: Way) -> Re
 fn section(step: &Step<'_>) -> Zeroizing<String> {
     let public_key = match step {
         Step::Set(one) | Step::Add(one, _) => &one.before.public_key,
-        Step::Remove(public_key) | Step::Allow(public_key, _) => public_key,
+        Step::Remove(public_key) | Step::Allow(public_key, _) | Step::Keepalive(public_key, _) => public_key,
     };
     let allowed_ips: &[AllowedIp] = if let Step::Add(_, ips) | Step::Allow(_, ips) = step { ips } else { &[] };
     // a secret must not stay behind in a buffer that a growing string has left: room for all
@@ -81,7 +94,7 @@ fn section(step: &Step<'_>) -> Zeroizing<String> {
     line(&mut text, "public_key", &*hex(public_key.as_bytes()));
     match step {
         // creates no peer; boringtun does not know it, and gets neither
-        Step::Set(_) | Step::Allow(..) => line(&mut text, "update_only", "true"),
+        Step::Set(_) | Step::Allow(..) | Step::Keepalive(..) => line(&mut text, "update_only", "true"),
         Step::Remove(_) => line(&mut text, "remove", "true"),
         Step::Add(..) => {}
     }
@@ -96,6 +109,9 @@ fn section(step: &Step<'_>) -> Zeroizing<String> {
         if let Some(seconds) = one.before.persistent_keepalive {
             line(&mut text, "persistent_keepalive_interval", seconds);
         }
+    }
+    if let Step::Keepalive(_, seconds) = step {
+        line(&mut text, "persistent_keepalive_interval", seconds);
     }
     allowed_ips.iter().for_each(|ip| line(&mut text, "allowed_ip", ip));
     text

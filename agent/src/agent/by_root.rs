@@ -12,6 +12,7 @@ use crate::carry_out::{Changes, readd, take_key_out};
 use crate::clock;
 use crate::files::{self, Renew};
 use crate::seen::Seen;
+use crate::store::ConfiguredKeys;
 
 impl Agent {
     /// Locks every peer that was ever under a policy, in the interfaces' files and on running interfaces. Returns what
@@ -107,17 +108,21 @@ impl Agent {
     }
 
     /// Stops enforcing: the keys that were configured before wgmfa stand again in the files and on the interfaces.
-    /// Returns what could not be done, in words.
+    /// Returns what could not be done, in words. Done already, it changes nothing.
     ///
     /// # Errors
     /// The configured keys or the state cannot be read or written; nothing was changed.
     pub fn stand_down(&mut self, reason: &str) -> Result<Vec<String>, Failure> {
-        let mut configured = self.store.configured_keys()?;
+        if self.has_stood_down() {
+            return Ok(Vec::new());
+        }
+        // those of peers that are not taken over now stay remembered: they stand nowhere else
+        let (mut configured, others): (ConfiguredKeys, ConfiguredKeys) =
+            self.store.configured_keys()?.into_iter().partition(|(peer, _)| self.has_taken_over(peer));
         let now = clock::now();
         self.state.stood_down = true;
         self.state.happened("stand-down", None, reason, now);
         self.save()?;
-        configured.retain(|peer, _| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer));
         let mut faults = Vec::new();
         let gated = std::mem::take(&mut self.state.gated);
         faults.extend(self.take_gate_away().err());
@@ -152,11 +157,22 @@ impl Agent {
             self.pairs.clear();
             self.unproved.clear();
             configured.retain(|peer, _| !in_files.contains(peer));
+            configured.extend(others);
             // In this order: a peer that is remembered as taken over must have its configured key remembered too.
             self.save()?;
             self.store.save_pairs(&self.pairs)?;
             self.store.save_configured_keys(&configured)?;
         }
         Ok(faults)
+    }
+
+    /// Root has had it stand down, and nothing of that is left to do.
+    fn has_stood_down(&self) -> bool {
+        self.state.stood_down && self.state.peers.is_empty() && self.pairs.is_empty() && !self.state.gate_stands
+    }
+
+    /// Whether the key of a peer is wgmfa's affair now.
+    fn has_taken_over(&self, peer: &PeerRef) -> bool {
+        self.state.peers.contains_key(peer) || self.pairs.contains_key(peer)
     }
 }

@@ -119,13 +119,22 @@ impl Agent {
     /// # Errors
     /// As [`Store::load`].
     pub fn load(config: Config, store: Store, resident: bool) -> Result<Self, Failure> {
-        let mut state = store.load()?;
+        let mut agent = Self::as_it_was(config, store, resident)?;
+        if std::mem::take(&mut agent.state.stood_down) {
+            agent.state.happened("stand-down", None, "enforcing begins again", clock::now());
+        }
+        Ok(agent)
+    }
+
+    /// The same for an order that begins nothing again.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn as_it_was(config: Config, store: Store, resident: bool) -> Result<Self, Failure> {
+        let state = store.load()?;
         let mut pairs = store.load_pairs()?;
         // cut short between the two files: what was locked stays so until the bastion says otherwise
         pairs.retain(|peer, _| !state.peers.contains_key(peer));
-        if std::mem::take(&mut state.stood_down) {
-            state.happened("stand-down", None, "enforcing begins again", clock::now());
-        }
         Ok(Self {
             config,
             state,

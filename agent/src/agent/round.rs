@@ -211,7 +211,13 @@ impl Agent {
         if locks.is_empty() {
             self.save_or_fault();
         } else {
-            self.lock(locks, seen);
+            let followed: HashSet<&PeerRef> = fresh.iter().map(|fresh| &fresh.peer).collect();
+            let cut: Vec<_> =
+                locks.iter().map(|(peer, _)| peer).filter(|peer| !followed.contains(peer)).cloned().collect();
+            let not_done = self.lock(locks, seen);
+            if cut.iter().any(|peer| !not_done.contains_key(peer)) {
+                self.want_round(); // no generation follows that would be confirmed: a report alone shows the lock
+            }
             self.learn(assignments);
         }
         let faults = files::keep_lock_keys(&self.config, &mut self.state, Renew::Changed);

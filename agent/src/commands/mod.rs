@@ -58,6 +58,9 @@ fn order(config: Config, order: Order) -> Result<Exit, Failure> {
     let store = Store::open(&config.state_dir)?;
     let answer = match find_doer(&store, Some(&order))? {
         Doer::Resident(answer) => answer,
+        Doer::Here(_only) if matches!(order, Order::StandDown { .. }) => {
+            Agent::as_it_was(config, store, false)?.obey(order)
+        }
         Doer::Here(_only) => Agent::load(config, store, false)?.obey(order),
     };
     Ok(tell(&answer))

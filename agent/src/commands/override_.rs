@@ -12,11 +12,17 @@ use crate::config::Config;
 use crate::orders::{Exposed, Order};
 use crate::store::Store;
 
+/// How long root may open a peer at most, as on the bastion.
+const LONGEST: Interval = Interval::from_seconds(30 * 86_400);
+
 /// Opens the peer, with a key from standard input unless the firewall alone holds it back.
 ///
 /// # Errors
-/// No key came, or the peer could not be opened.
+/// The time is too long, or none; no key came, or the peer could not be opened.
 pub fn run(path: &Path, peer: String, reason: String, time: Interval) -> Result<Exit, Failure> {
+    if time == Interval::from_seconds(0) || time > LONGEST {
+        return Err(Failure::new(Exit::Usage, format!("--for: write a time of at most {LONGEST}")));
+    }
     let config = Config::load(path)?;
     let state = Store::at(&config.state_dir).load()?;
     let by_firewall_alone = state.find(&peer).is_ok_and(|found| state.is_by_firewall_alone(&found));

@@ -100,6 +100,9 @@ pub fn run(path: &Path, json: bool) -> Result<Exit, Failure> {
     Ok(if fault { Exit::Partly } else { Exit::Done })
 }
 
+/// What is said of a peer that was taken off its interface. One that no policy names any more is missed by nobody.
+const NOT_THERE: &str = "not on the interface";
+
 fn describe(peer: &PeerRef, kept: &Kept, state: &State, seen: &Seen, now: Boottime) -> Peer {
     let (hold, reason, deadline) = match &kept.held.hold {
         Hold::Waiting { .. } => ("waiting", None, None),
@@ -107,15 +110,20 @@ fn describe(peer: &PeerRef, kept: &Kept, state: &State, seen: &Seen, now: Bootti
         Hold::Override { deadline } => ("override", None, Some(*deadline)),
         Hold::Locked { reason } => ("locked", Some(reason.clone()), None),
     };
-    let fault = if seen.peer(peer).is_none() {
-        // A peer that is gone and that no policy names any more is missed by nobody.
-        kept.policy.as_ref().map(|_| "not on the interface".to_owned())
+    let is_there = seen.peer(peer).is_some();
+    let fault = if !is_there {
+        kept.policy.as_ref().map(|_| NOT_THERE.to_owned())
     } else {
         let view = kept.view(now, seen.fingerprint(peer), Contact::Lost(state.last_contact));
         plan(&view).into_iter().find_map(|action| match action {
             Action::Lock { reason } => Some(reason),
             _ => None,
         })
+    };
+    let reason = match reason {
+        Some(reason) if !is_there && fault.is_none() => Some(format!("{reason}; {NOT_THERE}")),
+        None if !is_there && fault.is_none() => Some(NOT_THERE.to_owned()),
+        reason => reason,
     };
     Peer {
         interface: peer.interface.clone(),
@@ -133,7 +141,7 @@ fn describe(peer: &PeerRef, kept: &Kept, state: &State, seen: &Seen, now: Bootti
 /// A peer whose key both ends change together.
 fn describe_pair(peer: &PeerRef, pair: &Pair, seen: &Seen) -> Peer {
     let next = pair.keys.iter().map(|key| key.generation).max().filter(|next| Some(*next) > pair.used);
-    let missing = || pair.policy.as_ref().map(|_| "not on the interface".to_owned());
+    let missing = || pair.policy.as_ref().map(|_| NOT_THERE.to_owned());
     Peer {
         interface: peer.interface.clone(),
         public_key: peer.public_key,
@@ -189,7 +197,8 @@ fn print(status: &Status) {
             .map(|policy| format!("policy {} {}", policy.ordinal, policy.description))
             .unwrap_or_else(|| if is_client(peer) { "client side" } else { "no policy" }.to_owned());
         let detail = match (peer.seconds_left, &peer.reason) {
-            (Some(seconds), _) => format!("  {}", interval::left(seconds)),
+            (Some(seconds), Some(reason)) => format!("  {}: {reason}", interval::left(seconds)),
+            (Some(seconds), None) => format!("  {}", interval::left(seconds)),
             (None, Some(reason)) => format!(": {reason}"),
             (None, None) => String::new(),
         };

@@ -115,3 +115,27 @@ fn a_peer_that_no_policy_names_is_left_alone() {
     assert_eq!(bed.keys_in_file()[1], bed.configured);
     bed.rotate();
 }
+
+#[test]
+fn a_round_that_only_locks_shows_it_in_a_second_report() {
+    let bed = Bed::new(2);
+    bed.rotate();
+    let reports = || {
+        let heard = bed.bastion.heard().into_iter();
+        heard.filter(|heard| matches!(heard.message, FromAgent::Report { .. })).collect::<Vec<_>>()
+    };
+    bed.bastion.change(&bed.peers[0], |connection| connection.keep_locked = Some("the device is disabled".to_owned()));
+    bed.bastion.forget_heard();
+    bed.rotate();
+    let [before, after] = &reports()[..] else { panic!("{:?}", reports()) };
+    let peer = &bed.peers[0].public_key;
+    assert_ne!(before.on_interface[peer], bed.key_on(0));
+    assert_eq!(after.on_interface[peer], bed.key_on(0), "the bastion hears of the lock in the round that makes it");
+    let FromAgent::Report { interfaces, .. } = &after.message else { unreachable!() };
+    let shown = interfaces[0].peers.iter().find(|shown| shown.public_key == *peer).unwrap();
+    assert_eq!(shown.generation, None);
+
+    bed.bastion.forget_heard();
+    bed.rotate();
+    assert_eq!(reports().len(), 1, "what is locked already is shown by the first report");
+}

@@ -80,7 +80,7 @@ fn files_that_others_can_touch_are_not_trusted() {
     assert!(said.starts_with("wgmfa-agent: error: broken configuration\n") && said.contains(&place), "{said}");
     std::fs::remove_file(bed.path("agent.toml")).unwrap();
     let lines = format!(
-        "wgmfa-agent: error: {}: no such file\nwgmfa-agent: hint: make one with wgmfa-agent init, or name one with --config\n",
+        "wgmfa-agent: error: {}: no such file or folder\nwgmfa-agent: hint: make one with wgmfa-agent init, or name one with --config\n",
         shown("agent.toml")
     );
     refused(&bed, &["check"], 2, &lines);
@@ -183,6 +183,19 @@ fn of_a_peer_that_is_gone_and_lets_nobody_in_nothing_is_said() {
     assert!(bed.wg(&["set", &bed.interface, "peer", &gone, "remove"]).status.success());
     refused(&bed, &["rotate"], 0, "");
     assert!(bed.is_waiting(0));
+}
+
+#[test]
+fn of_a_peer_that_is_gone_and_has_no_policy_status_says_so() {
+    let bed = Bed::new(2);
+    bed.rotate();
+    let gone = bed.peers[1].public_key.to_string();
+    assert!(bed.wg(&["set", &bed.interface, "peer", &gone, "remove"]).status.success());
+    bed.bastion.uncover(&bed.peers[1..]);
+    bed.rotate();
+    let out = bed.agent(&["status"]);
+    assert_eq!(out.status.code(), Some(0), "nobody misses it: {out:?}");
+    assert!(text(&out.stdout).contains("  no policy  generation 1  waiting: not on the interface\n"), "{out:?}");
 }
 
 #[test]

@@ -105,6 +105,47 @@ fn stand_down_puts_back_what_was_configured_and_the_next_round_begins_again() {
 }
 
 #[test]
+fn standing_down_twice_changes_nothing_and_forgets_no_key() {
+    let bed = Bed::new(1);
+    std::fs::remove_file(bed.file()).unwrap(); // the configured key stands nowhere but on the interface
+    let stand_down = |reason: &str| {
+        let out = bed.agent(&["stand-down", "--reason", reason]);
+        assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+        assert_eq!(text(&out.stdout), "nothing is enforced here now; wgmfa-agent run or rotate begins again\n");
+        assert_eq!(bed.key_on(0), bed.configured);
+    };
+    bed.rotate();
+    assert_ne!(bed.key_on(0), bed.configured);
+    stand_down("migration");
+    let state = bed.state_text();
+    stand_down("once more");
+    assert_eq!(bed.state_text(), state);
+    bed.rotate();
+    assert_ne!(bed.key_on(0), bed.configured);
+    stand_down("to the end");
+    bed.rotate();
+    let reasons: Vec<_> = reported(&bed).into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, ["migration", "enforcing begins again", "to the end", "enforcing begins again"]);
+}
+
+#[test]
+fn an_override_is_no_longer_than_on_the_bastion() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let (key, before) = (wg_key(&["genpsk"], None), bed.key_on(0));
+    let peer = bed.peers[0].public_key.to_string();
+    let open = |time: &str| bed.agent_reads(&["override", &peer, "--reason", "test", "--for", time], &key);
+    for time in ["0s", "100d", "30d1s"] {
+        let out = open(time);
+        assert_eq!(out.status.code(), Some(2), "{out:?}");
+        assert_eq!(text(&out.stderr), "wgmfa-agent: error: --for: write a time of at most 30d\n");
+    }
+    assert_eq!(bed.key_on(0), before);
+    assert!(open("30d").status.success());
+    assert_eq!(bed.key_on(0), key);
+}
+
+#[test]
 fn a_resident_agent_carries_out_what_root_orders() {
     let bed = Bed::new(1);
     let mut resident = bed.resident();

@@ -57,17 +57,18 @@ pub enum Asked {
 }
 
 impl Asking {
-    /// Who can be asked; none: nobody. As `PostUp`, standard input belongs to wg-quick.
+    /// Who can be asked; none: nobody. As `PostUp`, standard input belongs to wg-quick, and where there is no terminal an
+    /// agent asks: nobody else is prompted without one.
     pub fn find(post_up: bool) -> Option<Self> {
-        if !post_up && !std::io::stdin().is_terminal() {
-            return Some(Self::Input);
+        if post_up {
+            return Self::on_terminal().or_else(|| agent().map(Self::Agent));
         }
-        Self::a_person()
+        if std::io::stdin().is_terminal() { Self::on_terminal() } else { Some(Self::Input) }
     }
 
-    /// The terminal, or an agent.
-    pub fn a_person() -> Option<Self> {
-        terminal().map(Self::Terminal).or_else(|| agent().map(Self::Agent))
+    /// A person on the terminal, if there is one.
+    pub fn on_terminal() -> Option<Self> {
+        terminal().map(Self::Terminal)
     }
 
     /// Whether a wrong code can be followed by another one.

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -157,29 +157,137 @@ fn wait_for_the_end(told_to_end: &SignalFd) {
 }
 
 /// A share of the lock that every process has as long as rules of its own may stand: while nobody has one, all rules that
-/// stand are left over. One lock for each network namespace, since rules belong to one.
-struct Holders(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+/// stand are left over. One lock for each network namespace, since rules belong to one. The last one takes its file away:
+/// only who has the whole lock of the file that bears the name does so, and who gets a lock of another file tries again.
+struct Holders {
+    path: PathBuf,
+    lock: Flock<File>,
+}
 
 impl Holders {
     fn join() -> io::Result<Self> {
         drop(Locked::wait(Path::new(FOLDER)).map_err(|failure| io::Error::other(failure.error))?);
         let namespace = std::fs::metadata("/proc/self/ns/net")?.ino();
-        let path = Path::new(FOLDER).join(format!("way-{namespace}.lock"));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(alone) => {
-                for rule in rules::standing()? {
-                    rules::remove(&rule)?;
-                }
-                alone
-            }
-            Err((file, _)) => return Self::share(file),
-        };
-        file.relock(FlockArg::LockShared).map_err(io::Error::from)?;
-        Ok(Self(file))
+        let joined = Self::join_at(Path::new(FOLDER).join(format!("way-{namespace}.lock")), || {
+            rules::standing()?.iter().try_for_each(rules::remove)
+        });
+        remove_unheld(Path::new(FOLDER));
+        joined
     }
 
-    fn share(file: File) -> io::Result<Self> {
-        Flock::lock(file, FlockArg::LockShared).map(Self).map_err(|(_, errno)| errno.into())
+    /// Takes a share; whoever is alone first removes what is left over.
+    fn join_at(path: PathBuf, remove_left_over: impl Fn() -> io::Result<()>) -> io::Result<Self> {
+        loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(alone) if bears_the_name(&alone, &path) => {
+                    remove_left_over()?;
+                    alone.relock(FlockArg::LockShared).map_err(io::Error::from)?;
+                    alone
+                }
+                Ok(_taken_away) => continue,
+                Err((file, _)) => {
+                    Flock::lock(file, FlockArg::LockShared).map_err(|(_, errno)| io::Error::from(errno))?
+                }
+            };
+            // in between the last one may have gone
+            if bears_the_name(&lock, &path) {
+                return Ok(Self { path, lock });
+            }
+        }
+    }
+}
+
+impl Drop for Holders {
+    fn drop(&mut self) {
+        if self.lock.relock(FlockArg::LockExclusiveNonblock).is_ok() && bears_the_name(&self.lock, &self.path) {
+            let _ = std::fs::remove_file(&self.path); // what stays is used again
+        }
+    }
+}
+
+/// Takes away the locks that killed processes have left behind, of whichever namespace.
+fn remove_unheld(folder: &Path) {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let is_lock = |name: &str| name.starts_with("way-") && name.ends_with(".lock");
+    for name in names.filter_map(|name| name.into_string().ok()).filter(|name| is_lock(name)) {
+        let path = folder.join(name);
+        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        if let Ok(alone) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            && bears_the_name(&alone, &path)
+        {
+            let _ = std::fs::remove_file(&path); // as long as it is locked: whoever waits for it tries again
+        }
+    }
+}
+
+/// Whether this is the file that has the name now.
+fn bears_the_name(file: &File, path: &Path) -> bool {
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    let here = file.metadata().map(identity);
+    here.is_ok_and(|here| path.metadata().is_ok_and(|there| identity(there) == here))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_last_holder_takes_the_lock_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("way-1.lock");
+        let alone = AtomicUsize::new(0);
+        let join = || {
+            Holders::join_at(path.clone(), || {
+                alone.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+            .unwrap()
+        };
+        let (one, other) = (join(), join());
+        drop(one);
+        assert!(path.exists(), "the other one holds it");
+        drop(other);
+        assert!(!path.exists());
+        assert_eq!(alone.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_killed_holders_have_left_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let holder = Holders::join_at(path("way-1.lock"), || Ok(())).unwrap();
+        for name in ["way-2.lock", "way-3.lock", "lock", "wg0.json"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        remove_unheld(folder.path());
+        let there = ["way-1.lock", "way-2.lock", "way-3.lock", "lock", "wg0.json"].map(|name| path(name).exists());
+        assert_eq!(there, [true, false, false, true, true]);
+        drop(holder);
+    }
+
+    #[test]
+    fn however_many_come_and_go_nobody_removes_what_another_one_has_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("way-1.lock");
+        let held = AtomicUsize::new(0);
+        let come_and_go = || {
+            for _ in 0..300 {
+                let nobody = || {
+                    assert_eq!(held.load(Ordering::SeqCst), 0, "rules of a holder would be removed");
+                    Ok(())
+                };
+                let holder = Holders::join_at(path.clone(), nobody).unwrap();
+                remove_unheld(folder.path());
+                held.fetch_add(1, Ordering::SeqCst);
+                std::thread::yield_now();
+                held.fetch_sub(1, Ordering::SeqCst);
+                drop(holder);
+            }
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| _ = scope.spawn(come_and_go)));
+        assert!(!path.exists());
     }
 }

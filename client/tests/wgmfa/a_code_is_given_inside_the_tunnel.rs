@@ -110,6 +110,17 @@ fn one_line_of_standard_input_is_a_code() {
 }
 
 #[test]
+fn without_a_terminal_nobody_is_prompted() {
+    let inside = Inside::new();
+    let _gateway = Listener::good(&inside.gateway);
+    let asked = inside.laptop.path("asked");
+    inside.program("systemd-ask-password", &format!("#!/bin/sh\ntouch {}\necho {CODE}\n", asked.display()));
+    let ended = inside.without_terminal(&[], "").expect(4);
+    assert_eq!(ended.stderr, "wgmfa: error: nobody can be asked for a code\nwgmfa: hint: wgmfa code\n");
+    assert!(!asked.exists());
+}
+
+#[test]
 fn an_empty_input_makes_way_for_the_terminal() {
     let inside = Inside::new();
     let _gateway = Listener::good(&inside.gateway);

@@ -37,8 +37,10 @@ fn a_broken_line_is_named_and_the_others_are_applied() {
     assert_eq!(
         ended.stderr,
         format!(
-            "line 1: the second word is not a preshared key\n\
-             peer {unknown}: refused: {unknown} is not a peer of any interface here\n"
+            "wgmfa: error: line 1: the second word is not a preshared key\n\
+             wgmfa: hint: pipe in what ssh BASTION wgmfa-sync prints, with or without --format json\n\
+             wgmfa: error: peer {unknown}: refused: {unknown} is not a peer of any interface here\n\
+             wgmfa: hint: wgmfa interfaces shows what is here; a peer that is missing is never added\n"
         )
     );
     assert!(!ended.said().contains(&key), "{ended:?}");
@@ -50,8 +52,16 @@ fn a_broken_line_is_named_and_the_others_are_applied() {
 fn nothing_usable_is_a_failure() {
     let scene = Scene::new();
     let before = scene.preshared_keys();
-    for input in ["", "login refused", "{\"version\": 1}", "{"] {
-        scene.wgmfa(&["apply"], input).expect(1);
+    for (input, errors) in [
+        ("", "standard input: no keys came"),
+        ("login refused\njunk\n", "line 1: the first word is not a public key"),
+        ("{\"version\": 1}", "standard input: not a message of this conversation (column "),
+        ("{", "standard input: not a message of this conversation (column "),
+    ] {
+        let said = scene.wgmfa(&["apply"], input).expect(1).stderr;
+        assert!(said.starts_with(&format!("wgmfa: error: {errors}")), "{said}");
+        assert!(said.lines().last().unwrap().starts_with("wgmfa: hint: "), "{said}");
+        assert_eq!(said.matches("wgmfa: hint: ").count(), 1, "{said}");
     }
     let ended = scene.wgmfa(&["apply", "--interface", "nosuch"], &format!("{}\t{}\n", scene.peers[0], genkey()));
     assert!(

@@ -162,9 +162,12 @@ fn wait_tells_when_the_tunnel_is_there() {
     key["peer_public_key"] = json!(public);
     laptop.bastion_answers(&format!("{}\n", laptop.release(&[key])));
 
-    let pings = Daemon::start(laptop.machine.command("ping").args(["-n", "-i", "0.02", "10.77.0.1"]));
+    // nothing is sent through the tunnel, and it has no persistent keepalive
     let ended = run(laptop.command().args(["sync", "bastion", "--wait"]), b"").ok();
     assert!(ended.stdout.contains("\ngw0/devices: connected in "), "{ended:?}");
+    let keepalives = laptop.machine.run("wg", &["show", &laptop.tunnel.name, "persistent-keepalive"]).ok().stdout;
+    assert!(keepalives.lines().any(|line| line == format!("{public}\toff")), "{keepalives}");
+    let pings = Daemon::start(laptop.machine.command("ping").args(["-n", "-i", "0.02", "10.77.0.1"]));
     pings.await_line("64 bytes from 10.77.0.1");
     assert_ne!(laptop.tunnel.latest_handshake(&laptop.machine, &public), 0);
 }

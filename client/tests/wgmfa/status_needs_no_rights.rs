@@ -59,3 +59,23 @@ fn an_interface_that_is_gone_expires_nothing() {
     scene.tunnel.down(&scene.machine);
     scene.wgmfa(&["status"], "").ok();
 }
+
+#[test]
+fn what_a_later_login_was_refused_is_over() {
+    let scene = Scene::new();
+    let ((one, _), (other, _)) = (scene.key(0, 7), scene.key(1, 3));
+    scene.bastion_answers(&format!("{}\n", scene.release(&[one, other.clone()])));
+    scene.sync(&[]).ok();
+    scene.wgmfa(&["status"], "").ok();
+    let refused = json!([{"connection": "gw0/devices:justins-laptop", "reason": "no key is waiting"}]);
+    for keys in [vec![other], vec![]] {
+        let mut release = scene.release(&keys);
+        release["refused"] = refused.clone();
+        scene.bastion_answers(&format!("{release}\n"));
+        let ended = scene.sync(&[]).expect(6);
+        assert_eq!(ended.stderr, "gw0/devices: refused: no key is waiting\n");
+        let rows = scene.wgmfa(&["status", "--json"], "").expect(4).json()["connections"].clone();
+        let states = [&rows[0], &rows[1]].map(|row| (row["state"].clone(), row["seconds_left"] == 0));
+        assert_eq!(states, [(json!("Expired"), true), (json!("Match Pending"), false)], "{rows}");
+    }
+}

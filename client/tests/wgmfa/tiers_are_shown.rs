@@ -72,6 +72,23 @@ fn tiers_stand_beside_keys_and_end_with_their_time() {
 }
 
 #[test]
+fn a_connection_that_another_policy_gates_otherwise_stands_once() {
+    let scene = Scene::new();
+    let (mut key, _) = scene.key(0, 7);
+    key["connection"] = json!("app-gw/devices:justins-laptop");
+    for _ in 0..2 {
+        release(&scene, std::slice::from_ref(&key), &[]);
+        scene.sync(&[]).ok();
+        let rows = scene.wgmfa(&["status", "--json"], "").ok().json()["connections"].clone();
+        assert_eq!((rows.as_array().unwrap().len(), &rows[0]["generation"]), (1, &json!(7)), "{rows}");
+        release(&scene, &[], &[granted(&scene, "prod", 3600)]);
+        scene.sync(&[]).ok();
+        let rows = scene.wgmfa(&["status", "--json"], "").ok().json()["connections"].clone();
+        assert_eq!((rows.as_array().unwrap().len(), &rows[0]["tier"]), (1, &json!("prod")), "{rows}");
+    }
+}
+
+#[test]
 fn a_refused_connection_beside_a_tier_is_6() {
     let scene = Scene::new();
     let mut release = scene.release(&[]);
@@ -79,6 +96,14 @@ fn a_refused_connection_beside_a_tier_is_6() {
     release["refused"] = json!([{"connection": "gw1/devices:justins-laptop", "reason": "device disabled"}]);
     scene.bastion_answers(&format!("{release}\n"));
     scene.sync(&[]).expect(6);
+
+    // refused itself, it is open no longer
+    let mut release = scene.release(&[]);
+    release["refused"] = json!([{"connection": "app-gw/devices:justins-laptop", "reason": "device disabled"}]);
+    scene.bastion_answers(&format!("{release}\n"));
+    scene.wgmfa(&["status"], "").ok();
+    scene.sync(&[]).expect(6);
+    scene.wgmfa(&["status"], "").expect(4);
 }
 
 /// `wgmfa` as somebody without rights.
@@ -125,4 +150,12 @@ fn who_only_opens_tiers_needs_no_right_to_change_an_interface() {
     assert_eq!(ended.stderr, "gw0/devices: its key was not written: --tiers-only\n");
     assert!(!ended.stdout.contains(&preshared_key));
     assert_eq!(scene.preshared_keys(), before);
+
+    // and what is refused is over
+    let mut refused = scene.release(&[]);
+    refused["refused"] = json!([{"connection": "app-gw/devices:justins-laptop", "reason": "device disabled"}]);
+    scene.bastion_answers(&format!("{refused}\n"));
+    as_nobody(&scene, &["status"]).ok();
+    as_nobody(&scene, &sync).expect(6);
+    as_nobody(&scene, &["status"]).expect(4);
 }

@@ -52,7 +52,7 @@ pub const MODULE: Module = Module {
     returns: &[
         ("PAM_SUCCESS", "Both were good."),
         ("PAM_AUTH_ERR", "Wrong, unknown, locked or disabled."),
-        ("PAM_AUTHINFO_UNAVAIL", "The keeper cannot be asked."),
+        ("PAM_AUTHINFO_UNAVAIL", "The keeper cannot be asked, or an option is unknown."),
     ],
     examples: &[
         (

@@ -177,7 +177,7 @@ fn an_earlier_password_is_taken_when_the_options_say_so() {
 #[test]
 fn use_first_pass_without_an_earlier_password_asks_nothing_and_refuses() {
     let keeper = Keeper::new(vec![(BEGIN, line(BOTH))]);
-    assert_eq!(run(keeper, &["use_first_pass"], Script::new([])).verdict, Verdict::Refuse);
+    assert_eq!(run(keeper, &["use_first_pass"], Script::new([Sees(REFUSED)])).verdict, Verdict::Refuse);
 }
 
 #[test]

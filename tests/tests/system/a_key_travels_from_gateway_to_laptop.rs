@@ -42,6 +42,8 @@ fn a_server_that_comes_by_from_cron_is_enough() {
     lab.gateway.agent(&["rotate"]).ok();
     lab.await_waiting_key();
     assert!(!is_answered(&lab.laptop.machine, GATEWAY));
-    lab.laptop.sync(&[]).ok();
+    // nothing is sent through the tunnel yet, and it has no persistent keepalive
+    let ended = lab.laptop.sync(&["--wait"]).ok();
+    assert!(ended.stdout.contains(&format!("{}: connected in ", lab.gateway.interface())), "{ended:?}");
     assert!(is_answered(&lab.laptop.machine, GATEWAY));
 }

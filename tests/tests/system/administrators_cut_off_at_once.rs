@@ -54,6 +54,19 @@ fn by_disabling_a_device() {
 }
 
 #[test]
+fn by_disabling_a_device_while_the_agent_only_comes_by_it_is_confirmed_by_one_round() {
+    let mut lab = Lab::new("1h");
+    lab.gateway.agent(&["rotate"]).ok();
+    lab.await_waiting_key();
+    lab.log_in();
+    lab.gateway.agent(&["rotate"]).ok();
+    lab.bastion.admin(&["device", "disable", DEVICE]).expect(6);
+    assert_eq!(lab.bastion.key(DEVICE)["state"], "Mismatch Pending");
+    lab.gateway.agent(&["rotate"]).ok();
+    assert_ne!(lab.bastion.key(DEVICE)["state"], "Mismatch Pending");
+}
+
+#[test]
 fn by_removing_a_device() {
     let mut lab = Lab::with_resident_agent("1h");
     let released = cut_off_by(&mut lab, &["device", "remove", DEVICE]);

@@ -62,7 +62,10 @@ impl Agent {
             self.want_round(); // a report alone shows the bastion that it is open
         }
         self.state.free = told.free.into_iter().collect();
-        closings.iter().for_each(|closing| self.say_closed(closing));
+        for closing in &closings {
+            self.say_closed(closing);
+            self.want_round(); // and that it is closed
+        }
         self.tell_closings(&foreign, now);
         self.keep_gate(seen);
     }
