@@ -172,6 +172,7 @@ mod tests {
         ] {
             assert_eq!(failure(line).error, error, "{line}");
         }
+        assert!(failure("restore -").hint.is_some_and(|hint| hint.starts_with("it needs the bastion stopped")));
         assert!(parse_forwarded(&["host", "add", "a", "--key", "-"].map(str::to_owned)).is_ok());
     }
 
