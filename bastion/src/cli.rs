@@ -18,7 +18,8 @@ use crate::policies::Trust;
 use crate::{check, front, init, keeper, voice, worker};
 
 pub use self::ask::{inventory, memory};
-pub use self::parse::{NoCommand, named, parse_forwarded, what};
+pub use self::parse::{NoCommand, named, parse_forwarded};
+pub use self::words::what;
 pub use wgmfa_bastion::cli::words;
 
 /// Carries out the words with which this program was started.

@@ -195,6 +195,20 @@ pub enum Decision {
     Pass,
 }
 
+/// Why no tier opens where [`is_left_locked`] says so.
+pub const LEFT_LOCKED: &str =
+    "it is locked from when another policy covered it; an administrator puts a key there: wgmfa-bastion key set";
+
+/// Whether a connection that the firewall alone enforces is kept shut by a key from when another policy covered it: nobody
+/// makes another one for it any more, and no session runs with the one that stands there.
+pub fn is_left_locked(newest: Option<Newest>, now: Timestamp) -> bool {
+    match newest.map(|newest| newest.phase) {
+        None => false,
+        Some(Phase::Released { deadline }) => deadline <= now,
+        Some(Phase::Deposited | Phase::Applied | Phase::Expired) => true,
+    }
+}
+
 /// Why nobody gets a key of a connection whose sides are others now while a session from before runs until then.
 pub fn sides_change(until: &str) -> String {
     format!("the sides of this connection change at the deadline of the session that runs, at {until}")
@@ -253,15 +267,8 @@ fn open(facts: &Facts, policy: &PolicyRef, tier: &TierName, rotation_interval: u
     if let Some(reason) = &facts.cut_off {
         return Decision::Refuse(reason.clone());
     }
-    match facts.newest.map(|newest| newest.phase) {
-        Some(Phase::Released { deadline }) if deadline > now => {}
-        // nobody makes a key for it any more
-        Some(_) => {
-            let why = "it is locked from when another policy covered it; an administrator puts a key there: \
-                       wgmfa-bastion key set";
-            return Decision::Refuse(why.to_owned());
-        }
-        None => {}
+    if is_left_locked(facts.newest, now) {
+        return Decision::Refuse(LEFT_LOCKED.to_owned());
     }
     Decision::Open { tier: tier.clone(), seconds_left: rotation_interval, policy: policy.clone() }
 }

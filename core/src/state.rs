@@ -183,7 +183,7 @@ pub struct Facts<'a> {
     pub applied_at: Option<Timestamp>,
     /// The latest handshake that a gateway reported.
     pub handshake: Option<Handshake>,
-    /// Root on the server side has opened it (`wgmfa-agent override`) until the deadline.
+    /// Root on the server side has opened it (`wgmfa-agent override`) until the deadline, or its tier.
     pub opened_by_root: bool,
     /// Why no policy is enforced on the server side for the time being, in words.
     pub not_enforced: Option<String>,
@@ -253,6 +253,7 @@ fn state_as_heard(facts: &Facts<'_>) -> (KeyState, Option<String>) {
             because(KeyState::Expired, "the server side keeps it locked from when another policy covered it (key set)")
         }
         Some(_) if by_firewall => match facts.grant.as_ref().filter(|grant| grant.until > facts.now) {
+            Some(TierGrant { unconfirmed: None, .. }) if facts.opened_by_root => because(KeyState::Ok, OPENED_BY_ROOT),
             Some(TierGrant { unconfirmed: None, .. }) => (KeyState::Ok, None),
             Some(TierGrant { unconfirmed: Some(why), .. }) => (KeyState::Pending, Some(why.clone())),
             None => because(KeyState::Expired, "a one-time code is needed"),

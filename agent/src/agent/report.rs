@@ -58,7 +58,9 @@ impl Agent {
                 fingerprint,
                 latest_handshake: None,
                 handshake_with_this_key: false,
-                opened_by_root_for: held.and_then(|held| opened_by_root(held, now)),
+                opened_by_root_for: held
+                    .and_then(|held| opened_by_root(held, now))
+                    .or_else(|| self.state.grants.get(&here)?.opened_by_root_for(now)),
                 opened_by_root_until: None,
                 kept_locked: false,
                 generation: held.filter(|held| accepts(held, fingerprint)).map(|held| held.generation),

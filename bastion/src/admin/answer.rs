@@ -7,7 +7,11 @@ use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::AdminReply;
 use wgmfa_core::name::HostName;
+use wgmfa_core::policy::Selector;
 
+use super::key_row::server_place;
+use super::site::Site;
+use super::tier_row::by_firewall;
 use super::{Context, Order, Outcome};
 use crate::store::{Actor, Change, CutOff, Place, StoreError};
 use crate::voice::PROGRAM;
@@ -47,13 +51,31 @@ pub fn acted(change: Change, json: bool, text: &str) -> Outcome {
 }
 
 /// An act that cuts off: the peers are to be locked on their hosts at once, and gates to be closed to them.
-pub fn cut_off(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
+pub fn cut_off(cut: &CutOff, (json, context): (bool, &Context<'_>), text: &str, reason: &str) -> Outcome {
     let mut outcome = acted(cut.change, json, text);
+    // what cannot be read is locked
+    let left = left_to_gates(&cut.places, context).unwrap_or_default();
     let of = |place: &Place| (place.server_side.host.clone(), place.peer(), reason.to_owned());
-    let locks = cut.places.iter().map(of).map(|(host, peer, reason)| Order::Lock { host, peer, reason });
-    outcome.orders = locks.collect();
+    let locked = cut.places.iter().filter(|place| !left.contains(place)).map(of);
+    outcome.orders = locked.map(|(host, peer, reason)| Order::Lock { host, peer, reason }).collect();
     outcome.orders.extend(revokes(&cut.gates, reason));
     outcome
+}
+
+/// Those of these places whose gate alone is to be closed: the firewall enforces there, beside a key that an administrator
+/// has set to stay. A lock would take that key's place for ever.
+fn left_to_gates(places: &[Place], context: &Context<'_>) -> Result<BTreeSet<Place>, StoreError> {
+    if places.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let site = Site::around(context.store, places)?;
+    let mut selector = Selector::new(context.policies);
+    let left = site.connections.iter().filter_map(|connection| {
+        let selection = selector.select(connection);
+        let place = server_place(connection, &selection).filter(|_| by_firewall(&selection))?;
+        site.record(&place).is_some_and(|record| record.set_free).then_some(place)
+    });
+    Ok(left.collect())
 }
 
 /// The gates that are to be closed to these peers.

@@ -7,7 +7,7 @@ use wgmfa_core::code::{self, CodeSecret, CodeVerdict, Parameters, RecoveryCode, 
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
 use wgmfa_core::name::UserName;
-use wgmfa_core::password::{Unfit, fit};
+use wgmfa_core::password::fit;
 use zeroize::Zeroizing;
 
 use crate::store::{NewPerson, Password, hash_password};
@@ -116,15 +116,14 @@ impl RecoveryCodes {
 /// A new password: the first line of standard input, hashed.
 pub fn password_from(stdin: &str) -> Result<Password, Failure> {
     let line = first_line(stdin);
-    let wrong = |what: &str| Failure::new(Exit::Usage, format!("--password-stdin: {what}"));
+    let wrong = |what: &str| {
+        Failure::new(Exit::Usage, format!("--password-stdin: {what}"))
+            .hint("the password is the first line of standard input: --password-stdin < FILE")
+    };
     if line.is_empty() {
         return Err(wrong("no password on standard input"));
     }
-    match fit(line) {
-        // nobody could type these at a login; how short a password may be is the administrator's affair
-        Err(unfit @ (Unfit::TooLong | Unfit::Control)) => return Err(wrong(&unfit.to_string())),
-        Ok(()) | Err(Unfit::TooShort) => {}
-    }
+    fit(line).map_err(|unfit| wrong(&unfit.to_string()))?;
     Ok(Password::Hashed(hash_password(&SecretText::new(line.to_owned()))))
 }
 
@@ -159,6 +158,9 @@ mod tests {
         assert_eq!(password_from("\nx").unwrap_err().error, "--password-stdin: no password on standard input");
         let long = "x".repeat(513);
         assert_eq!(password_from(&long).unwrap_err().error, "--password-stdin: a password has at most 512 bytes");
+        let short = password_from("hunter2\n").unwrap_err();
+        assert_eq!(short.error, "--password-stdin: a password has at least 8 characters");
+        assert!(password_from("hunter22\n").is_ok());
         let torn = password_from("correct\0horse\n").unwrap_err();
         assert_eq!(torn.error, "--password-stdin: a password has no control characters");
     }

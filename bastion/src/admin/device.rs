@@ -50,7 +50,7 @@ pub fn run(command: &DeviceCommand, asked: &Asked<'_>, context: &Context<'_>) ->
         DeviceCommand::Disable { name } => {
             store.device(name)?.ok_or_else(|| no_such("device", name))?;
             let cut = context.act(|actor| store.set_device_disabled(now, actor, name, true))?;
-            Ok(cut_off(cut, json, &format!("disabled {name}"), &format!("{name} is disabled")))
+            Ok(cut_off(&cut, (json, context), &format!("disabled {name}"), &format!("{name} is disabled")))
         }
         DeviceCommand::Enable { name } => {
             store.device(name)?.ok_or_else(|| no_such("device", name))?;
@@ -59,7 +59,7 @@ pub fn run(command: &DeviceCommand, asked: &Asked<'_>, context: &Context<'_>) ->
         }
         DeviceCommand::Remove { name } => {
             let cut = context.act(|actor| store.remove_device(now, actor, name))?;
-            Ok(cut_off(cut, json, &format!("removed {name}"), &format!("{name} was removed")))
+            Ok(cut_off(&cut, (json, context), &format!("removed {name}"), &format!("{name} was removed")))
         }
     }
 }

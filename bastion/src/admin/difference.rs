@@ -19,14 +19,15 @@ const MOST_OBJECTS: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Effect {
-    /// A policy with a second factor covers it now, and did not before; nobody has a session there.
+    /// A policy with a second factor covers it now, and did not before, or not its key; nobody has a session there.
     LockNow,
     /// Another policy applies, or the same one with other values.
     ChangePolicy,
     /// A policy with a second factor covered it, and one without covers it now; or none, and the firewall alone had held
     /// it back.
     LoseSecondFactor,
-    /// No policy covers it any more: it stays locked, or is locked when its session is over.
+    /// No policy covers it any more, or one by the firewall alone: its key stays locked, or is locked when its session is
+    /// over.
     LockAtDeadline,
 }
 
@@ -43,17 +44,30 @@ impl Effect {
         }
     }
 
-    /// `session`: one from under an earlier policy is running, and ends at its deadline whatever the policies say.
-    fn of(before: &Selection<'_>, after: &Selection<'_>, session: bool) -> Option<Self> {
+    fn of(before: &Selection<'_>, after: &Selection<'_>, now: Now) -> Option<Self> {
         let was_mfa = before.policy().is_some_and(Policy::mfa);
+        let had_key = was_mfa && !by_firewall(before);
         match after.policy() {
-            Some(policy) if policy.mfa() && !was_mfa && !session => Some(Self::LockNow),
+            Some(policy) if policy.mfa() && !was_mfa && !now.session => Some(Self::LockNow),
+            // the tunnel itself was open to everybody who has an address there
+            Some(policy) if policy.mfa() && !had_key && !by_firewall(after) && !now.session => Some(Self::LockNow),
+            // nobody makes another key for it
+            Some(policy) if policy.mfa() && had_key && by_firewall(after) && now.key => Some(Self::LockAtDeadline),
             Some(policy) if !policy.mfa() && was_mfa => Some(Self::LoseSecondFactor),
             None if was_mfa && by_firewall(before) => Some(Self::LoseSecondFactor),
             None if was_mfa => Some(Self::LockAtDeadline),
             _ => changed(before, after).then_some(Self::ChangePolicy),
         }
     }
+}
+
+/// How a connection stands now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// A session from under an earlier policy is running, and ends at its deadline whatever the policies say.
+    pub session: bool,
+    /// A key of wgmfa's stands there.
+    pub key: bool,
 }
 
 /// What another set of policies does to the connections.
@@ -74,12 +88,12 @@ struct Concerned<'s> {
 }
 
 impl<'s> Difference<'s> {
-    /// Compares what two sets say. `session`: whether one is running on a connection.
+    /// Compares what two sets say. `stands`: how a connection stands now.
     pub fn between(
         old: &PolicySet,
         new: &PolicySet,
         connections: &'s [Connection],
-        session: impl Fn(&Connection) -> bool,
+        stands: impl Fn(&Connection) -> Now,
     ) -> Self {
         let (mut old, mut new) = (Selector::new(old), Selector::new(new));
         let concerned = |connection: &'s Connection| {
@@ -87,7 +101,7 @@ impl<'s> Difference<'s> {
             Some(Concerned {
                 connection: &connection.name,
                 owner: connection.person(),
-                effect: Effect::of(&before, &after, session(connection))?,
+                effect: Effect::of(&before, &after, stands(connection))?,
                 before: winner(&before),
                 after: winner(&after),
             })
@@ -211,8 +225,9 @@ mod tests {
     #[test]
     fn a_reload_tells_what_it_does_to_the_connections() {
         let site = article();
-        let text =
-            |old: &[_], new: &[_]| Difference::between(&set(old), &set(new), &site.connections, |_| false).summary();
+        let text = |old: &[_], new: &[_]| {
+            Difference::between(&set(old), &set(new), &site.connections, |_| Now::default()).summary()
+        };
         let (prod, infra) = (("1-prod.toml", PROD), ("2-infra.toml", INFRA));
         assert_eq!(text(&[infra], &[prod, infra]), "8 connections lock now");
         let mail = PROD.replace("*/devices", "mail-gw/*").replace("1h", "10m");
@@ -235,8 +250,9 @@ mod tests {
     fn a_session_that_runs_is_not_said_to_be_locked_now() {
         let site = article();
         let text = |old: &[_], new: &[_]| {
-            let session = |connection: &Connection| connection.name.to_string().contains("alice");
-            Difference::between(&set(old), &set(new), &site.connections, session).summary()
+            let stands =
+                |connection: &Connection| Now { session: connection.name.to_string().contains("alice"), key: true };
+            Difference::between(&set(old), &set(new), &site.connections, stands).summary()
         };
         let (prod, infra) = (("1-prod.toml", PROD), ("2-infra.toml", INFRA));
         assert_eq!(text(&[infra], &[prod, infra]), "4 connections lock now, 4 change policy");
@@ -244,11 +260,26 @@ mod tests {
     }
 
     #[test]
+    fn a_way_that_changes_locks_what_it_leaves_without_a_key() {
+        let site = article();
+        let gate = format!("{PROD}enforce = [\"firewall\"]\ntier = \"prod\"\n");
+        let text = |old: &str, new: &str, key| {
+            let stands = |_: &Connection| Now { session: false, key };
+            let (old, new) = (set(&[("1-prod.toml", old)]), set(&[("1-prod.toml", new)]));
+            Difference::between(&old, &new, &site.connections, stands).summary()
+        };
+        assert_eq!(text(PROD, &gate, true), "8 connections stay locked after their deadline");
+        assert_eq!(text(PROD, &gate, false), "8 connections change policy");
+        assert_eq!(text(&gate, PROD, false), "8 connections lock now");
+        assert_eq!(text(&gate, &gate.replace("1h", "2h"), true), "8 connections change policy");
+    }
+
+    #[test]
     fn whom_it_concerns_is_named_up_to_a_number() {
         let site = article();
         let mail = PROD.replace("*/devices", "mail-gw/*").replace("1h", "10m");
         let (old, new) = (set(&[("3-prod.toml", PROD)]), set(&[("0-mail.toml", &mail), ("3-prod.toml", PROD)]));
-        let difference = Difference::between(&old, &new, &site.connections, |_| false);
+        let difference = Difference::between(&old, &new, &site.connections, |_| Now::default());
         assert_eq!(
             difference.text(),
             "2 connections change policy\nchange policy (2 people's):\n  \
@@ -266,11 +297,11 @@ mod tests {
         );
         let edited =
             Difference::between(&old, &set(&[("3-prod.toml", &PROD.replace("1h", "2h"))]), &site.connections, |_| {
-                false
+                Now::default()
             });
         assert!(edited.text().contains("(alice): policy 3, edited\n"), "{}", edited.text());
         let many: Vec<_> = site.connections.iter().cycle().take(50).cloned().collect();
-        let difference = Difference::between(&old, &set(&[("9-prod.toml", PROD)]), &many, |_| false);
+        let difference = Difference::between(&old, &set(&[("9-prod.toml", PROD)]), &many, |_| Now::default());
         let text = difference.text();
         assert!(text.ends_with(" more\n") && text.lines().count() == MOST_LINES + 3, "{text}");
     }

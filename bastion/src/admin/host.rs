@@ -4,7 +4,7 @@ use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey as SshKey};
 use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
 
-use super::answer::{Answer, acted, cut_off, let_in, list, no_such, shown};
+use super::answer::{Answer, acted, cut_off, let_in, list, no_such, rounds, shown};
 use super::table::{Table, or_dash};
 use super::{Asked, Context, Order, Outcome};
 use crate::cli::words::HostCommand;
@@ -61,7 +61,8 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         HostCommand::Disable { name } => {
             store.host(name)?.ok_or_else(|| no_such("host", name))?;
             let cut = context.act(|actor| store.set_host_disabled(now, actor, name, true))?;
-            let mut outcome = cut_off(cut, json, &format!("disabled {name}"), &format!("{name} is disabled"));
+            let mut outcome =
+                cut_off(&cut, (json, context), &format!("disabled {name}"), &format!("{name} is disabled"));
             outcome.orders.push(Order::HangUpHost(name.clone()));
             Ok(outcome)
         }
@@ -72,7 +73,8 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         }
         HostCommand::Remove { name } => {
             let cut = context.act(|actor| store.remove_host(now, actor, name))?;
-            let mut outcome = cut_off(cut, json, &format!("removed {name}"), &format!("{name} was removed"));
+            let mut outcome =
+                cut_off(&cut, (json, context), &format!("removed {name}"), &format!("{name} was removed"));
             outcome.orders.push(Order::HangUpHost(name.clone()));
             Ok(outcome)
         }
@@ -81,10 +83,10 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
             let cut = context.act(|actor| store.accept_host(now, actor, name))?;
             let changed = cut.change == Change::Made;
             let text = format!("accepted the interface keys of {name}");
-            let mut outcome = cut_off(cut, json, &text, "an interface key of this host has changed");
+            let mut outcome = cut_off(&cut, (json, context), &text, "an interface key of this host has changed");
             if changed {
-                let reason = "an administrator agreed to changed interface keys".to_owned();
-                outcome.orders.push(Order::Round { host: name.clone(), reason });
+                let hosts = std::iter::once(name.clone()).chain(cut.hosts);
+                outcome.orders.extend(rounds(hosts, "an administrator agreed to changed interface keys"));
             }
             Ok(outcome)
         }

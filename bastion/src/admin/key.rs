@@ -155,14 +155,22 @@ fn rotatable(
     if let Some(open) = places(connection).into_iter().find(|place| is_open(place, site, now)) {
         return Ok(Rotated::Key(open));
     }
+    if let Some(why) = shut(connection, site) {
+        return Err(format!("{why}, so no key is made; wgmfa-bastion why {}", connection.name));
+    }
     let Some(policy) = selection.policy() else { return Err("no policy applies".to_owned()) };
     if !policy.enforce.rotates() {
-        let place = server_place(connection, selection).filter(|place| !site.grants(place).is_empty());
+        let place = server_place(connection, selection);
+        let is_let_through = |place: &Place| {
+            let peer = site.peer(&place.server_side, &place.public_key);
+            let by_root = peer.and_then(|peer| peer.opened_by_root_until);
+            by_root.is_some_and(|until| until > now) || !site.grants(place).is_empty()
+        };
         return place
+            .filter(is_let_through)
             .map(Rotated::Gate)
             .ok_or_else(|| "the firewall enforces its policy, and no tier is open".to_owned());
     }
-    let Some(policy) = selection.policy() else { return Err("no policy applies".to_owned()) };
     if let Some(why) = policy.rests(connection) {
         return Err(why);
     }
@@ -170,6 +178,12 @@ fn rotatable(
     site.record(&place)
         .map(|_| Rotated::Key(place))
         .ok_or_else(|| "it has no generation yet: its host has not deposited one".to_owned())
+}
+
+/// Why nobody may come in on this connection, whatever the policies say.
+fn shut(connection: &Connection, site: &Site) -> Option<String> {
+    let kept_locked = |place: &Place| site.record(place)?.kept_locked.as_ref().map(|why| format!("kept locked: {why}"));
+    site.cut_off(connection).or_else(|| places(connection).iter().find_map(kept_locked))
 }
 
 /// Which end makes the generations: of two servers that rotate together the first one.

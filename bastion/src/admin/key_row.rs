@@ -9,14 +9,15 @@ use wgmfa_core::inventory::Peer;
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::{HostName, TierName};
 use wgmfa_core::policy::{Policy, Selection, Selector, Sides, Warning, warnings};
-use wgmfa_core::release::Phase;
-use wgmfa_core::state::{Facts, Handshake, KeyState, Ordered, Reported, TierGrant, state};
+use wgmfa_core::release::{Phase, is_left_locked};
+use wgmfa_core::state::{Facts, KeyState, Ordered, Reported, state};
 
 use super::Context;
+use super::ends::{handshake, proved_after, read_back, reported};
 use super::host::{is_overdue, last_seen};
 use super::pair_row::put_right;
 use super::site::{Site, places};
-use super::tier_row::{GrantJson, by_firewall, grant_of, unconfirmed};
+use super::tier_row::{GrantJson, by_firewall, grant_of, let_through};
 use super::when::When;
 use crate::store::{Generation, Grant, Place, Record, StoreError};
 
@@ -144,14 +145,19 @@ impl<'a> KeyRow<'a> {
         // confirmed since the last report, perhaps
         let accepted = current.filter(|current| current.phase != Phase::Expired && opened_by_root.is_none());
         let deadline = opened_by_root.or_else(|| deadline(&selection, current));
-        let locked = opened_by_root.is_none() && record.is_some_and(|record| locked(record, server));
+        let locked = match by_firewall(&selection) {
+            true => is_left_locked(record.and_then(Record::that_counts), now),
+            false => opened_by_root.is_none() && record.is_some_and(|record| locked(record, server)),
+        };
         let mut unheard = None;
         for end in &ends {
             unheard = unheard.or(heard.overdue(&end.server_side.host)?);
         }
         let grants = place.as_ref().map_or(&[][..], |place| site.grants(place));
         let grant = grant_of(&selection, grants).filter(|grant| grant.deadline > now);
-        let deadline = if by_firewall(&selection) { grant.map(|grant| grant.deadline) } else { deadline };
+        let by_root = opened_by_root.filter(|until| *until > now && by_firewall(&selection));
+        let through = let_through(grant, by_root);
+        let deadline = if by_firewall(&selection) { through.as_ref().map(|it| it.until) } else { deadline };
         // whether any policy has another key made here
         let makes_more = selection.policy().is_some_and(|policy| policy.rests(connection).is_none());
         let mut facts = Facts {
@@ -161,7 +167,12 @@ impl<'a> KeyRow<'a> {
             ordered: record.and_then(|record| ordered(record, makes_more, locked)),
             deadline,
             locked,
-            grant: grant.map(|grant| TierGrant { until: grant.deadline, unconfirmed: unconfirmed(grant) }),
+            opened_by_root: if by_firewall(&selection) {
+                by_root.is_some() && by_root == deadline
+            } else {
+                opened_by_root.is_some()
+            },
+            grant: through,
             server: accepted.map_or_else(|| reported(server), |current| Reported::Key(current.fingerprint)),
             other: match reported(other) {
                 Reported::Nothing => read_back(accepted),
@@ -169,7 +180,6 @@ impl<'a> KeyRow<'a> {
             },
             applied_at: accepted.and_then(proved_after),
             handshake: peers.iter().flatten().find_map(|peer| handshake(peer)),
-            opened_by_root: opened_by_root.is_some(),
             not_enforced: ends.iter().find_map(|end| stands_down(site, &end.server_side.host)),
             ended: record.and_then(ended).map(str::to_owned),
             unheard: unheard.clone(),
@@ -184,7 +194,7 @@ impl<'a> KeyRow<'a> {
         {
             reason = Some(format!("override by {by}"));
         }
-        if let (KeyState::Ok, Some(by)) = (state, grant.and_then(|grant| grant.overridden.as_ref())) {
+        if let (KeyState::Ok, None, Some(by)) = (state, &reason, grant.and_then(|grant| grant.overridden.as_ref())) {
             reason = Some(format!("override by {by}"));
         }
         if let (KeyState::Pending | KeyState::Mismatch, Some(policy), None) = (state, selection.policy(), deadline) {
@@ -350,10 +360,6 @@ fn ended(record: &Record) -> Option<&str> {
     record.kept_locked.as_deref().or_else(|| last?.ended_early())
 }
 
-fn handshake(peer: &Peer) -> Option<Handshake> {
-    Some(Handshake { at: peer.latest_handshake?, with_this_key: peer.handshake_with_this_key })
-}
-
 /// Says so if root on a host has had its agent stand down.
 fn stands_down(site: &Site, name: &HostName) -> Option<String> {
     let host = site.inventory.hosts.iter().find(|host| host.name == *name)?;
@@ -371,30 +377,5 @@ fn locked(record: &Record, server: Option<&Peer>) -> bool {
             let reported = server.and_then(|peer| peer.fingerprint);
             reported.is_some_and(|reported| known.map(|known| known.fingerprint).all(|known| known != reported))
         }
-    }
-}
-
-/// Ages of handshakes are whole seconds, and take time to arrive.
-const ROUNDING: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
-
-/// A handshake after this was made with a generation.
-fn proved_after(current: &Generation) -> Option<Timestamp> {
-    let applied = current.applied_at?;
-    // a change in place leaves the latest handshake as it was
-    Some(if current.in_place { applied + ROUNDING } else { applied })
-}
-
-/// What the client of a device says about the key that it has put into its interface.
-fn read_back(current: Option<&Generation>) -> Reported {
-    let fingerprint = current.and_then(|current| current.client_fingerprint.filter(|it| *it == current.fingerprint));
-    fingerprint.map_or(Reported::Nothing, Reported::Key)
-}
-
-/// What an end says of its key, as its host last reported it.
-pub fn reported(peer: Option<&Peer>) -> Reported {
-    match peer {
-        Some(peer) if !peer.has_preshared_key => Reported::NoKey,
-        Some(Peer { fingerprint: Some(fingerprint), .. }) => Reported::Key(*fingerprint),
-        _ => Reported::Nothing,
     }
 }

@@ -9,6 +9,7 @@ mod clock;
 pub mod credentials;
 mod device;
 mod difference;
+mod ends;
 mod evidence;
 mod handout;
 mod host;
@@ -86,6 +87,8 @@ pub struct Context<'a> {
 pub trait Agents {
     /// Whether this host's agent is connected now.
     fn connected(&self, host: &HostName) -> bool;
+    /// Whether the agent that is connected stays, and so can be told things.
+    fn resident(&self, host: &HostName) -> bool;
     /// When this host's agent was last heard, in this run of the keeper or before.
     fn last_seen(&self, host: &HostName) -> Option<Timestamp>;
     /// Ends the logins in progress; answers how many there were.

@@ -8,7 +8,7 @@ use wgmfa_core::release::Phase;
 use wgmfa_core::state::{Facts, Handshake, Ordered, Reported};
 use wgmfa_core::tandem::IN_FLIGHT;
 
-use super::key_row::reported;
+use super::ends::reported;
 use super::site::{Site, places};
 use crate::store::{Generation, Record};
 

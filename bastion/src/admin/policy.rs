@@ -4,7 +4,7 @@ use wgmfa_core::connection::Connection;
 use wgmfa_core::exit::Failure;
 
 use super::answer::{Answer, json_line, shown, with_exit};
-use super::difference::Difference;
+use super::difference::{Difference, Now};
 use super::key::has_session;
 use super::site::Site;
 use super::when::When;
@@ -45,8 +45,11 @@ pub fn run(command: &PolicyCommand, asked: &Asked<'_>, context: &Context<'_>) ->
 pub fn reload(dry_run: bool, asked: &Asked<'_>, context: &Context<'_>) -> Answer {
     let set = load(&context.config.policy_dir).map_err(|failure| refused(failure, dry_run, context))?;
     let site = Site::read(context.store)?;
-    let session = |connection: &Connection| has_session(connection, &site, context.now);
-    let difference = Difference::between(context.policies, &set, &site.connections, session);
+    let stands = |connection: &Connection| Now {
+        session: has_session(connection, &site, context.now),
+        key: site.has_own_key(connection),
+    };
+    let difference = Difference::between(context.policies, &set, &site.connections, stands);
     let changed = set.policies() != context.policies.policies();
     let mut outcome =
         shown(if asked.json { json_line(&difference.json(changed && !dry_run)) } else { difference.text() });

@@ -117,6 +117,13 @@ impl Site {
         std::mem::take(&mut self.records)
     }
 
+    /// Whether a key of wgmfa's stands at an end of a connection: none that an administrator has set there to stay, and
+    /// none that two servers use together.
+    pub fn has_own_key(&self, connection: &Connection) -> bool {
+        let made = |place: &Place| self.record(place).is_some_and(|record| !record.set_free && !record.is_of_pair());
+        places(connection).iter().any(made)
+    }
+
     /// When a host last reported.
     pub fn last_report(&self, host: &HostName) -> Option<Timestamp> {
         self.last_reports.get(host).copied()
@@ -209,10 +216,10 @@ impl Context<'_> {
         Ok(inventory)
     }
 
-    /// Who is connected and has named no time to come again stays.
+    /// Who stays connected names no time to come again.
     pub fn add_residents(&self, inventory: &mut Inventory) {
         for host in inventory.hosts.iter_mut().filter(|host| host.agent.is_none()) {
-            host.agent = self.agents.connected(&host.name).then_some(Rhythm::Resident);
+            host.agent = self.agents.resident(&host.name).then_some(Rhythm::Resident);
         }
     }
 }

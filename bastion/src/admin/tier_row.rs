@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use wgmfa_core::name::{TierName, UserName};
 use wgmfa_core::policy::Selection;
-use wgmfa_core::state::KeyState;
+use wgmfa_core::state::{KeyState, TierGrant};
 
 use super::key_row::KeyRow;
 use super::when::When;
@@ -66,8 +66,16 @@ pub fn grant_of<'a>(selection: &Selection<'_>, grants: &'a [Grant]) -> Option<&'
     own.or_else(|| grants.iter().max_by_key(|grant| grant.deadline))
 }
 
+/// What lets a peer through: a grant, or what root has opened on the gateway until then if that lasts longer.
+pub fn let_through(grant: Option<&Grant>, by_root: Option<Timestamp>) -> Option<TierGrant> {
+    let granted = grant.map(|grant| TierGrant { until: grant.deadline, unconfirmed: unconfirmed(grant) });
+    let by_root = by_root.map(|until| TierGrant { until, unconfirmed: None });
+    // the gateway itself has said what root has opened
+    granted.into_iter().chain(by_root).max_by_key(|grant| (grant.until, grant.unconfirmed.is_none()))
+}
+
 /// Why it is not known that a gateway lets a peer through; none: it has said so.
-pub fn unconfirmed(grant: &Grant) -> Option<String> {
+fn unconfirmed(grant: &Grant) -> Option<String> {
     let host = &grant.place.server_side.host;
     (!grant.confirmed).then(|| format!("granted, and {host} has not confirmed it"))
 }

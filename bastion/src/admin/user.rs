@@ -14,6 +14,7 @@ use super::{Asked, Context, Order, Outcome, person_key};
 use crate::cli::words::{PasswordSource, UserCommand};
 use crate::host_key::machine_name;
 use crate::store::{Change, NewPerson, Password, PasswordKind, PasswordVerdict, Person, verify_password};
+use crate::voice;
 
 #[derive(Debug, Serialize)]
 struct UserJson {
@@ -53,7 +54,11 @@ pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         UserCommand::Disable { name } => {
             known(name, context)?;
             let cut = context.act(|actor| store.set_person_disabled(now, actor, name, true))?;
-            hang_up(cut_off(cut, json, &format!("disabled {name}"), &format!("{name} is disabled")), name, context)
+            hang_up(
+                cut_off(&cut, (json, context), &format!("disabled {name}"), &format!("{name} is disabled")),
+                name,
+                context,
+            )
         }
         UserCommand::Enable { name } => {
             known(name, context)?;
@@ -68,7 +73,8 @@ pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         UserCommand::Remove { name } => {
             let orders = hang_up(Outcome::default(), name, context)?.orders;
             let cut = context.act(|actor| store.remove_person(now, actor, name))?;
-            let mut outcome = cut_off(cut, json, &format!("removed {name}"), &format!("{name} was removed"));
+            let mut outcome =
+                cut_off(&cut, (json, context), &format!("removed {name}"), &format!("{name} was removed"));
             outcome.orders.extend(orders);
             Ok(outcome)
         }
@@ -101,7 +107,15 @@ fn invite(
     let person = invited(name, admin, password, &fresh);
     match context.act(|actor| context.store.add_person(context.now, actor, &person))? {
         Change::Made => Ok(fresh.show_invitation(&format!("added {name}"), name, asked, context)),
-        Change::Unchanged => Ok(acted(Change::Unchanged, asked.json, "")),
+        Change::Unchanged => {
+            let mut outcome = acted(Change::Unchanged, asked.json, "");
+            if known(name, context)?.invited_until.is_none() {
+                // who was invited may have enrolled meanwhile: the same command again is no fault
+                let said = format!("{name} needs no invitation any more; user reset {name} gives a new one");
+                outcome.reply.stderr = voice::note(&said);
+            }
+            Ok(outcome)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `why NAME`: the first thing that stands in the way of a person or a connection, and the command that mends it.
 
+use jiff::Timestamp;
 use wgmfa_core::connection::Other;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::name::{HostName, UserName};
@@ -25,10 +26,6 @@ struct Obstacle {
 impl Obstacle {
     fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.into(), mend: Some(mend.into()) }
-    }
-
-    fn without_mend(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: None }
     }
 }
 
@@ -117,7 +114,7 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
     let refused = Filter {
         event: Some(Event::LoginRefused),
         user: Some(name.to_string()),
-        since: person.last_login_at,
+        since: last_cleared(person, context)?,
         limit: Some(1),
         ..Filter::default()
     };
@@ -130,6 +127,17 @@ fn of_person(person: &Person, site: &Site, context: &Context<'_>) -> Result<Opti
         return Ok(Some(Obstacle::new(what, format!("wgmfa-bastion user code {name} --reason TEXT, for a new one"))));
     }
     Ok(login)
+}
+
+/// When a person last passed, or an administrator last gave new secrets or forgave: what was refused before is over.
+fn last_cleared(person: &Person, context: &Context<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let mut last = person.last_login_at;
+    for event in [Event::UserReset, Event::UserUnlocked] {
+        let user = Some(person.name.to_string());
+        let filter = Filter { event: Some(event), user, limit: Some(1), ..Filter::default() };
+        last = last.max(context.store.log(&filter)?.pop().map(|line| line.time));
+    }
+    Ok(last)
 }
 
 /// What keeps each person out for ever who is neither disabled nor still invited, and what mends it.
@@ -228,8 +236,8 @@ fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obsta
         }
         Selection::Applies { policy, .. } => policy,
     };
-    if let Some(reason) = row.record.and_then(|record| record.kept_locked.as_ref()) {
-        return Ok(Some(Obstacle::without_mend(format!("kept locked: {reason}"))));
+    if let Some(obstacle) = kept_locked(row) {
+        return Ok(Some(obstacle));
     }
     for host in hosts_of(row) {
         if let Some(obstacle) = of_host(&host, row, context)? {
@@ -264,6 +272,28 @@ fn of_connection(row: &KeyRow<'_>, context: &Context<'_>) -> Result<Option<Obsta
             format!("on {}: wgmfa-agent rotate", name.one.host),
         )),
         _ => None,
+    })
+}
+
+/// What was removed is back under another name: who registers its key frees the connection.
+fn kept_locked(row: &KeyRow<'_>) -> Option<Obstacle> {
+    let record = row.record?;
+    let reason = record.kept_locked.as_ref()?;
+    let (name, key) = (&row.connection.name, record.place.public_key);
+    let owner = match &name.other {
+        Other::Interface(end) if name.one == record.place.server_side => Some(&end.host),
+        Other::Interface(_) => Some(&name.one.host),
+        Other::Device(_) | Other::Unmonitored(_) => None,
+    };
+    Some(match owner {
+        Some(host) => Obstacle::new(
+            format!("kept locked: {reason}, and its public key is one of {host} now"),
+            format!("wgmfa-bastion host accept {host}"),
+        ),
+        None => Obstacle::new(
+            format!("kept locked: {reason}"),
+            format!("wgmfa-bastion device add NAME --owner USER --public-key {key}"),
+        ),
     })
 }
 

@@ -170,6 +170,7 @@ fn read_all(path: &Path) -> Result<SecretText, Failure> {
         let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
         let what = if error.kind() == ErrorKind::InvalidData { "not UTF-8".to_owned() } else { io_words(&error) };
         Failure::new(Exit::Failed, format!("{shown}: {what}"))
+            .hint("name a text file that can be read; - is standard input")
     })?;
     Ok(SecretText::new(std::mem::take(&mut *text)))
 }

@@ -173,7 +173,10 @@ pub fn verify(file: &Path, json: bool) -> Result<u8, Failure> {
         opened.and_then(|file| verify_export(BufReader::new(file)))
     };
     let shown = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
-    let verified = verified.map_err(|what| Failure::new(Exit::Failed, format!("{shown}: {what}")))?;
+    let verified = verified.map_err(|what| {
+        Failure::new(Exit::Failed, format!("{shown}: {what}"))
+            .hint("name a file as wgmfa-bastion log export --before TIME writes it; - is standard input")
+    })?;
     let outcome = tell_verified(verified, &[], json)?;
     voice::say(outcome.reply.stdout.expose());
     Ok(outcome.reply.exit.unwrap_or_default())

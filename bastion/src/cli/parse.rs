@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use wgmfa_core::exit::{Exit, Failure};
 
-use super::words::{Command, CommandLine, HostCommand, LogCommand, PolicyCommand, UserCommand, UserKeyCommand};
+use super::words::{Command, CommandLine, HostCommand, LogCommand, PolicyCommand, UserCommand, UserKeyCommand, what};
 use crate::voice::PROGRAM;
 
 /// Why words are no command to be carried out.
@@ -47,7 +47,10 @@ pub fn parse_forwarded(words: &[String]) -> Result<CommandLine, NoCommand> {
     match &line.command {
         Command::Init { .. } => refuse("init"),
         Command::Serve | Command::Front | Command::PamWorker => refuse("serve"),
-        Command::Restore { .. } => refuse("restore"),
+        Command::Restore { .. } => {
+            let hint = "it needs the bastion stopped: on the bastion itself, systemctl stop wgmfa-bastion, then this";
+            Err(NoCommand::Wrong(Failure::new(Exit::Usage, "restore is refused here").hint(hint)))
+        }
         Command::Backup { file, .. } if file != stdin => refuse("a file other than -"),
         Command::Log { act: Some(LogCommand::Verify { file: Some(file) }), .. } if file != stdin => {
             refuse("a file other than -")
@@ -86,38 +89,6 @@ fn usage_failure(error: &clap::Error, words: &[String]) -> Failure {
     let usage = meant.render_usage().to_string();
     let usage = usage.trim().trim_start_matches("Usage: ");
     Failure::new(Exit::Usage, what(error)).hint(format!("usage: {usage}; --help shows an example"))
-}
-
-/// What is wrong with the words, in one line. A rejected value is not repeated.
-pub fn what(error: &clap::Error) -> String {
-    let stray = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) => Some(word.as_str()),
-        _ => None,
-    };
-    let possible = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(values)) if !values.is_empty() => Some(values.join(", ")),
-        _ => None,
-    };
-    match (error.kind(), stray) {
-        (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => "one word too many".to_owned(),
-        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(argument)) => {
-            let why = match (std::error::Error::source(error), possible) {
-                (Some(why), _) => why.to_string(),
-                (None, Some(possible)) => format!("write one of {possible}"),
-                (None, None) => "not understood".to_owned(),
-            };
-            format!("{argument}: {why}")
-        }
-        _ => first_paragraph(&error.to_string()),
-    }
-}
-
-/// What clap writes before the first empty line, as one line.
-fn first_paragraph(text: &str) -> String {
-    let lines: Vec<_> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
-    let (first, rest) = lines.split_first().unwrap_or((&"wrong usage", &[]));
-    let first = first.trim_start_matches("error: ").trim_end_matches('.');
-    if rest.is_empty() { first.to_owned() } else { format!("{first} {}", rest.join(", ")) }
 }
 
 /// The command that the words name, as far as they name one.
@@ -164,7 +135,7 @@ mod tests {
             ("user add root", "<NAME>: 'agent' and 'root' are reserved names", "usage: wgmfa-bastion user add"),
             ("user add justin --invited", "unexpected argument '--invited' found", "usage: wgmfa-bastion user add"),
             ("nonsense", "unrecognized subcommand 'nonsense'", "usage: wgmfa-bastion [OPTIONS] <COMMAND>;"),
-            ("key rotate laptop --reason", "--reason <TEXT>: not understood", "usage: wgmfa-bastion key rotate"),
+            ("key rotate laptop --reason", "--reason <TEXT>: a value is missing", "usage: wgmfa-bastion key rotate"),
             (
                 "user key remove justin AAAA",
                 "<FINGERPRINT>: write it as SHA256:…, as user key list shows it",
@@ -185,17 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn what_could_stand_in_place_of_a_wrong_value_is_told() {
-        #[derive(Debug, Parser)]
-        struct Words {
-            #[arg(long, value_parser = ["tsv", "json"])]
-            format: String,
-        }
-        let wrong = Words::try_parse_from(["x", "--format", "secret"]).unwrap_err();
-        assert_eq!(what(&wrong), "--format <FORMAT>: write one of tsv, json");
-    }
-
-    #[test]
     fn what_only_the_one_at_the_machine_may_ask_for_is_refused() {
         for (line, error) in [
             ("init", "init is refused here"),
@@ -212,6 +172,7 @@ mod tests {
         ] {
             assert_eq!(failure(line).error, error, "{line}");
         }
+        assert!(failure("restore -").hint.is_some_and(|hint| hint.starts_with("it needs the bastion stopped")));
         assert!(parse_forwarded(&["host", "add", "a", "--key", "-"].map(str::to_owned)).is_ok());
     }
 

@@ -5,6 +5,8 @@ mod life_cycle;
 mod log;
 mod machines;
 mod people;
+mod sync;
+mod wrong;
 
 use std::path::PathBuf;
 
@@ -17,6 +19,8 @@ pub use self::life_cycle::{ClockCommand, HostKeyCommand, SealingKeyCommand};
 pub use self::log::{LogCommand, LogFilter};
 pub use self::machines::{DeviceCommand, HostCommand};
 pub use self::people::{PasswordSource, UserCommand, UserKeyCommand};
+pub use self::sync::{SyncFormat, SyncWords};
+pub use self::wrong::what;
 
 const CONFIG_HELP: &str = "The configuration file [default: /etc/wgmfa/bastion.toml]";
 
@@ -228,7 +232,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
     },
-    /// Put a preshared key, read from standard input, on a connection's hosts now
+    /// Put a preshared key, read from standard input, on a connection's hosts now: their resident agents must be connected
     #[command(after_help = "Example:\n    wgmfa-bastion key set app-gw/infra:db-gw/infra --reason moved < key")]
     Set {
         /// The connection, or a unique part of its name

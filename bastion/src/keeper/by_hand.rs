@@ -213,11 +213,12 @@ impl Keeper {
                     return Err(Failure::new(Exit::Failed, error)
                         .hint(format!("wgmfa-bastion key rotate {} --reason TEXT ends it now", connection.name)));
                 }
+                self.must_be_there(connection, std::slice::from_ref(&place))?;
                 let seconds = policy.rotation_interval.as_seconds();
                 let above = site.record(&place).map_or(0, |record| record.highest);
                 self.set_session(connection, &place, (above + 1, key), seconds, (reason, by), done).await
             }
-            Selection::Applies { policy, .. } if by_firewall(&selection) && !is_locked(&site, connection) => {
+            Selection::Applies { policy, .. } if by_firewall(&selection) && !site.has_own_key(connection) => {
                 let error =
                     format!("{}: the firewall enforces policy {}, so there is no key", connection.name, policy.ordinal);
                 Err(Failure::new(Exit::Failed, error)
@@ -225,6 +226,15 @@ impl Keeper {
             }
             Selection::Applies { .. } | Selection::None => self.set_free(connection, key, reason, by, done).await,
         }
+    }
+
+    /// A key is put now or never: nothing is changed unless the agent of every host that is to take it is connected.
+    fn must_be_there(&self, connection: &Connection, places: &[Place]) -> Result<(), Failure> {
+        let links = self.links.borrow();
+        let is_away = |host: &&HostName| !links.get(*host).is_some_and(|link| link.resident);
+        let Some(away) = places.iter().map(|place| &place.server_side.host).find(is_away) else { return Ok(()) };
+        let error = format!("{}: no resident agent of {away} is connected, and a key is put at once", connection.name);
+        Err(Failure::new(Exit::Failed, error).hint(format!("run `wgmfa-agent run` on {away}, and repeat this")))
     }
 
     /// Under a policy with a second factor: a session that begins now.
@@ -252,8 +262,11 @@ impl Keeper {
             preshared_key: key.clone(),
             role: Role::Server { seconds_left: seconds },
         };
-        if let Err(why) = self.put_now(host, delivery).await {
-            done.failed.push((name, Failure::new(Exit::Partly, why)));
+        if let Err(not_put) = self.put_now(host, delivery).await {
+            if let NotPut::Refused(why) = &not_put {
+                self.store.withdraw_set(self.now(), place, generation, why)?;
+            }
+            done.failed.push((name, not_put.failure(host)));
             return Ok(());
         }
         self.store.applied(self.now(), host, &[which])?;
@@ -270,39 +283,58 @@ impl Keeper {
         by: &By,
         done: &mut Done,
     ) -> Result<(), Failure> {
-        let (name, from) = (connection.name.to_string(), from(by));
-        for place in places(connection) {
+        let (name, from, places) = (connection.name.to_string(), from(by), places(connection));
+        self.must_be_there(connection, &places)?;
+        for place in places {
             let delivery = Delivery {
                 which: PeerGeneration { peer: place.peer(), generation: 0 },
                 connection: name.clone(),
                 preshared_key: key.clone(),
                 role: Role::Free,
             };
-            // first recorded, or the next round would lock it again; unconfirmed, it is as locked as before
-            self.store.set_free(self.now(), actor(by, from.as_deref()), &place, reason)?;
-            match self.put_now(&place.server_side.host, delivery).await {
+            // first recorded, or the next round would lock it again
+            let before = self.store.set_free(self.now(), actor(by, from.as_deref()), &place, reason)?;
+            let host = &place.server_side.host;
+            match self.put_now(host, delivery).await {
                 Ok(()) => done.done.push((name.clone(), format!("set on {}", place.server_side))),
-                Err(why) => done.failed.push((name.clone(), Failure::new(Exit::Partly, why))),
+                Err(not_put) => {
+                    let failure = not_put.failure(host);
+                    self.store.not_set_free(self.now(), &place, &before, &failure.error)?;
+                    done.failed.push((name.clone(), failure));
+                }
             }
         }
         Ok(())
     }
 
     /// Has a host put a key that it gets now or never.
-    async fn put_now(&self, host: &HostName, delivery: Delivery) -> Result<(), String> {
+    async fn put_now(&self, host: &HostName, delivery: Delivery) -> Result<(), NotPut> {
         let answer = self.ask(host, super::agent::CONFIRM_WITHIN, |answer| super::agent::Ask::Put(delivery, answer));
         match answer.await {
             Some(Ok(())) => Ok(()),
-            Some(Err(why)) => Err(format!("{host} refuses: {why}")),
-            None => Err(format!("{host} has not confirmed; is its agent connected?")),
+            Some(Err(why)) => Err(NotPut::Refused(why)),
+            None => Err(NotPut::Unconfirmed),
         }
     }
 }
 
-/// Whether a key stands at an end of a connection that was made when another policy covered it, and that nobody has.
-fn is_locked(site: &Site, connection: &Connection) -> bool {
-    let made = |place: &Place| site.record(place).is_some_and(|record| !record.set_free && !record.is_of_pair());
-    places(connection).iter().any(made)
+/// Why a key is not known to stand on a host.
+enum NotPut {
+    /// Its agent says so, and why.
+    Refused(String),
+    /// Its agent has not answered in time.
+    Unconfirmed,
+}
+
+impl NotPut {
+    fn failure(&self, host: &HostName) -> Failure {
+        match self {
+            Self::Refused(why) => Failure::new(Exit::Partly, format!("{host} refuses: {why}"))
+                .hint(format!("on {host}: wgmfa-agent check; then set it again")),
+            Self::Unconfirmed => Failure::new(Exit::Partly, format!("{host} has not confirmed in time"))
+                .hint(format!("wgmfa-bastion key list shows what stands there after the next round of {host}")),
+        }
+    }
 }
 
 fn from(by: &By) -> Option<String> {

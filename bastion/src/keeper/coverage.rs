@@ -81,16 +81,7 @@ pub fn session_at_other_end(
     places(connection).iter().filter(|end| *end != place).find_map(session_end)
 }
 
-/// The generation that counts. A running session does; else the newest, even if it was never confirmed: what it was to
-/// replace may or may not stand on the server, so nothing is released until the server has said.
-///
-/// What two servers use together is none that a person could ever have.
+/// The generation that counts at a place.
 pub fn newest(record: Option<&Record>) -> Option<Newest> {
-    let record = record.filter(|record| !record.is_of_pair())?;
-    match &record.current {
-        Some(current) if matches!(current.phase, Phase::Released { .. }) => {
-            Some(Newest { generation: current.generation, phase: current.phase })
-        }
-        _ => record.newest(),
-    }
+    record.and_then(Record::that_counts)
 }

@@ -144,7 +144,8 @@ async fn prove(dialogue: &mut Dialogue<'_>, credentials: &Credentials) -> Result
         match credentials.verify(code.expose(), dialogue.keeper.now()) {
             CodeVerdict::Accept(step) => return Ok(Ok(step)),
             CodeVerdict::Used | CodeVerdict::Wrong => {
-                dialogue.complain(&format!("this is no code that the app shows now, {left} tries left"));
+                let tries = if left == 1 { "try" } else { "tries" };
+                dialogue.complain(&format!("this is no code that the app shows now, {left} {tries} left"));
             }
         }
     }

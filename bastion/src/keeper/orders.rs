@@ -14,6 +14,7 @@ use super::agent::Ask;
 use super::caller::{By, Caller, Gone};
 use super::{Keeper, Policies};
 use crate::admin::{self, Agents, Context, Order, Outcome};
+use crate::store::Place;
 
 /// How long an administrator's command waits for agents to confirm that they have locked.
 const LOCKED_WITHIN: Duration = Duration::from_secs(1);
@@ -103,6 +104,10 @@ impl Agents for Connected<'_> {
         self.0.links.borrow().contains_key(host)
     }
 
+    fn resident(&self, host: &HostName) -> bool {
+        self.0.links.borrow().get(host).is_some_and(|link| link.resident)
+    }
+
     fn last_seen(&self, host: &HostName) -> Option<Timestamp> {
         let heard = self.0.heard.borrow().get(host).copied();
         heard.or_else(|| self.0.store.host(host).ok().flatten()?.last_seen)
@@ -135,8 +140,14 @@ impl Keeper {
     async fn closes(&self, order: &Order) -> bool {
         let done = match order {
             Order::Lock { host, peer, reason } => {
-                let (peer, reason) = (peer.clone(), reason.clone());
-                self.ask(host, LOCKED_WITHIN, |answer| Ask::Lock(peer, reason, answer)).await
+                let (place, peer, reason) = (Place::new(host, peer), peer.clone(), reason.clone());
+                let done = self.ask(host, LOCKED_WITHIN, |answer| Ask::Lock(peer, reason, answer)).await;
+                if matches!(done, Some(Ok(())))
+                    && let Err(error) = self.store.locked_again(self.now(), &[place])
+                {
+                    super::say(&error.to_string());
+                }
+                done
             }
             Order::Revoke { host, peer, reason } => {
                 let (peer, reason) = (peer.clone(), reason.clone());

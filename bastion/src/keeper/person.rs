@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use tokio::time::{Instant, timeout, timeout_at};
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::SecretText;
@@ -19,6 +19,7 @@ use super::own_secrets::{CodesWords, PasswdWords};
 use super::release::Wish;
 use super::{Keeper, administration, answer, enrol, host_keys, own_secrets};
 use crate::cli;
+use crate::cli::words::{SyncFormat, SyncWords};
 
 /// What can be asked for.
 const COMMANDS: &str = "wgmfa-sync, wgmfa-status, wgmfa-passwd, wgmfa-codes, wgmfa-enrol, wgmfa-host-key";
@@ -36,36 +37,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a connection lives on after an answer that took its time: the last of it is still on its way.
 const READS_ON: Duration = Duration::from_secs(20);
-
-/// The words after `wgmfa-sync`.
-#[derive(Debug, Parser)]
-#[command(
-    name = "wgmfa-sync",
-    about = "Releases the current preshared keys of your connections",
-    after_help = "Examples:\n  ssh bastion wgmfa-sync --device justins-laptop\n  ssh bastion wgmfa-sync --push \
-                  justins-workstation",
-    disable_version_flag = true
-)]
-struct SyncWords {
-    /// tsv: PEER-PUBLIC-KEY<TAB>PRESHARED-KEY, a line each; json: one object
-    #[arg(long, value_enum, default_value = "tsv")]
-    format: Format,
-    /// The device whose keys are wanted, if you have several
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
-    /// Has the agent of an owned host put the keys into its interface; prints no key
-    #[arg(long, value_name = "HOST", conflicts_with = "device")]
-    push: Option<String>,
-    /// Only these connections: any unique part of their names
-    #[arg(value_name = "CONNECTION")]
-    connections: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Tsv,
-    Json,
-}
 
 /// The words after `wgmfa-status`.
 #[derive(Debug, Parser)]
@@ -193,7 +164,9 @@ async fn run(
     let said = match words.first().map(String::as_str) {
         None => {
             let table = answer::status(keeper, user, false, terminal);
-            Said::done(format!("{table}\nAsk for one of these: {COMMANDS} (ssh bastion wgmfa-sync)\n"))
+            let is_admin = keeper.store.person(user).ok().flatten().is_some_and(|person| person.admin);
+            let more = if is_admin { ", wgmfa-bastion" } else { "" };
+            Said::done(format!("{table}\nAsk for one of these: {COMMANDS}{more} (ssh bastion wgmfa-sync)\n"))
         }
         Some("wgmfa-sync") => match SyncWords::try_parse_from(&words) {
             Ok(asked) => sync(keeper, passed, asked).await,
@@ -228,7 +201,7 @@ async fn run(
 }
 
 async fn sync(keeper: &Rc<Keeper>, passed: &Passed, asked: SyncWords) -> Said {
-    let (hello, json) = (ClientHello::default(), asked.format == Format::Json);
+    let (hello, json) = (ClientHello::default(), asked.format == SyncFormat::Json);
     if let Some(host) = asked.push {
         let wish = Wish { device: Some(host), connections: asked.connections, hello, push: true };
         return match keeper.push(passed, wish).await {

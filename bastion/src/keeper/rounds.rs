@@ -129,6 +129,7 @@ impl Keeper {
             .filter_map(|record| session_end(record, now).map(|deadline| (record.place.clone(), deadline)))
             .collect();
         let (mut assignments, mut refused, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut locked = Vec::new();
         for connection in &site.connections {
             let selection = selector.select(connection);
             if let Some(pair) = pair(&selection, connection).filter(|_| site.cut_off(connection).is_none())
@@ -151,10 +152,12 @@ impl Keeper {
                 if !is_gates && (is_covered || is_kept(record.as_ref(), cut_off.as_ref())) {
                     let now = self.session_time(record.as_ref(), now);
                     let applied = is_applied(record.as_ref());
+                    let set_free = record.as_ref().is_some_and(|record| record.set_free);
                     let told = assignment(&place, &connection.name.to_string(), served, cut_off, record, now);
                     let Some(told) = told else { continue };
-                    if applied && matches!(told.standing, Standing::KeepLocked { .. }) {
-                        refused.push(place);
+                    if matches!(told.standing, Standing::KeepLocked { .. }) {
+                        locked.extend(set_free.then(|| place.clone()));
+                        refused.extend(applied.then_some(place));
                     }
                     assignments.push(told);
                 }
@@ -171,6 +174,7 @@ impl Keeper {
         }
         // the server locks these now: what waited there must not be released when they are covered again
         self.store.order_rotations(now, Actor::BASTION, &refused, "the server was told to lock")?;
+        self.store.locked_again(now, &locked)?;
         let uncovered = wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter();
         let uncovered = uncovered.filter_map(|warning| {
             let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };

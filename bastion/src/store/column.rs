@@ -39,7 +39,7 @@ impl FromSql for Time {
 }
 
 /// A value that is stored as its text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Text<T>(pub T);
 
 impl<T: Display> ToSql for Text<T> {

@@ -33,6 +33,9 @@ pub(super) const DEADLINE_PASSED: &str = "the deadline has passed";
 /// Why a generation is over when the next one is applied, after its number.
 pub(super) const TAKEN: &str = "has taken its place";
 
+/// Why a key is no new generation.
+pub(super) const USED_BEFORE: &str = "this key was used before";
+
 /// JSON numbers are exact up to here in every program; nobody gets that far.
 const HIGHEST: u64 = 1 << 53;
 
@@ -295,7 +298,7 @@ impl Writing<'_> {
         let fingerprint = deposit.preshared_key.fingerprint(own_key, &place.public_key);
         let id = if let Some(row) = found {
             if self.used_before(&row, &fingerprint)? {
-                return Ok(Some("this key was used before".to_owned()));
+                return Ok(Some(USED_BEFORE.to_owned()));
             }
             if !self.count_deposit(&row)? {
                 return Ok(Some("too many new generations in one hour".to_owned()));

@@ -351,20 +351,35 @@ impl Writing<'_> {
     }
 
     /// Somebody is cut off at all peers for which a condition on `host`, `interface` and `peer` holds: their grants are
-    /// over. Or they are let in again: their gates are to be told.
+    /// over, and what root on a gateway has opened for them. Or they are let in again: their gates are to be told.
     pub(super) fn close_or_tell(
         &self,
         mut cut: CutOff,
         closes: bool,
         condition: &str,
-        parameters: impl Params,
+        parameters: impl Params + Clone,
         reason: &str,
     ) -> Result<CutOff, StoreError> {
-        match closes {
-            true => cut.gates.extend(self.end_grants_where(condition, parameters, reason)?),
-            false => cut.hosts.extend(self.hosts_of_peers(condition, parameters)?),
+        if !closes {
+            cut.hosts.extend(self.hosts_of_peers(condition, parameters)?);
+            return Ok(cut);
         }
+        cut.gates.extend(self.opened_by_root(condition, parameters.clone())?);
+        cut.gates.extend(self.end_grants_where(condition, parameters, reason)?);
+        cut.gates.sort();
+        cut.gates.dedup();
         Ok(cut)
+    }
+
+    /// The peers that root on their hosts has opened, for which a condition on `host`, `interface` and `peer` holds.
+    fn opened_by_root(&self, condition: &str, parameters: impl Params) -> Result<Vec<Place>, StoreError> {
+        let sql = format!("SELECT host, interface, peer FROM opened_by_root WHERE {condition}");
+        let mut statement = self.tx.prepare_cached(&sql)?;
+        let found = statement.query_map(parameters, |row| {
+            let server_side = InterfaceRef { host: text(row, "host")?, interface: text(row, "interface")? };
+            Ok(Place { server_side, public_key: text(row, "peer")? })
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// The hosts of all peers for which a condition on `host`, `interface` and `peer` holds: their gates are told when

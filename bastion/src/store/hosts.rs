@@ -1,5 +1,7 @@
 //! Hosts: machines with an agent.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use russh::keys::ssh_key;
@@ -8,7 +10,7 @@ use wgmfa_core::name::{HostName, InterfaceName, UserName};
 
 use super::column::{Json, Text, text, text_or_none, time, time_or_none};
 use super::places::OF_HOST;
-use super::{Actor, Change, CutOff, Event, Note, ReportRefusal, Store, StoreError, Writing};
+use super::{Actor, Change, CutOff, Event, Note, ReportRefusal, Store, StoreError, Writing, places};
 
 /// A host as the bastion knows it. Its interfaces are in [`Store::inventory`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +71,12 @@ impl Store {
                 return if found.public_key == key && found.owner.as_ref() == owner {
                     Ok(Ok(Change::Unchanged))
                 } else {
-                    Err(StoreError::refused(format!("host {name} is there already, with another key or owner"))
-                        .hint(format!("`host remove {name}` first")))
+                    Err(StoreError::refused(format!("host {name} is there already, with another key or owner")).hint(
+                        format!(
+                            "`host add {name} --key FILE --replace` for another key of its agent; for another owner \
+                             `host remove {name}` first"
+                        ),
+                    ))
                 };
             }
             w.must_be_free("device", name.as_str())?;
@@ -174,12 +180,14 @@ impl Store {
         })
     }
 
-    /// Agrees to the interface keys that the host reported anew. Generations under the old keys are over.
+    /// Agrees to the interface keys that the host reported anew. Generations under the old keys are over. Agrees also to
+    /// those that were a removed device's before, if no other is in question: what was kept locked for that is free.
     pub fn accept_host(&self, now: Timestamp, actor: Actor<'_>, name: &HostName) -> Result<CutOff, StoreError> {
         self.write(now, |w| {
             let pending = w.must_exist_host(name)?.pending;
             if pending.is_empty() {
-                return Ok(CutOff::nothing());
+                let freed = w.take_over_keys(actor, name)?;
+                return Ok(if freed.is_empty() { CutOff::nothing() } else { CutOff::made_for(freed) });
             }
             // the old rows go first: two interfaces may have swapped their keys
             for PendingKey { interface, reported, .. } in &pending {
@@ -227,6 +235,21 @@ impl Writing<'_> {
                 .hint("hosts and devices share one name space: take another name"));
         }
         Ok(())
+    }
+
+    /// Keys of a host's interfaces were those of removed devices or people: an administrator agrees that they are the
+    /// host's now. Answers with the hosts where they are peers that were kept locked.
+    fn take_over_keys(&self, actor: Actor<'_>, name: &HostName) -> Result<BTreeSet<HostName>, StoreError> {
+        let condition = "kept_locked NOT LIKE 'host %'
+                         AND peer IN (SELECT public_key FROM interfaces WHERE interfaces.host = ?1)";
+        let kept = places::select(self.tx, condition, [name.as_str()])?;
+        for row in &kept {
+            self.execute("UPDATE places SET kept_locked = NULL WHERE id = ?1", [row.id])?;
+            let reason =
+                format!("{} is its key now; {}", row.place.public_key, row.kept_locked.as_deref().unwrap_or(""));
+            self.audit(Note::new(Event::HostAccepted).host(name).place(&row.place).actor(actor).reason(reason))?;
+        }
+        Ok(kept.into_iter().map(|row| row.place.server_side.host).collect())
     }
 
     /// Removes a host that exists; its places stay locked until it is added again.

@@ -73,7 +73,7 @@ pub use self::{
     person_keys::PersonKey,
     record::{Generation, Place, Record},
     release::{Granted, Receiver, ReleaseOutcome, Wanted},
-    renewal::Setting,
+    renewal::{BeforeSet, Setting},
     report::{Report, ReportRefusal, Reported},
     reseal::new_key_path,
     restore::{RESTORING, Restored, restore},
@@ -170,6 +170,11 @@ impl CutOff {
             own.dedup();
         }
         self.hosts.extend(other.hosts);
+    }
+
+    /// Somebody is let in again at these hosts.
+    fn made_for(hosts: BTreeSet<HostName>) -> Self {
+        Self { change: Change::Made, hosts, ..Self::nothing() }
     }
 
     fn made(places: Vec<Place>) -> Self {

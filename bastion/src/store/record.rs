@@ -116,6 +116,20 @@ impl Record {
         self.highest == 0 || self.deposited.as_ref().or(self.current.as_ref()).is_some_and(|newest| newest.together)
     }
 
+    /// The generation that counts. A running session does; else the newest, even if it was never confirmed: what it was to
+    /// replace may or may not stand on the server, so nothing is released until the server has said.
+    ///
+    /// What two servers use together is none that a person could ever have.
+    pub fn that_counts(&self) -> Option<Newest> {
+        match &self.current {
+            _ if self.is_of_pair() => None,
+            Some(current) if matches!(current.phase, Phase::Released { .. }) => {
+                Some(Newest { generation: current.generation, phase: current.phase })
+            }
+            _ => self.newest(),
+        }
+    }
+
     fn begun(row: PlaceRow) -> Self {
         Self {
             place: row.place,

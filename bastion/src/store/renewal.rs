@@ -8,6 +8,7 @@ use wgmfa_core::message::agent::{Deposit, PeerGeneration};
 use wgmfa_core::name::HostName;
 
 use super::column::{Text, Time};
+use super::generations::USED_BEFORE;
 use super::places::PlaceRow;
 use super::{Actor, Event, Note, Place, Store, StoreError, Writing, connections, places, report};
 
@@ -20,6 +21,13 @@ pub struct Setting<'a> {
     pub deadline: Timestamp,
     /// Why, in words.
     pub reason: &'a str,
+}
+
+/// What a place was before an administrator set a key there that is to stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BeforeSet {
+    set_free: bool,
+    kept_locked: Option<String>,
 }
 
 impl Store {
@@ -72,16 +80,63 @@ impl Store {
         })
     }
 
+    /// A key that an administrator has set does not stand on the server side: its generation is over.
+    pub fn withdraw_set(&self, now: Timestamp, place: &Place, generation: u64, why: &str) -> Result<(), StoreError> {
+        self.write(now, |w| match places::find(w.tx, place)? {
+            Some(row) => w.end(&row, generation, Event::Ended, &format!("the server side refuses it: {why}")),
+            None => Ok(()),
+        })
+    }
+
     /// A key stands now where no policy applies: every generation there is over, and the peer is none of wgmfa's affair
-    /// until a policy covers it again.
-    pub fn set_free(&self, now: Timestamp, actor: Actor<'_>, place: &Place, reason: &str) -> Result<(), StoreError> {
+    /// until a policy covers it again. Answers with what it was before.
+    pub fn set_free(
+        &self,
+        now: Timestamp,
+        actor: Actor<'_>,
+        place: &Place,
+        reason: &str,
+    ) -> Result<BeforeSet, StoreError> {
         self.write(now, |w| {
+            let mut before = BeforeSet::default();
             if let Some(row) = places::find(w.tx, place)? {
                 w.end_all(std::slice::from_ref(&row), "an administrator has set a key")?;
                 let sql = "UPDATE places SET set_free = 1, ordered = NULL, kept_locked = NULL WHERE id = ?1";
                 w.execute(sql, [row.id])?;
+                before = BeforeSet { set_free: row.set_free, kept_locked: row.kept_locked };
             }
-            w.audit(Note::new(Event::KeySet).place(place).actor(actor).reason(reason))
+            w.audit(Note::new(Event::KeySet).place(place).actor(actor).reason(reason))?;
+            Ok(before)
+        })
+    }
+
+    /// The key that was to stand there has not come to: the peer is as locked as it was before.
+    pub fn not_set_free(&self, now: Timestamp, place: &Place, before: &BeforeSet, why: &str) -> Result<(), StoreError> {
+        self.write(now, |w| {
+            if let Some(row) = places::find(w.tx, place)? {
+                let sql = "UPDATE places SET set_free = ?2, kept_locked = ?3 WHERE id = ?1";
+                w.execute(sql, (row.id, before.set_free, &before.kept_locked))?;
+            }
+            w.audit(Note::new(Event::Noted).place(place).reason(format!("the key that was set is not there: {why}")))
+        })
+    }
+
+    /// Locks stand now at these places: what an administrator has set there is gone.
+    pub fn locked_again(&self, now: Timestamp, places: &[Place]) -> Result<(), StoreError> {
+        let mut free = Vec::new();
+        for place in places {
+            free.extend(places::find(&self.connection, place)?.filter(|row| row.set_free));
+        }
+        if free.is_empty() {
+            return Ok(());
+        }
+        self.write(now, |w| {
+            for row in &free {
+                w.execute("UPDATE places SET set_free = 0 WHERE id = ?1", [row.id])?;
+                let reason = "a lock has taken the place of the key that an administrator had set";
+                w.audit(Note::new(Event::Noted).place(&row.place).reason(reason))?;
+            }
+            Ok(())
         })
     }
 
@@ -123,7 +178,9 @@ impl Writing<'_> {
         let own_key =
             interfaces.get(&peer.interface).and_then(|(key, peers)| peers.contains(&peer.public_key).then_some(key));
         if let Some(reason) = self.deposit_one(&place, own_key, deposit, false)? {
-            return Err(StoreError::refused(reason));
+            let is_used = reason == USED_BEFORE;
+            let refused = StoreError::refused(reason);
+            return Err(if is_used { refused.hint("wg genpsk makes a new one") } else { refused });
         }
         let row = places::find(self.tx, &place)?.ok_or_else(|| StoreError::refused("there is no such peer"))?;
         let sql = "UPDATE generations SET on_applied = ?3 WHERE place = ?1 AND generation = ?2";

@@ -308,6 +308,11 @@ impl Grants {
 }
 
 impl Gated {
+    /// For how many seconds more root has opened the policy's tier.
+    pub fn opened_by_root_for(&self, now: Boottime) -> Option<u64> {
+        self.by_root.filter(|until| *until > now).map(|until| until.since(now).as_secs())
+    }
+
     fn idle(&self) -> Option<Idle> {
         let alive = self.alive.filter(|_| !self.open.is_empty())?;
         self.idle_timeout.map(|timeout| Idle { since: alive.since, timeout })

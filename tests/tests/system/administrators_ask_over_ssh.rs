@@ -48,6 +48,9 @@ fn the_same_words_give_the_same_answers() {
         let told = |ended: &wgmfa_tests::program::Ended| (ended.code(), ended.stdout.clone(), ended.stderr.clone());
         assert_eq!(told(&there), told(&here), "{words:?}");
     }
+    // without a command there is one name more than for others
+    let bare = master.ssh(&["bastion"]).ok().stdout;
+    assert!(bare.contains(&format!(", {PROGRAM} (ssh bastion wgmfa-sync)\n")), "{bare}");
 }
 
 #[test]

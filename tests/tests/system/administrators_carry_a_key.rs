@@ -143,3 +143,20 @@ fn what_may_not_be_released_is_not_shown() {
     site.bastion.admin(&["key", "show", "phone"]).expect(2);
     assert_eq!((site.count("released"), site.count("release-refused")), (0, 3));
 }
+
+#[test]
+fn a_key_is_set_at_once_or_nothing_is_changed() {
+    let lab = Lab::new("1h");
+    lab.gateway.agent(&["rotate"]).ok();
+    let before = lab.bastion.key(DEVICE);
+    let set = ["key", "set", DEVICE, "--reason", "by hand"];
+    let refused = lab.bastion.admin_with(&set, genkey().as_bytes()).expect(1);
+    for words in ["no resident agent of app-gw is connected", "hint: run `wgmfa-agent run` on app-gw, and repeat this"]
+    {
+        assert!(refused.stderr.contains(words), "{words}: {refused:#?}");
+    }
+    assert!(lab.bastion.log("key-set").is_empty());
+    lab.gateway.agent(&["rotate"]).ok();
+    let after = lab.bastion.key(DEVICE);
+    assert_eq!((&after["state"], &after["generation"]), (&before["state"], &before["generation"]), "{after}");
+}

@@ -1,11 +1,12 @@
 //! Rule 8: root on the gateway opens, locks and stands down without the bastion, which hears of it at the next round.
 
-use wgmfa_tests::Lab;
+use wgmfa_tests::gated::PROTECTED;
 use wgmfa_tests::lab::{DEVICE, GATEWAY};
 use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::program::run;
 use wgmfa_tests::tunnel::genkey;
 use wgmfa_tests::wait::{LONG, until};
+use wgmfa_tests::{Gated, Lab};
 
 fn reasons(lab: &Lab, event: &str) -> Vec<String> {
     let lines = lab.bastion.log(event);
@@ -97,4 +98,20 @@ fn standing_down_puts_the_configured_key_back_and_is_audited() {
     await_event(&lab, "stand-down", "enforcing begins again");
     lab.log_in();
     assert!(is_answered(&lab.laptop.machine, GATEWAY));
+}
+
+#[test]
+fn what_root_has_opened_at_the_firewall_is_shown_and_an_administrator_closes_it() {
+    let gated = Gated::with_resident_agent("1h");
+    let bastion = &gated.lab.bastion;
+    for close in [&["key", "rotate", DEVICE, "--reason", "it is over"][..], &["device", "disable", DEVICE]] {
+        open(&gated.lab, "", "1m");
+        let row = bastion.await_state(DEVICE, "OK");
+        assert_eq!(row["reason"], "opened by root on the server side", "{row}");
+        assert!(!row["deadline"].is_null(), "{row}");
+        assert!(gated.reaches(PROTECTED));
+        bastion.admin(close).ok();
+        assert!(!gated.reaches(PROTECTED), "{close:?}");
+        bastion.await_state(DEVICE, "Expired");
+    }
 }

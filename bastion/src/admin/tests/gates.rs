@@ -170,14 +170,63 @@ fn a_policy_by_the_firewall_that_goes_opens_what_it_held_back() {
     assert!(said.starts_with("1 connection loses its second factor\n"), "{said}");
 }
 
+const LEFT_LOCKED: &str = "Expired  the server side keeps it locked from when another policy covered it (key set)";
+
 #[test]
 fn a_key_from_before_keeps_it_locked_until_an_administrator_sets_one() {
     let bastion = gated();
     bastion.rotate(1);
-    assert_eq!(
-        bastion.shown(),
-        "Expired  the server side keeps it locked from when another policy covered it (key set)"
+    assert_eq!(bastion.shown(), LEFT_LOCKED);
+    let mend = "wg genpsk | wgmfa-bastion key set app-gw/devices:justins-laptop --reason TEXT";
+    assert!(bastion.good("why laptop").contains(mend));
+    bastion.release(1);
+    assert_eq!(bastion.shown(), "Expired  a one-time code is needed", "a session of the key goes on");
+    // whatever the gateway has reported since
+    bastion.pass(3600);
+    bastion.report(&[]);
+    assert_eq!(bastion.store.expire(bastion.now.get()).unwrap().len(), 1);
+    assert_eq!(bastion.shown(), LEFT_LOCKED);
+    assert!(bastion.good("why laptop").contains(mend));
+
+    let before = bastion.store.set_free(bastion.now.get(), Actor::ROOT, &Bastion::place(), "x").unwrap();
+    assert_eq!(bastion.shown(), "Expired  a one-time code is needed");
+    bastion.store.not_set_free(bastion.now.get(), &Bastion::place(), &before, "not there").unwrap();
+    assert_eq!(bastion.shown(), LEFT_LOCKED);
+}
+
+#[test]
+fn a_key_that_an_administrator_has_set_outlasts_a_cut_unless_a_lock_has_taken_its_place() {
+    let bastion = gated();
+    bastion.rotate(1);
+    let place = Bastion::place();
+    let _ = bastion.store.set_free(bastion.now.get(), Actor::ROOT, &place, "x").unwrap();
+    assert_eq!(bastion.ask("device disable justins-laptop").orders, [], "the gate is closed, and nothing is locked");
+    assert_eq!(bastion.shown(), "Expired  justins-laptop is disabled");
+    bastion.good("device enable justins-laptop");
+    assert_eq!(bastion.shown(), "Expired  a one-time code is needed");
+    bastion.store.locked_again(bastion.now.get(), &[place]).unwrap();
+    assert_eq!(bastion.shown(), LEFT_LOCKED);
+}
+
+#[test]
+fn what_root_has_opened_on_the_gateway_is_shown_and_closed_like_a_grant() {
+    let bastion = gated();
+    let json = format!(
+        r#"{{"name": "devices", "public_key": "0KL4NMTMM64zrRyHASlga46ubmiUtDsayaTJyF/EUYA=", "peers":
+            [{{"public_key": "{}", "allowed_ips": ["10.0.0.2/32"], "opened_by_root_for": 600}}]}}"#,
+        laptop()
     );
-    let said = bastion.good("why laptop");
-    assert!(said.contains("wg genpsk | wgmfa-bastion key set app-gw/devices:justins-laptop --reason TEXT"), "{said}");
+    let interfaces: [Interface; 1] = [serde_json::from_str(&json).unwrap()];
+    let report = Report { interfaces: &interfaces, handshake_ages: &[], next_in_seconds: None, stood_down: false };
+    bastion.store.report(bastion.now.get(), &Bastion::gateway(), &report).unwrap();
+    assert_eq!(bastion.shown(), "OK  10 min left (until 15:10); opened by root on the server side, tier prod");
+    let revoke = |reason: &str| {
+        let (host, peer) = (Bastion::gateway(), Bastion::place().peer());
+        Order::Revoke { host, peer, reason: reason.to_owned() }
+    };
+    assert_eq!(bastion.ask("key rotate laptop --reason lent").orders, [revoke("lent")]);
+    assert_eq!(bastion.ask("device disable justins-laptop").orders, [revoke("justins-laptop is disabled")]);
+    bastion.good("device enable justins-laptop");
+    bastion.pass(600);
+    assert!(bastion.shown().starts_with("Expired  a one-time code is needed"), "{}", bastion.shown());
 }

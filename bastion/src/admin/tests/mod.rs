@@ -55,6 +55,10 @@ impl Agents for BTreeSet<HostName> {
         self.contains(host)
     }
 
+    fn resident(&self, host: &HostName) -> bool {
+        self.contains(host)
+    }
+
     fn last_seen(&self, _host: &HostName) -> Option<Timestamp> {
         None
     }

@@ -1,6 +1,7 @@
 //! `why` and `status`: what stands in the way.
 
 use super::*;
+use crate::store::Refusal;
 
 #[test]
 fn why_names_the_first_obstacle_and_what_mends_it() {
@@ -64,4 +65,16 @@ fn status_tells_what_needs_care() {
     let said = bastion.ask("status");
     assert_eq!(said.exit, Some(1));
     assert!(said.out.contains(": no such PAM service file: "), "{}", said.out);
+}
+
+#[test]
+fn a_refused_login_is_forgiven_with_new_secrets() {
+    let bastion = Bastion::with_a_connection();
+    bastion.rotate(1);
+    let refusal = Refusal { user: "justin", from: "192.0.2.7", reason: "the code was wrong", charged: true };
+    bastion.store.record_refusal(bastion.now.get(), refusal).unwrap();
+    assert!(bastion.good("why justin").contains("the last login was refused"), "{}", bastion.good("why justin"));
+    bastion.pass(1);
+    bastion.good("user reset justin --system-password");
+    assert!(!bastion.good("why justin").contains("the last login was refused"), "{}", bastion.good("why justin"));
 }

@@ -13,7 +13,10 @@ mod terminal;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::Parser;
+use wgmfa_bastion::cli::words::{SyncWords, what};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::words::words;
 
 use self::asked::Asked;
 
@@ -33,10 +36,29 @@ fn main() -> ExitCode {
 fn run() -> Result<u8, Failure> {
     // set-group-id does the same, as long as the site has not changed fs.suid_dumpable (proc_sys_fs(5))
     let _ = nix::sys::prctl::set_dumpable(false);
-    let words: Option<Vec<String>> = std::env::args_os().map(|word| word.into_string().ok()).collect();
-    let words = words.ok_or_else(|| Failure::new(Exit::Usage, "the words of a command are UTF-8"))?;
+    let argv: Option<Vec<String>> = std::env::args_os().map(|word| word.into_string().ok()).collect();
+    let argv = argv.ok_or_else(|| Failure::new(Exit::Usage, "the words of a command are UTF-8"))?;
     let original = std::env::var_os("SSH_ORIGINAL_COMMAND").map(|command| command.to_string_lossy().into_owned());
     let (typed, shown) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
-    let Asked { command, subsystem } = asked::asked(&words, original.as_deref(), typed);
+    let Asked { command, subsystem } = asked::asked(&argv, original.as_deref(), typed);
+    if !subsystem && let Some(said) = answer(&command) {
+        let said = said?;
+        // who has gone away does not read it
+        let _ = std::io::stdout().lock().write_all(said.as_bytes());
+        return Ok(Exit::Done.code());
+    }
     carry::carry(keeper::connect()?, command, subsystem, typed && shown)
+}
+
+/// What needs no bastion: help, the version, and what is wrong with the words of `wgmfa-sync`. Every other command is for
+/// the keeper to judge.
+fn answer(command: &str) -> Option<Result<String, Failure>> {
+    let words = words(command).ok().filter(|words| words.first().is_some_and(|name| name == PROGRAM))?;
+    let error = SyncWords::try_parse_from(words).err()?;
+    Some(match error.use_stderr() {
+        false => Ok(error.render().to_string()),
+        true => {
+            Err(Failure::new(Exit::Usage, what(&error)).hint(format!("ssh bastion {PROGRAM} --help shows an example")))
+        }
+    })
 }

@@ -53,7 +53,7 @@ pub enum HostCommand {
         /// The host's name
         name: HostName,
     },
-    /// Agree to the changed keys of a host's interfaces
+    /// Agree to the changed keys of a host's interfaces, and to those that were a removed device's
     #[command(after_help = "Example:\n    wgmfa-bastion host accept app-gw")]
     Accept {
         /// The host's name

@@ -44,7 +44,7 @@ fn people_devices_and_hosts_are_added_once_and_cut_off_once() {
     assert_eq!(added["changed"], true);
     again(&bastion, &add, &password);
     let hint = "wgmfa-bastion user reset justin --password-stdin gives new secrets";
-    differs(&bastion, &add, "another\n", "user justin is there already, with another password", hint);
+    differs(&bastion, &add, "another one\n", "user justin is there already, with another password", hint);
     let hint = "`user reset justin` for new secrets, or `user remove justin` first";
     let there = "user justin is there already, no administrator, with a password here";
     differs(&bastion, &[&add[..], &["--admin"]].concat(), &password, there, hint);
@@ -60,9 +60,11 @@ fn people_devices_and_hosts_are_added_once_and_cut_off_once() {
     once(&bastion, &add, &agent, "added app-gw\n");
     again(&bastion, &add, agent.trim_end().strip_suffix(" agent").expect("the comment"));
     let there = "host app-gw is there already, with another key or owner";
-    differs(&bastion, &add, &other_agent, there, "`host remove app-gw` first");
+    let hint = "`host add app-gw --key FILE --replace` for another key of its agent; for another owner `host remove app-gw` \
+                first";
+    differs(&bastion, &add, &other_agent, there, hint);
     let owned = [&add[..], &["--owner", "justin"]].concat();
-    differs(&bastion, &owned, &agent, there, "`host remove app-gw` first");
+    differs(&bastion, &owned, &agent, there, hint);
 
     for (kind, name) in [("user", "justin"), ("device", "laptop"), ("host", "app-gw")] {
         once(&bastion, &[kind, "disable", name], "", &format!("disabled {name}\n"));

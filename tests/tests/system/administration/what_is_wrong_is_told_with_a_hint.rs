@@ -53,7 +53,7 @@ fn an_unknown_name_is_told_with_the_list_that_shows_them() {
 #[test]
 fn a_name_or_a_key_that_is_none_is_wrong_usage_and_not_repeated() {
     let bastion = bastion();
-    bastion.admin_with(&["user", "add", "justin", "--password-stdin"], b"x\n").ok();
+    bastion.admin_with(&["user", "add", "justin", "--password-stdin"], b"hunter22\n").ok();
     let characters = "a name begins with a-z or 0-9 and has only a-z, 0-9, '.', '_' and '-'";
     let usage = "usage: wgmfa-bastion user show [OPTIONS] <NAME>; --help shows an example";
     for (name, error) in [
@@ -84,6 +84,17 @@ fn a_name_or_a_key_that_is_none_is_wrong_usage_and_not_repeated() {
     for wrong in ["", "hello", "ssh-ed25519 AAAA", &key, &host_key, &format!("{agent}{agent}")] {
         refused_with(&bastion, &["host", "add", "app-gw", "--key", "-"], wrong, 2, error, hint);
     }
+    let hint = "the password is the first line of standard input: --password-stdin < FILE";
+    for (wrong, error) in [("", "no password on standard input"), ("hunter2\n", "a password has at least 8 characters")]
+    {
+        let add = ["user", "add", "ann", "--password-stdin"];
+        refused_with(&bastion, &add, wrong, 2, &format!("--password-stdin: {error}"), hint);
+    }
+    let hint = "name a text file that can be read; - is standard input";
+    let add = ["host", "add", "app-gw", "--key", "/nonexistent"];
+    refused(&bastion, &add, 1, "/nonexistent: no such file or folder", hint);
+    let verify = bastion.admin(&["log", "verify", "--file", "/nonexistent"]).expect(1);
+    assert!(verify.stderr.contains("hint: name a file as wgmfa-bastion log export"), "{verify:?}");
     let spoken = bastion.admin_with(&["user", "add", "ann", "hunter2"], b"").expect(2);
     assert!(!spoken.said().contains("hunter2"), "{spoken:?}");
 }
@@ -92,7 +103,7 @@ fn a_name_or_a_key_that_is_none_is_wrong_usage_and_not_repeated() {
 fn a_key_has_one_owner_and_a_second_one_is_audited() {
     let bastion = bastion();
     for name in ["justin", "alice"] {
-        bastion.admin_with(&["user", "add", name, "--password-stdin"], b"x\n").ok();
+        bastion.admin_with(&["user", "add", name, "--password-stdin"], b"hunter22\n").ok();
     }
     let key = Keys::generate().public;
     bastion.add_device("laptop", "justin", &key);
