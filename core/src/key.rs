@@ -178,6 +178,11 @@ impl Fingerprint {
         Self(bytes)
     }
 
+    /// The 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     fn text<'t>(&self, room: &'t mut [u8; 32]) -> &'t str {
         let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
         for (pair, byte) in room.chunks_exact_mut(2).zip(self.0) {

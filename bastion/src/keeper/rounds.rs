@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use wgmfa_core::connection::Other;
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{Deposit, LocalEvent, MOST_EVENTS, PeerGeneration, PeerRef, PeerTier};
 use wgmfa_core::name::HostName;
-use wgmfa_core::policy::{Selector, Warning};
+use wgmfa_core::policy::{PolicySet, Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
 use wgmfa_core::rotation::{Assignment, Standing};
 use wgmfa_core::standing::{Facts, is_told, standing};
@@ -175,13 +176,7 @@ impl Keeper {
         // the server locks these now: what waited there must not be released when they are covered again
         self.store.order_rotations(now, Actor::BASTION, &refused, "the server was told to lock")?;
         self.store.locked_again(now, &locked)?;
-        let uncovered = wgmfa_core::policy::warnings(&policies.set, &site.inventory).0.into_iter();
-        let uncovered = uncovered.filter_map(|warning| {
-            let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
-            let peer = PeerRef { interface: connection.one.interface, public_key };
-            (connection.one.host == *host).then_some(peer)
-        });
-        let mut uncovered: Vec<_> = uncovered.collect();
+        let mut uncovered = uncovered(&policies.set, &site, host);
         if !uncovered.is_empty() {
             // a peer that nobody registered any more is kept locked
             let kept: HashSet<_> = assignments.iter().map(|told| &told.peer).collect();
@@ -286,6 +281,21 @@ impl Keeper {
         }
         self.store.note_of_host(self.now(), host, note)
     }
+}
+
+/// The peers of a host without a second factor on interfaces that an MFA policy covers.
+fn uncovered(set: &PolicySet, site: &Site, host: &HostName) -> Vec<PeerRef> {
+    // where each peer is somebody's, no connection needs to be looked at
+    if !site.connections.iter().any(|connection| matches!(connection.name.other, Other::Unmonitored(_))) {
+        return Vec::new();
+    }
+    let warnings = wgmfa_core::policy::warnings(set, &site.inventory).0.into_iter();
+    let uncovered = warnings.filter_map(|warning| {
+        let Warning::Unmonitored { connection, public_key, .. } = warning else { return None };
+        let peer = PeerRef { interface: connection.one.interface, public_key };
+        (connection.one.host == *host).then_some(peer)
+    });
+    uncovered.collect()
 }
 
 /// Whether a place that no policy with a second factor covers stays locked: one was covered once, or it is cut off. What

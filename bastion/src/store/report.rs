@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wgmfa_core::inventory::{Interface, Peer};
-use wgmfa_core::key::{Fingerprint, PublicKey};
+use wgmfa_core::key::PublicKey;
 use wgmfa_core::message::agent::HandshakeAge;
 use wgmfa_core::name::{HostName, InterfaceName};
 
@@ -112,43 +112,31 @@ pub(super) fn interfaces_of(
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// What makes a report another one: all that [`as_reported`] leaves of an interface.
-#[derive(Serialize)]
-struct Told<'a> {
-    name: &'a InterfaceName,
-    public_key: PublicKey,
-    listen_port: Option<u16>,
-    peers: Vec<PeerTold<'a>>,
-}
-
-#[derive(Serialize)]
-struct PeerTold<'a> {
-    public_key: PublicKey,
-    allowed_ips: &'a [String],
-    has_preshared_key: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fingerprint: Option<Fingerprint>,
-}
-
-impl<'a> From<&'a Interface> for Told<'a> {
-    fn from(interface: &'a Interface) -> Self {
-        let peer = |peer: &'a Peer| PeerTold {
-            public_key: peer.public_key,
-            allowed_ips: &peer.allowed_ips,
-            has_preshared_key: peer.has_preshared_key,
-            fingerprint: peer.fingerprint,
-        };
-        let mut peers: Vec<_> = interface.peers.iter().map(peer).collect();
-        peers.sort_by_key(|peer| peer.public_key);
-        Self { name: &interface.name, public_key: interface.public_key, listen_port: interface.listen_port, peers }
-    }
-}
-
-/// Stands for what a host reports; the same when it says the same again, in whatever order its peers come.
+/// Stands for what a host reports, all that [`as_reported`] leaves of it; the same when it says the same again, in whatever
+/// order its peers come. There may be very many: so the bytes are hashed, and no text is made of them. The length stands in
+/// front of whatever has no fixed one.
 fn digest(interfaces: &[Interface]) -> [u8; 32] {
-    let told: Vec<_> = interfaces.iter().map(Told::from).collect();
-    let json = serde_json::to_vec(&told).expect("a report is plain text and numbers");
-    Sha256::digest(&json).into()
+    let mut hash = Sha256::new();
+    let text = |hash: &mut Sha256, text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    for interface in interfaces {
+        let mut peers: Vec<&Peer> = interface.peers.iter().collect();
+        peers.sort_by_key(|peer| peer.public_key);
+        text(&mut hash, interface.name.as_str());
+        hash.update(interface.public_key.as_bytes());
+        hash.update(interface.listen_port.map_or([0; 3], |port| [1, port.to_le_bytes()[0], port.to_le_bytes()[1]]));
+        hash.update((peers.len() as u64).to_le_bytes());
+        for peer in peers {
+            hash.update(peer.public_key.as_bytes());
+            hash.update((peer.allowed_ips.len() as u64).to_le_bytes());
+            peer.allowed_ips.iter().for_each(|network| text(&mut hash, network));
+            hash.update([u8::from(peer.has_preshared_key), u8::from(peer.fingerprint.is_some())]);
+            hash.update(peer.fingerprint.map_or([0; 16], |fingerprint| *fingerprint.as_bytes()));
+        }
+    }
+    hash.finalize().into()
 }
 
 /// An interface as its host knows it: what only the bastion can say is left out, and the order of peers is always one.
@@ -277,5 +265,55 @@ impl Writing<'_> {
             self.execute(sql, (name.0, name.1, Text(peer.public_key)))?;
         }
         self.reported(&interface.public_key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgmfa_core::key::Fingerprint;
+
+    use super::*;
+
+    fn report(changed: impl Fn(&mut serde_json::Value)) -> [u8; 32] {
+        let [one, other] = [1, 2].map(|byte| PublicKey::from_bytes([byte; 32]));
+        let mut interfaces = serde_json::json!([{
+            "name": "wg0", "public_key": one, "listen_port": 51820,
+            "peers": [
+                {"public_key": one, "allowed_ips": ["10.0.0.1/32", "fd00::1/128"], "has_preshared_key": true,
+                 "fingerprint": Fingerprint::from_bytes([3; 16])},
+                {"public_key": other, "allowed_ips": [], "has_preshared_key": false},
+            ],
+        }]);
+        changed(&mut interfaces);
+        let interfaces: Vec<Interface> = serde_json::from_value(interfaces).unwrap();
+        digest(&interfaces)
+    }
+
+    #[test]
+    fn a_report_is_the_same_in_whatever_order_its_peers_come_and_whenever() {
+        let same = report(|_| {});
+        assert_eq!(report(|it| it[0]["peers"].as_array_mut().unwrap().reverse()), same);
+        assert_eq!(report(|it| it[0]["peers"][1]["latest_handshake"] = "2026-11-27T15:00:00Z".into()), same);
+    }
+
+    #[test]
+    fn whatever_differs_in_a_report_makes_it_another_one() {
+        let changes: [(&str, serde_json::Value); 9] = [
+            ("/0/name", "wg1".into()),
+            ("/0/public_key", PublicKey::from_bytes([4; 32]).to_string().into()),
+            ("/0/listen_port", serde_json::Value::Null),
+            ("/0/listen_port", 0.into()),
+            ("/0/peers/1/public_key", PublicKey::from_bytes([4; 32]).to_string().into()),
+            ("/0/peers/0/allowed_ips", serde_json::json!(["10.0.0.1/3", "2fd00::1/128"])),
+            ("/0/peers/0/has_preshared_key", false.into()),
+            ("/0/peers/0/fingerprint", serde_json::Value::Null),
+            ("/0/peers", serde_json::json!([])),
+        ];
+        let mut digests: Vec<_> =
+            changes.iter().map(|(at, value)| report(|it| *it.pointer_mut(at).unwrap() = value.clone())).collect();
+        digests.push(report(|_| {}));
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), changes.len() + 1);
     }
 }
