@@ -211,8 +211,9 @@ impl Resident {
         }
     }
 
-    /// Begins a round that is due, tells of one that has ended.
+    /// Tells what was done, begins a round that is due, tells of one that has ended.
     fn go_on(&mut self) {
+        self.say_changes(); // a round begins with a look at every interface
         if let Some(outcome) = self.agent.take_outcome() {
             self.tell(Ok(outcome));
         }

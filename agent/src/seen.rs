@@ -1,5 +1,6 @@
 //! What stands on the interfaces now.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use wgmfa_core::key::{Fingerprint, PublicKey};
@@ -23,7 +24,15 @@ pub struct Seen {
 pub struct SeenInterface {
     /// The interface.
     pub interface: Interface,
-    places: HashMap<PublicKey, usize>,
+    places: HashMap<PublicKey, Place>,
+}
+
+/// Where a peer stands in its interface, and what stands for its key: it is asked for several times, and there may be very
+/// many peers.
+#[derive(Debug)]
+struct Place {
+    at: usize,
+    fingerprint: OnceCell<Option<Fingerprint>>,
 }
 
 impl Seen {
@@ -56,7 +65,8 @@ impl Seen {
     fn add(&mut self, name: InterfaceName, named: bool) {
         match wgmfa_wireguard::read(&name) {
             Ok(interface) => {
-                let places = interface.peers.iter().enumerate().map(|(at, peer)| (peer.public_key, at)).collect();
+                let place = |(at, peer): (usize, &Peer)| (peer.public_key, Place { at, fingerprint: OnceCell::new() });
+                let places = interface.peers.iter().enumerate().map(place).collect();
                 self.interfaces.insert(name, SeenInterface { interface, places });
             }
             // An interface that nobody named and that is just coming or going is nobody's fault.
@@ -68,13 +78,17 @@ impl Seen {
     /// A peer, if its interface could be read and has it.
     pub fn peer(&self, peer: &PeerRef) -> Option<&Peer> {
         let seen = self.interfaces.get(&peer.interface)?;
-        seen.places.get(&peer.public_key).map(|at| &seen.interface.peers[*at])
+        seen.places.get(&peer.public_key).map(|place| &seen.interface.peers[place.at])
     }
 
     /// What stands for the preshared key of a peer.
     pub fn fingerprint(&self, peer: &PeerRef) -> Option<Fingerprint> {
-        let own = self.public_key(&peer.interface)?;
-        self.peer(peer)?.preshared_key.as_ref().map(|key| key.fingerprint(&own, &peer.public_key))
+        let SeenInterface { interface, places } = self.interfaces.get(&peer.interface)?;
+        let place = places.get(&peer.public_key)?;
+        *place.fingerprint.get_or_init(|| {
+            let key = interface.peers[place.at].preshared_key.as_ref()?;
+            Some(key.fingerprint(&interface.public_key, &peer.public_key))
+        })
     }
 
     /// The public key of an interface.
