@@ -124,7 +124,7 @@ pub struct Apply {
 /// `wgmfa status`
 #[derive(Debug, Args)]
 #[command(after_help = "Example, for a warning from a timer, once in a session (wgmfa-warn.timer does that):\n  \
-                  text=$(wgmfa status --once --warn-before 10m) || notify-send wgmfa \"$text\"")]
+                  text=$(wgmfa status --once --warn-before 10m) || notify-send \"$text\"")]
 pub struct Status {
     /// For programs
     #[arg(long)]

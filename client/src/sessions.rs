@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::net::if_::if_nametoindex;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use wgmfa_core::boottime::{BootId, Boottime};
@@ -182,13 +183,16 @@ impl Locked {
             .unwrap_or_else(|| Sessions::none(boot_id.clone(), interface.clone(), *public_key))
     }
 
-    /// Notes which connections a login was refused: what was known of them, on whichever interface, is over.
+    /// Notes which connections a login was refused: what was known of them, on whichever interface of this network
+    /// namespace, is over.
     pub fn end(&self, refused: &[String], received: Boottime) -> std::io::Result<()> {
         if refused.is_empty() {
             return Ok(());
         }
         for mut sessions in all(&self.path) {
-            if sessions.end(refused, received) {
+            // an interface of another namespace is another machine's, as far as a login goes
+            let is_here = if_nametoindex(sessions.interface.as_str()).is_ok();
+            if is_here && sessions.end(refused, received) {
                 self.save(&sessions)?;
             }
         }

@@ -38,6 +38,8 @@ impl Help {
             let deeper = format!("{at} {word}");
             if *word == "--" {
                 break;
+            } else if word.starts_with('[') {
+                continue; // stands for what may come there
             } else if word.starts_with("--") {
                 let row = option(text, word).unwrap_or_else(|| panic!("{document}: {at} has no {word}: {rest:?}"));
                 if row.contains(&format!("{word} <")) {
