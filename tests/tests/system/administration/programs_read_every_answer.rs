@@ -241,7 +241,7 @@ fn a_followed_log_is_json_lines() {
     command.arg("--config").arg(lab.bastion.folder().join("bastion.toml")).args(["log", "--follow", "--json"]);
     let follower = wgmfa_tests::daemon::Daemon::start(&mut command);
     lab.bastion.admin(&["user", "disable", USER]);
-    let last = wgmfa_tests::wait::until("a followed line", wgmfa_tests::wait::LONG, || {
+    let last = until("a followed line", LONG, || {
         let lines = follower.lines();
         let lines = lines.iter().map(|line| serde_json::from_str::<Value>(&line.text).expect("a JSON line"));
         lines.into_iter().find(|line| line["event"] == "user-disabled")
