@@ -13,7 +13,7 @@ use wgmfa_core::key::{Fingerprint, PresharedKey, exposed};
 use wgmfa_core::message::agent::{PeerGeneration, PeerRef};
 use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::tandem::{Held, HeldKey, PairEnd};
-use wgmfa_system::trusted::{self, Readers};
+use wgmfa_system::trusted;
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -117,7 +117,7 @@ impl Store {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Ok(Pairs::new());
         }
-        let text = trusted::read_text(&path, Readers::Owner)?;
+        let text = trusted::read_own(&path)?;
         let damaged = |what: String| {
             Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
                 .hint("move it away: the bastion gives the keys of these peers again")

@@ -92,7 +92,7 @@ impl Store {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Ok(State::new(boot));
         }
-        let text = trusted::read_text(&path, Readers::Owner)?;
+        let text = trusted::read_own(&path)?;
         let damaged = |what: String| {
             Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
                 .hint("move it away: the next round then locks every peer under a policy and begins anew")
@@ -124,7 +124,7 @@ impl Store {
         if matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Ok(ConfiguredKeys::new());
         }
-        let text = trusted::read_text(&path, Readers::Owner)?;
+        let text = trusted::read_own(&path)?;
         let rows: Vec<ConfiguredRow> = serde_json::from_str(&text).map_err(|error| {
             Failure::new(Exit::Usage, format!("{}: damaged at line {}", path.display(), error.line()))
         })?;

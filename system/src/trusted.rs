@@ -11,6 +11,9 @@ use nix::unistd::geteuid;
 use wgmfa_core::exit::{Exit, Failure};
 use zeroize::Zeroizing;
 
+/// No configuration, policy or key file is larger, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
 /// Who else may read a trusted file, or look into a trusted folder. Nobody else may write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
@@ -24,11 +27,19 @@ pub enum Readers {
 /// followed.
 ///
 /// # Errors
-/// The file is missing, a symbolic link, no regular file, somebody else's, or open to others.
+/// The file is missing, a symbolic link, no regular file, somebody else's, open to others, or larger than 1 MiB.
 pub fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let (mut file, found) = open(path, readers)?;
+    let (file, found) = open(path, readers)?;
+    let bytes = contents(path, file.take(LARGEST + 1), found.len().min(LARGEST))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(fault(path, &format!("larger than {LARGEST} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn contents(path: &Path, mut file: impl Read, length: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // it does not grow while it is read, so no part of a secret is left behind where it stood before
-    let mut bytes = Zeroizing::new(Vec::with_capacity(found.len() as usize + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
     file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     Ok(bytes)
 }
@@ -38,7 +49,19 @@ pub fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Failure
 /// # Errors
 /// As [`read`]; also when it is not UTF-8.
 pub fn read_text(path: &Path, readers: Readers) -> Result<Zeroizing<String>, Failure> {
-    let mut bytes = read(path, readers)?;
+    text(path, read(path, readers)?)
+}
+
+/// The same of what this program itself has written, however long it has grown.
+///
+/// # Errors
+/// As [`read_text`], but for the length.
+pub fn read_own(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let (file, found) = open(path, Readers::Owner)?;
+    text(path, contents(path, file, found.len())?)
+}
+
+fn text(path: &Path, mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Failure> {
     match String::from_utf8(std::mem::take(&mut *bytes)) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => {
@@ -177,6 +200,18 @@ mod tests {
         assert_eq!(read(&link, Readers::Anyone).unwrap_err().error, format!("{}: is a symbolic link", link.display()));
         let failure = read(folder.path(), Readers::Anyone).unwrap_err();
         assert_eq!(failure.error, format!("{}: not a regular file", folder.path().display()));
+    }
+
+    #[test]
+    fn only_what_a_program_has_written_itself_may_be_very_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        replace(&path, &vec![b'x'; LARGEST as usize]).unwrap();
+        assert!(read(&path, Readers::Owner).is_ok());
+        replace(&path, &vec![b'x'; LARGEST as usize + 1]).unwrap();
+        let larger = format!("{}: larger than 1048576 bytes", path.display());
+        assert_eq!(read_text(&path, Readers::Owner).unwrap_err().error, larger);
+        assert_eq!(read_own(&path).unwrap().len() as u64, LARGEST + 1);
     }
 
     #[test]
