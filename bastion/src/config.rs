@@ -7,7 +7,6 @@ use std::str::FromStr;
 use wgmfa_core::diagnostic::Faults;
 use wgmfa_core::document::Document;
 use wgmfa_core::exit::Failure;
-
 use wgmfa_system::trusted::{self, Readers};
 
 /// Where the configuration is when nobody says otherwise.

@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use wgmfa_core::diagnostic::{Fault, Faults};
 use wgmfa_core::exit::Failure;
 use wgmfa_core::policy::PolicySet;
-
 use wgmfa_system::trusted::{self, Readers};
 
 /// Whether the files decide about real connections, or are only looked at.

@@ -10,6 +10,7 @@ use wgmfa_core::inventory::Inventory;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::admin::{AdminReply, AdminRequest};
 use wgmfa_core::message::{self, Lines};
+use wgmfa_system::trusted::io_words;
 use zeroize::Zeroizing;
 
 use super::password;
@@ -17,7 +18,6 @@ use super::words::{Command, CommandLine, HostCommand, KeyCommand, PasswordSource
 use crate::check::memory::Memory;
 use crate::config::Config;
 use crate::voice;
-use wgmfa_system::trusted::io_words;
 
 /// Longest input of a command, in bytes.
 const LONGEST_INPUT: u64 = 1024 * 1024;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::VERSION;
 use wgmfa_core::message::admin::AdminRequest;
+use wgmfa_system::trusted::io_words;
 
 use super::ask;
 use crate::admin::{tell_resealed, tell_verified};
@@ -18,7 +19,6 @@ use crate::credential;
 use crate::keeper::only_one;
 use crate::store::{Actor, BackupHead, SealingKey, Store, restore as put_back, verify_export};
 use crate::voice;
-use wgmfa_system::trusted::io_words;
 
 /// `backup`: to standard output as the keeper sends it; to a file that nobody else can read, which appears when it is whole.
 ///

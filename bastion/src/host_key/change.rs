@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use russh::keys::ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_system::trusted::io_words;
 use zeroize::Zeroizing;
 
 use super::{one_line, public_half, public_key};
 use crate::config::Config;
 use crate::crash::crash_point;
-use wgmfa_system::trusted::io_words;
 
 /// Where the key lies that comes next.
 pub fn next_path(path: &Path) -> PathBuf {

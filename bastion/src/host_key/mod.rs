@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use russh::keys::ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_system::trusted::{self, Readers};
 
 use self::change::Beside;
 use crate::config::Config;
-use wgmfa_system::trusted::{self, Readers};
 
 /// The public halves of the host keys.
 ///

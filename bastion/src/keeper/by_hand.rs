@@ -230,8 +230,7 @@ impl Keeper {
 
     /// A key is put now or never: nothing is changed unless the agent of every host that is to take it is connected.
     fn must_be_there(&self, connection: &Connection, places: &[Place]) -> Result<(), Failure> {
-        let links = self.links.borrow();
-        let is_away = |host: &&HostName| !links.get(*host).is_some_and(|link| link.resident);
+        let is_away = |host: &&HostName| !self.has_resident(host);
         let Some(away) = places.iter().map(|place| &place.server_side.host).find(is_away) else { return Ok(()) };
         let error = format!("{}: no resident agent of {away} is connected, and a key is put at once", connection.name);
         Err(Failure::new(Exit::Failed, error).hint(format!("run `wgmfa-agent run` on {away}, and repeat this")))

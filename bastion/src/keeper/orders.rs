@@ -105,7 +105,7 @@ impl Agents for Connected<'_> {
     }
 
     fn resident(&self, host: &HostName) -> bool {
-        self.0.links.borrow().get(host).is_some_and(|link| link.resident)
+        self.0.has_resident(host)
     }
 
     fn last_seen(&self, host: &HostName) -> Option<Timestamp> {
@@ -136,6 +136,11 @@ impl Agents for Connected<'_> {
 }
 
 impl Keeper {
+    /// Whether the agent of a host is connected and stays.
+    pub(super) fn has_resident(&self, host: &HostName) -> bool {
+        self.links.borrow().get(host).is_some_and(|link| link.resident)
+    }
+
     /// Has a peer locked, or a gate closed to it; whether that was confirmed in time.
     async fn closes(&self, order: &Order) -> bool {
         let done = match order {

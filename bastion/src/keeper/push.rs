@@ -33,7 +33,7 @@ impl Keeper {
         let host = host.ok_or_else(|| Failure::new(Exit::Usage, "--push: a host has another kind of name"))?;
         wish.push = true;
         // a session may change in place only when both agents are there to do it
-        wish.hello.renews = self.links.borrow().get(&host).is_some_and(|link| link.resident);
+        wish.hello.renews = self.has_resident(&host);
         let release = self.release(passed, &wish).await?;
         let changed = self.change(&release).await;
         let late = self.put_all(&host, &release, &changed).await;
@@ -62,7 +62,7 @@ impl Keeper {
         match self.ask(host, CONFIRM_WITHIN, |answer| Ask::Put(delivery, answer)).await {
             Some(Ok(())) => Ok(()),
             Some(Err(why)) => Err(format!("{host} refuses: {why}")),
-            None if self.links.borrow().get(host).is_some_and(|link| link.resident) => {
+            None if self.has_resident(host) => {
                 Err(format!("{host} has not confirmed; it gets the key at its next contact"))
             }
             None => Err(format!("{host} is not connected; it gets the key at its next contact")),

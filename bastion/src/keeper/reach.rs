@@ -30,7 +30,7 @@ impl Keeper {
 
     /// Whether a host will hear that a running session is prolonged.
     pub(super) fn hears(&self, host: &HostName, now: Timestamp) -> Result<Hears, Failure> {
-        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
+        if self.has_resident(host) {
             return Ok(Hears::Asked);
         }
         let next = self.store.host(host)?.and_then(|record| record.next_round);
@@ -40,7 +40,7 @@ impl Keeper {
 
     /// When a server without a key to release is expected to have one, in words.
     pub(super) fn next_round(&self, host: &HostName, now: Timestamp) -> Result<String, Failure> {
-        if self.links.borrow().get(host).is_some_and(|link| link.resident) {
+        if self.has_resident(host) {
             return Ok(format!("{host} has no key ready yet; try again in a few seconds"));
         }
         let record = self.store.host(host)?;

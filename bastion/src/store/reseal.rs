@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::name::UserName;
+use wgmfa_system::trusted::io_words;
 
 use super::column::text;
 use super::generations::row_name;
 use super::seal::Binding;
 use super::{Actor, Event, Note, SealingKey, Store, StoreError, Writing, credentials, location, meta, places};
 use crate::crash::crash_point;
-use wgmfa_system::trusted::io_words;
 
 /// What stands behind the name of the key file while the key is being changed.
 const NEW: &str = ".new";

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use wgmfa_core::exit::Failure;
-
 use wgmfa_system::trusted::{self, Readers};
 
 /// Includes go no deeper (Linux-PAM's own limit is 32).
