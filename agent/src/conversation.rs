@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::message::agent::{FromAgent, ToAgent};
-use wgmfa_core::message::{self, LINE_BEFORE_PROOF, LINE_FROM_AGENT, Lines};
+use wgmfa_core::message::{self, LINE_BEFORE_PROOF, LINE_TO_AGENT, Lines};
 use wgmfa_core::version;
 use zeroize::Zeroizing;
 
@@ -209,7 +209,7 @@ async fn pump(
                         _ => unexpected(&error.to_string()),
                     })?;
                 if matches!(message, ToAgent::Welcome { .. }) {
-                    lines.set_limit(LINE_FROM_AGENT);
+                    lines.set_limit(LINE_TO_AGENT);
                 }
                 if incoming.send(Ok(message)).is_err() {
                     break;

@@ -126,6 +126,10 @@ impl Client {
         for event in events {
             match event {
                 Event::Echo(bytes) => session.data(channel, bytes)?,
+                // in JSON there is none, and wrapped for the keeper it is longer than a line may be
+                Event::Line(line) if self.login.is_host() && line.expose().bytes().any(|byte| byte < b' ') => {
+                    return self.stop(channel, "wgmfa: error: a control character in a line\n", 1, session).await;
+                }
                 Event::Line(line) => {
                     self.ask(FromFront::Line { conversation, channel: number, line }).await?;
                 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::front::{FromFront, ToFront};
 use wgmfa_core::message::worker::Prompt;
-use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode, encode};
+use wgmfa_core::message::{LINE_OF_FRONT, LINE_OF_INPUT, LINE_TO_AGENT, Lines, decode, encode};
 use zeroize::Zeroizing;
 
 use super::deadline::Lifetime;
@@ -26,8 +26,8 @@ const ASKED: usize = 8;
 /// Replies that wait for one connection; each answers a question, and a connection asks one at a time.
 const REPLIES: usize = 4;
 
-/// Output that may wait for one slow client, in bytes: two of the longest lines. Above it the connection ends.
-const WAITING: usize = 2 * LINE_FROM_AGENT;
+/// Output that may wait for one slow client, in bytes: the longest line, and a little. Above it the connection ends.
+const WAITING: usize = LINE_TO_AGENT + LINE_OF_INPUT;
 
 /// What a queued order costs beside its text, in bytes, roughly.
 const ORDER: usize = 128;
@@ -245,7 +245,7 @@ pub fn talk(stream: std::os::unix::net::UnixStream) -> io::Result<(Keeper, Repli
     tokio::spawn(pass_on(asked, write));
     let keeper = Keeper { asks, conversations: Arc::default(), last: Arc::default() };
     let replies =
-        Replies { stream: read, lines: Lines::new(LINE_FROM_AGENT), buffer: Zeroizing::new(vec![0; 64 * 1024]) };
+        Replies { stream: read, lines: Lines::new(LINE_OF_FRONT), buffer: Zeroizing::new(vec![0; 64 * 1024]) };
     Ok((keeper, replies))
 }
 

@@ -56,7 +56,7 @@ use wgmfa_core::exit::{Failure, sanitise};
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::message::front::ToFront;
 use wgmfa_core::message::module::Verdict;
-use wgmfa_core::message::{VERSION, encode};
+use wgmfa_core::message::{LINE_OF_FRONT, VERSION, encode};
 use wgmfa_core::name::{HostName, UserName};
 use wgmfa_core::policy::PolicySet;
 use wgmfa_core::release::Phase;
@@ -138,8 +138,14 @@ impl Keeper {
         if self.local.deliver(message).is_some() {
             return;
         }
+        let mut line = Zeroizing::new(encode(message));
+        if let (true, Some(conversation)) = (line.len() > LINE_OF_FRONT, message.conversation()) {
+            // for all the others the front goes on
+            let reason = format!("conversation {conversation}: what is to be said there is too long");
+            line = Zeroizing::new(encode(&ToFront::End { conversation, reason }));
+        }
         // without a front there is nobody to tell, and the keeper is about to end
-        let _ = self.front.send(Zeroizing::new(encode(message)));
+        let _ = self.front.send(line);
     }
 
     /// A time of day for people, with the date when it is not today.

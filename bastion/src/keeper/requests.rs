@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 use wgmfa_core::message::front::{FromFront, Limits, ToFront};
-use wgmfa_core::message::{LINE_FROM_AGENT, Lines, decode};
+use wgmfa_core::message::{LINE_OF_FRONT, Lines, decode};
 use zeroize::Zeroizing;
 
 use super::conversation::{self, Outlet};
@@ -14,7 +14,7 @@ use super::{Keeper, people, say};
 
 /// Takes requests until the front has hung up, or said something that is none.
 pub async fn take(keeper: Rc<Keeper>, mut front: OwnedReadHalf) {
-    let mut lines = Lines::new(LINE_FROM_AGENT * 2);
+    let mut lines = Lines::new(LINE_OF_FRONT);
     let mut inboxes: HashMap<u64, Outlet> = HashMap::new();
     let mut chunk = Zeroizing::new(vec![0; 64 * 1024]);
     loop {

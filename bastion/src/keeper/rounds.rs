@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use wgmfa_core::connection::Other;
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
-use wgmfa_core::message::agent::{Deposit, LocalEvent, MOST_EVENTS, PeerGeneration, PeerRef, PeerTier};
+use wgmfa_core::message::agent::{Deposit, LocalEvent, MOST_EVENTS, MOST_PEERS, PeerGeneration, PeerRef, PeerTier};
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::{PolicySet, Selector, Warning};
 use wgmfa_core::release::{Cover, Phase};
@@ -52,6 +52,10 @@ impl Keeper {
         events: &[LocalEvent],
         made: Made<'_>,
     ) -> Result<Assigned, String> {
+        let peers: usize = report.interfaces.iter().map(|interface| interface.peers.len()).sum();
+        if peers > MOST_PEERS {
+            return Err(format!("its report has {peers} peers, and a host may have {MOST_PEERS}: use several hosts"));
+        }
         let now = self.now();
         let told = |error: StoreError| error.to_string();
         for other in self.store.report(now, host, report).map_err(told)?.concerned {

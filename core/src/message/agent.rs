@@ -35,6 +35,9 @@ pub const MOST_GENERATIONS: usize = 500;
 /// The most events in one report, since each gets a line in the audit log; the rest is for the next one.
 pub const MOST_EVENTS: usize = 200;
 
+/// The most peers of one host: a report of more is refused, since everybody waits while it is read.
+pub const MOST_PEERS: usize = 20_000;
+
 /// Bastion to agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]

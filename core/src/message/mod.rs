@@ -29,8 +29,15 @@ pub const LINE_FROM_PERSON: usize = 64 * 1024;
 /// Longest line that an administrator's command reads, in bytes: an inventory is one line.
 pub const LINE_OF_INPUT: usize = 1024 * 1024;
 
-/// Longest line of an agent, of an administrator and between front and keeper, in bytes: a report of 10,000 peers fits.
+/// Longest line of an agent and of an administrator, in bytes: a report of 10,000 peers fits.
 pub const LINE_FROM_AGENT: usize = 8 * 1024 * 1024;
+
+/// Longest line to an agent, in bytes: what is said about 10,000 peers fits, however long the names and descriptions are.
+pub const LINE_TO_AGENT: usize = 4 * LINE_FROM_AGENT;
+
+/// Longest line between front and keeper, in bytes: the longest to or from an agent, wrapped in JSON once more, in which
+/// each of its quotation marks takes two. (A control character takes six; a line of an agent that has one is none.)
+pub const LINE_OF_FRONT: usize = 2 * LINE_TO_AGENT + 4096;
 
 /// Why a line is no message. Never contains the line: it may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +155,13 @@ impl Drop for Lines {
 
 #[cfg(test)]
 mod tests {
+    use super::agent::{PeerRef, ToAgent};
+    use super::front::ToFront;
+    use super::sync::PolicyRef;
     use super::*;
+    use crate::gate::{GateAssignment, TierLeft};
+    use crate::key::{PublicKey, SecretText};
+    use crate::rotation::{Assignment, Standing};
 
     #[test]
     fn the_version_of_a_line_shows_whatever_else_it_says() {
@@ -159,6 +172,54 @@ mod tests {
         assert_eq!(other_version(VERSION, "it"), None);
         let other = "the other side speaks version 2 of it, this program version 1";
         assert_eq!(other_version(2, "it").as_deref(), Some(other));
+    }
+
+    #[test]
+    fn the_longest_answer_about_ten_thousand_peers_fits_also_when_it_is_wrapped() {
+        let peer =
+            PeerRef { interface: "i23456789012345".parse().unwrap(), public_key: PublicKey::from_bytes([1; 32]) };
+        let name = "n".repeat(63);
+        let connection = format!("{name}/i23456789012345:{name}");
+        let policy = PolicyRef { ordinal: 99_999, description: "\u{9375}".repeat(200), mfa: true };
+        let assignment = Assignment {
+            peer: peer.clone(),
+            connection: connection.clone(),
+            policy: Some(policy.clone()),
+            rotation_interval: 31_536_000,
+            idle_timeout: Some(31_536_000),
+            highest_generation: 1_000_000,
+            standing: Standing::Released { generation: 1_000_000, seconds_left: 31_536_000 },
+        };
+        let gate = GateAssignment {
+            peer,
+            connection,
+            other: name,
+            policy,
+            tier: "t".repeat(32).parse().unwrap(),
+            rotation_interval: 31_536_000,
+            idle_timeout: Some(31_536_000),
+            with_key: true,
+            cut_off: None,
+            grants: vec![TierLeft { tier: "t".repeat(32).parse().unwrap(), seconds_left: 31_536_000 }; 2],
+        };
+        let answer = ToAgent::Assignments {
+            assignments: vec![assignment; 10_000],
+            gates: vec![gate; 10_000],
+            uncovered: Vec::new(),
+            log_head: None,
+            pairs: Vec::new(),
+            deliveries: Vec::new(),
+            free: Vec::new(),
+            gated: Vec::new(),
+            restored: Vec::new(),
+            host_keys: Vec::new(),
+        };
+        let line = encode(&answer);
+        assert!(line.len() <= LINE_TO_AGENT, "{} bytes", line.len());
+        let stdout = SecretText::new(String::from_utf8(line).unwrap());
+        let (conversation, channel, stderr, exit, confirm) = (u64::MAX, u32::MAX, String::new(), None, false);
+        let wrapped = encode(&ToFront::Output { conversation, channel, stdout, stderr, exit, confirm });
+        assert!(wrapped.len() <= LINE_OF_FRONT, "{} bytes", wrapped.len());
     }
 
     #[test]

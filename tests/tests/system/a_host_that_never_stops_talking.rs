@@ -1,4 +1,5 @@
-//! A host that was taken over talks without an end: people are served meanwhile, and the keeper stays small.
+//! A host that was taken over talks without an end, or has too many peers: people are served
+//! meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,4 +50,19 @@ fn people_log_in_meanwhile() {
         drop(ended);
         answered.ok();
     });
+}
+
+#[test]
+fn a_report_of_more_peers_than_a_host_may_have_is_refused() {
+    let mut site = Site::new();
+    let host = site.host("app-gw");
+    let peers: Vec<Value> = (0..20_001).map(|at| json!({"public_key": format!("{at:0>42}A=")})).collect();
+    let interface = json!({"name": INTERFACE, "public_key": host.keys.public, "peers": peers});
+    let mut agent = host.connect(true).conversation;
+    agent.say_json(&json!({"type": "report", "interfaces": [interface]}));
+    let answer = agent.hear_json();
+    let reason = "its report has 20001 peers, and a host may have 20000: use several hosts";
+    assert_eq!(answer, json!({"type": "refused", "reason": reason}));
+    assert_eq!(agent.hear(), None, "it is hung up on");
+    site.justin.ssh(&["wgmfa-status"]).ok();
 }

@@ -185,11 +185,13 @@ fn on_the_subsystems() {
     assert_eq!(site.count("released"), 0);
 
     // before the proof, and after it
-    for bytes in [garbage(64), vec![b'x'; 1 << 20], b"\n".repeat(10_000)] {
+    // what grows sixfold and twofold when it is wrapped for the keeper
+    let grown = |byte: u8| [vec![byte; 6 << 20], b"\n".to_vec()].concat();
+    for bytes in [garbage(64), vec![b'x'; 1 << 20], b"\n".repeat(10_000), grown(1), grown(b'"')] {
         let (status, _) = bad(host.challenged().0, &bytes);
         assert!(!status.success());
     }
-    for bytes in [garbage(64), vec![b'x'; 9 << 20], b"{\"type\":\"hello\"}\n".to_vec()] {
+    for bytes in [garbage(64), vec![b'x'; 9 << 20], b"{\"type\":\"hello\"}\n".to_vec(), grown(1), grown(b'"')] {
         let (status, _) = bad(host.connect(false).conversation, &bytes);
         assert!(!status.success());
     }
