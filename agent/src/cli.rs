@@ -73,7 +73,9 @@ pub enum Command {
         time: Interval,
     },
     /// Stop enforcing: put back the configured keys and take the gate away; `run` or `rotate` begins again.
-    #[command(after_help = "Example:\n  systemctl disable wgmfa-agent\n  wgmfa-agent stand-down --reason 'migration'")]
+    #[command(
+        after_help = "Example:\n  systemctl disable --now wgmfa-rotate.timer\n  systemctl disable wgmfa-agent\n  wgmfa-agent stand-down --reason 'migration'"
+    )]
     StandDown {
         /// Why; the bastion's audit log tells it.
         #[arg(long, value_name = "TEXT", value_parser = text)]

@@ -158,7 +158,7 @@ fn known_keys(config: &Config) -> Result<Vec<PublicKey>, Failure> {
     if known.is_empty() {
         let error = format!("{}: no host key for {}", config.known_hosts.display(), config.bastion);
         return Err(Failure::new(Exit::Unreachable, error)
-            .hint("on the bastion: wgmfa-bastion host-key; then here: wgmfa-agent init --known-host LINE"));
+            .hint("on the bastion: wgmfa-bastion host-key; then here: wgmfa-agent init --known-host 'LINE'"));
     }
     Ok(known)
 }
@@ -193,6 +193,6 @@ fn wrong_host_key(config: &Config) -> Failure {
     let error = format!("bastion {}: its host key is not the one in {known}", config.bastion);
     Failure::new(Exit::Unreachable, error).hint(format!(
         "nothing was told to it; it may have changed its key while this host was away: compare with wgmfa-bastion host-key \
-         on the bastion, then: rm {known}; wgmfa-agent init --known-host LINE"
+         on the bastion, then: rm {known}; wgmfa-agent init --known-host 'LINE'"
     ))
 }

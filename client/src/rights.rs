@@ -60,8 +60,8 @@ impl Hands {
             _ => {
                 Err(Failure::new(Exit::Failed, "no right to change WireGuard interfaces: sudo wgmfa interfaces failed")
                     .hint(
-                        "allow wgmfa apply and wgmfa interfaces in sudoers(5), or run it as root; where it is only \
-                         firewalls that open: wgmfa sync --tiers-only",
+                        "adduser NAME wgmfa, and log in anew (or allow wgmfa apply and wgmfa interfaces in sudoers(5), or run it as \
+                         root); where it is only firewalls that open: wgmfa sync --tiers-only",
                     ))
             }
         }

@@ -125,7 +125,7 @@ pub fn of_file(file: &File) -> String {
     }
     if file.is_sampled {
         page.control("SH", ["EXAMPLE"]);
-        page.text([roman("Every key, as a sample that is installed below /usr/share/doc:")]);
+        page.text([roman("Every key with its default, as in the sample that is installed:")]);
         verbatim(&mut page, &crate::sample::of(file));
     }
     end(page, file.see_also)

@@ -69,11 +69,14 @@ fn client() -> Program {
              sudo(8); members of the group wgmfa are allowed exactly them by /etc/sudoers.d/wgmfa.",
         ],
         files: &[
-            ("~/.config/wgmfa/client.toml, /etc/wgmfa/client.toml", "The person's and the site's defaults, see below."),
+            (
+                "~/.config/wgmfa/client.toml, /etc/wgmfa/client.toml",
+                "The person's and the site's defaults: wgmfa-client.toml(5).",
+            ),
             ("/run/wgmfa-client", "What sync leaves for status: no keys."),
             ("/etc/sudoers.d/wgmfa", "What members of the group wgmfa may do."),
         ],
-        see_also: "wg(8), wg-quick(8), ssh(1), wgmfa-agent(8), wgmfa-bastion(8)",
+        see_also: "wgmfa-client.toml(5), wg(8), wg-quick(8), ssh(1), wgmfa-agent(8), wgmfa-bastion(8)",
     }
 }
 

@@ -42,7 +42,7 @@ pub fn run(path: &Path, init: &Init) -> Result<Exit, Failure> {
     }
     if ssh::read_known_keys(&config.known_hosts, &config.bastion.host, config.bastion.port)?.is_empty() {
         voice::note(&format!(
-            "hint: {} is not known yet: wgmfa-bastion host-key on the bastion prints its LINE, then: wgmfa-agent init --known-host LINE",
+            "hint: {} is not known yet: wgmfa-bastion host-key on the bastion prints its LINE, then: wgmfa-agent init --known-host 'LINE'",
             config.bastion
         ));
     }

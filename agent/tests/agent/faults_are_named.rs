@@ -20,7 +20,7 @@ fn another_host_key_gets_nothing_from_this_host() {
     let lines = format!(
         "wgmfa-agent: error: bastion [127.0.0.1]:{port}: its host key is not the one in {0}\n\
          wgmfa-agent: hint: nothing was told to it; it may have changed its key while this host was away: compare with \
-         wgmfa-bastion host-key on the bastion, then: rm {0}; wgmfa-agent init --known-host LINE\n",
+         wgmfa-bastion host-key on the bastion, then: rm {0}; wgmfa-agent init --known-host 'LINE'\n",
         known.display()
     );
     refused(&bed, &["rotate"], 5, &lines);
@@ -30,7 +30,7 @@ fn another_host_key_gets_nothing_from_this_host() {
     std::fs::remove_dir_all(bed.path("state")).unwrap();
     let lines = format!(
         "wgmfa-agent: error: {}: no host key for [127.0.0.1]:{port}\n\
-         wgmfa-agent: hint: on the bastion: wgmfa-bastion host-key; then here: wgmfa-agent init --known-host LINE\n",
+         wgmfa-agent: hint: on the bastion: wgmfa-bastion host-key; then here: wgmfa-agent init --known-host 'LINE'\n",
         known.display()
     );
     refused(&bed, &["rotate"], 5, &lines);

@@ -10,7 +10,7 @@ use wgmfa_core::name::UserName;
 use super::answer::{Answer, json_line, no_such};
 use super::{Asked, Context, Outcome};
 use crate::host_key::machine_name;
-use crate::store::{Handout, PasswordKind};
+use crate::store::{Handout, NewPerson, Password, PasswordKind};
 
 /// How long an invitation is good when nobody says otherwise.
 const INVITED_FOR: Interval = Interval::from_seconds(48 * 3600);
@@ -48,7 +48,8 @@ impl Fresh {
     }
 
     /// The invitation, for the one time that it is shown; `done` says what was done.
-    pub fn show_invitation(&self, done: &str, name: &UserName, asked: &Asked<'_>, context: &Context<'_>) -> Outcome {
+    pub fn show_invitation(&self, done: &str, person: &NewPerson, asked: &Asked<'_>, context: &Context<'_>) -> Outcome {
+        let name = &person.name;
         let port = context.config.listen.first().map_or(22, |address| address.port());
         let option = if port == 22 { String::new() } else { format!("-p {port} ") };
         let command = format!("ssh -t {option}{name}@{} wgmfa-enrol", machine_name());
@@ -56,9 +57,15 @@ impl Fresh {
             return self.json("invitation", name, Some(&command));
         }
         let until = context.when().clock(self.handout.expires_at);
+        let where_to = match person.password {
+            Password::System => {
+                r#"The system's password goes in at "Password: ", and the invitation at "One-time code: "."#
+            }
+            _ => r#"It goes in at "Password: ", and Enter at "One-time code: "."#,
+        };
         once(format!(
-            "{done}\n\nInvitation, good once until {until}:\n\n    {}\n\n{name} enrols with it:\n\n    {command}\n\nIt goes \
-             in at \"Password: \", and Enter at \"One-time code: \". It is never shown again.\n",
+            "{done}\n\nInvitation, good once until {until}:\n\n    {}\n\n{name} enrols with it:\n\n    {command}\n\n{where_to} \
+             It is never shown again.\n",
             *self.code.expose_text()
         ))
     }

@@ -39,8 +39,8 @@ impl Act for Rotating {
         if credential::sealing_key().is_some() {
             let failure = Failure::new(Exit::Failed, "the sealing key is a systemd credential; nothing was changed");
             return Err(failure.hint(
-                "stop the bastion, decrypt the credential with systemd-creds into the file that sealing-key in bastion.toml \
-                 names, give this command, and encrypt the new file",
+                "stop the bastion, decrypt the credential with systemd-creds, under umask 077, into the file that sealing-key in \
+                 bastion.toml names, give this command, and encrypt the new file",
             ));
         }
         let store = context.store;

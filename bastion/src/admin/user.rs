@@ -106,7 +106,7 @@ fn invite(
     let password = if source.system_password { Password::System } else { Password::Unset };
     let person = invited(name, admin, password, &fresh);
     match context.act(|actor| context.store.add_person(context.now, actor, &person))? {
-        Change::Made => Ok(fresh.show_invitation(&format!("added {name}"), name, asked, context)),
+        Change::Made => Ok(fresh.show_invitation(&format!("added {name}"), &person, asked, context)),
         Change::Unchanged => {
             let mut outcome = acted(Change::Unchanged, asked.json, "");
             if known(name, context)?.invited_until.is_none() {
@@ -135,7 +135,7 @@ fn invite_again(name: &UserName, good_for: Option<Interval>, asked: &Asked<'_>, 
     let password = if known.password == PasswordKind::System { Password::System } else { Password::Unset };
     let person = invited(name, known.admin, password, &fresh);
     context.act(|actor| context.store.reset_person(context.now, actor, &person))?;
-    let mut outcome = fresh.show_invitation(&format!("reset {name}"), name, asked, context);
+    let mut outcome = fresh.show_invitation(&format!("reset {name}"), &person, asked, context);
     outcome.orders.push(Order::HangUpUser(name.clone()));
     Ok(outcome)
 }

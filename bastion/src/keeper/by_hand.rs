@@ -93,7 +93,7 @@ impl Keeper {
         let selection = Selector::new(&policies.set).select(connection);
         let Some(place) = server_place(connection, &selection) else {
             return Err(refuse("no policy with a second factor covers it".to_owned())
-                .hint(format!("wgmfa-bastion key set {} puts a key there", connection.name)));
+                .hint(format!("wgmfa-bastion key set {} --reason TEXT < KEY puts a key there", connection.name)));
         };
         let client = self.store.client_peer(&place)?.map(|(client, _)| client.host);
         if client.is_none() && selection.policy().is_some_and(|policy| policy.enforce.rotates()) {

@@ -35,7 +35,8 @@ const TRIES: usize = 3;
     name = ENROL,
     about = "Sets your password and your authenticator app, with the invitation that an administrator gave you",
     after_help = "Example:\n  ssh -t bastion wgmfa-enrol\n\nThe invitation goes in at `Password: `, and Enter at \
-                  `One-time code: `. Nothing is changed before a code of the app has proved it.",
+                  `One-time code: `; where your password is the system's, that one goes in first, and the invitation as the \
+                  code. Nothing is changed before a code of the app has proved it.",
     disable_version_flag = true
 )]
 struct EnrolWords {

@@ -282,7 +282,7 @@ fn one_line(public_key: &str) -> Result<String, StoreError> {
     });
     parsed.map(|line| line.trim().to_owned()).map_err(|_| {
         StoreError::refused("not an SSH public key")
-            .hint("give the line of the host's agent_ed25519.pub: `wgmfa-agent init --print-key` prints it")
+            .hint("give the line that wgmfa-agent init --print-key prints on the host")
     })
 }
 

@@ -51,7 +51,7 @@ fn of_sudo(program: &Path, command: &str, findings: &mut Findings) {
         Answer::Forbidden => {
             let failure = Failure::new(Exit::Failed, format!("sudo does not allow {shown} {command}"));
             let rule = format!("%wgmfa ALL=(root) NOPASSWD: {shown} apply, {shown} interfaces");
-            findings.fault(failure.hint(format!("in sudoers(5), by visudo -f /etc/sudoers.d/wgmfa: {rule}")));
+            findings.fault(failure.hint(format!("adduser NAME wgmfa, and log in anew; without the package, in sudoers(5), by visudo -f /etc/sudoers.d/wgmfa: {rule}")));
         }
     }
 }

@@ -69,7 +69,8 @@ fn judge(bastion: &Bastion, came_in: bool, said: &str) -> Option<Failure> {
         );
     }
     if has(&["Host key verification failed", "host key is known for"]) {
-        let hint = "get the line from its administrator (wgmfa-bastion host-key) and put it into ~/.ssh/known_hosts";
+        let hint = "get the line from its administrator (wgmfa-bastion host-key) and put it into ~/.ssh/known_hosts, with the \
+                    name that you write in front";
         return unreachable("its host key is not known here", hint.to_owned());
     }
     if has(&["Could not resolve hostname", "Name or service not known", "Temporary failure in name resolution"]) {

@@ -66,7 +66,7 @@ pub const AGENT: File = File {
                     "absolute path",
                     r#""/etc/wireguard""#,
                     "Where wg-quick's configuration files are. For other folders than the usual ones, here and below, \
-                     wgmfa-agent.service and wgmfa-lock.service need ReadWritePaths= in a drop-in.",
+                     wgmfa-agent.service, wgmfa-lock.service and wgmfa-rotate.service need ReadWritePaths= in a drop-in.",
                 ),
                 Key::new(
                     "networkd-dirs",

@@ -91,7 +91,7 @@ pub const SYNC: Module = Module {
     returns: &EXIT_STATUS,
     examples: &[
         ("In sshd_config(5) on the bastion, for wgmfa(1):", "Subsystem wgmfa-sync /usr/bin/wgmfa-sync"),
-        ("With stock tools alone:", "ssh bastion wgmfa-sync | sudo wgmfa apply"),
+        ("Without the person's half of wgmfa(1):", "ssh bastion wgmfa-sync | sudo wgmfa apply"),
     ],
     see_also: "wgmfa-bastion(8), pam_wgmfa(8), wgmfa(1), sshd_config(5)",
 };

@@ -52,7 +52,7 @@ fn each_way_not_to_reach_the_bastion_is_said_apart() {
 
     std::fs::write(&known, "").unwrap();
     assert!(
-        fault(&lab, 2).contains(&format!("no host key for [{address}]:{PORT} (wgmfa-agent init --known-host LINE)"))
+        fault(&lab, 2).contains(&format!("no host key for [{address}]:{PORT} (wgmfa-agent init --known-host 'LINE')"))
     );
     std::fs::write(&known, format!("[nowhere.invalid]:{PORT} {key}[{address}]:9 {key}{good}")).unwrap();
 

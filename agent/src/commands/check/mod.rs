@@ -59,7 +59,7 @@ fn everything(config: &Config) -> Findings {
     let known = findings.keep(ssh::read_known_keys(&config.known_hosts, &config.bastion.host, config.bastion.port));
     if known.as_ref().is_some_and(Vec::is_empty) {
         let error = format!("{}: no host key for {}", config.known_hosts.display(), config.bastion);
-        findings.fault(Failure::new(Exit::Usage, error).hint("wgmfa-agent init --known-host LINE"));
+        findings.fault(Failure::new(Exit::Usage, error).hint("wgmfa-agent init --known-host 'LINE'"));
     }
     if config.state_dir.symlink_metadata().is_ok() {
         findings.keep(trusted::folder(&config.state_dir, Readers::Anyone));
