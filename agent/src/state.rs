@@ -19,7 +19,8 @@ use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
 /// The version of the state file.
 const VERSION: u32 = 1;
 
-/// No more than this many unreported events are kept: what goes on for longer has been said often enough.
+/// Of what comes by itself, no more than this many unreported events are kept: what goes on for longer has been said often
+/// enough.
 const MOST_KEPT: usize = 1000;
 
 /// What the agent remembers.
@@ -213,7 +214,8 @@ impl State {
         self.version == VERSION
     }
 
-    /// Notes an event for the bastion, once while it is unreported.
+    /// Notes an event for the bastion. What root has ordered is noted each time, what comes by itself once while it is
+    /// unreported.
     pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
         self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, tier: None, at });
     }
@@ -252,9 +254,16 @@ impl State {
             self.events.push(event);
             return;
         }
-        let again =
-            |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
-        if self.events.len() < MOST_KEPT && !self.events.iter().any(again) {
+        let which = |one: &Event| (one.event.clone(), one.peer.clone(), one.reason.clone(), one.generation);
+        let again = || self.events.iter().any(|known| which(known) == which(&event));
+        let comes_by_itself = |one: &&Event| matches!(one.event.as_str(), "changed-outside" | "two-endpoints");
+        let is_wanted = match event.event.as_str() {
+            // each belongs in the audit log, however long the bastion is away
+            "override" | "lock" | "stand-down" => true,
+            "idle" => !again(),
+            _ => !again() && self.events.iter().filter(comes_by_itself).count() < MOST_KEPT,
+        };
+        if is_wanted {
             self.events.push(event);
         }
     }
