@@ -15,6 +15,7 @@ use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::{InterfaceName, TierName};
 use wgmfa_core::order::Interrupted;
 use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
+use wgmfa_wireguard::is_same_handshake;
 
 /// The version of the state file.
 const VERSION: u32 = 1;
@@ -320,7 +321,7 @@ impl Kept {
     pub fn see(&mut self, handshake: Option<SystemTime>, now: Boottime) {
         if !matches!(self.held.hold, Hold::Open { .. }) {
             self.alive = None;
-        } else if self.alive.is_none_or(|alive| alive.handshake != handshake) {
+        } else if self.alive.is_none_or(|alive| !is_same_handshake(alive.handshake, handshake)) {
             self.alive = Some(Alive { since: now, handshake });
         }
     }

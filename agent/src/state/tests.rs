@@ -89,3 +89,17 @@ fn another_boot_makes_every_moment_worthless() {
     assert!(other.peers.values().all(|kept| !kept.same_boot) && other.last_contact.is_none());
     assert_eq!(other.events_for_report(Boottime::from_millis(8000))[0].seconds_ago, 8);
 }
+
+#[test]
+fn a_handshake_that_is_known_by_its_age_is_no_new_sign_of_life() {
+    let (mut state, at) = (state(), Boottime::from_millis);
+    let kept = state.peers.values_mut().next().unwrap();
+    let handshake = |millis| Some(std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis));
+    for (seen, moment, since) in [(7000, 10, 10), (8000, 20, 10), (7000, 30, 10), (9000, 40, 10), (12_000, 50, 50)] {
+        kept.see(handshake(seen), at(moment));
+        assert_eq!(kept.alive.unwrap().since, at(since), "{seen}");
+    }
+    kept.see(handshake(12_345), at(60));
+    kept.see(handshake(12_346), at(70));
+    assert_eq!(kept.alive.unwrap().since, at(70), "the kernel tells the moment itself");
+}
