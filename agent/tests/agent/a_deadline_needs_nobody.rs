@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wgmfa_core::message::agent::FromAgent;
+use wgmfa_core::message::agent::{FromAgent, ToAgent};
 
 use crate::bed::{Bed, text, wait_until};
 
@@ -87,6 +87,26 @@ fn a_bastion_that_says_nothing_holds_no_session_open() {
     let out = bed.agent(&["rotate"]);
     assert!(out.status.success(), "{out:?}");
     assert!(bed.is_waiting(0) && bed.key_on(0) != released, "a late word of the bastion revives nothing");
+}
+
+#[test]
+fn a_bastion_that_never_stops_talking_keeps_no_deadline_waiting() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let until = Instant::now() + Duration::from_secs(3);
+    bed.bastion.change(&bed.peers[0], |connection| connection.released = Some((1, until)));
+    bed.rotate();
+    let (released, connected) = (bed.key_on(0), bed.bastion.connected());
+    bed.bastion.talk_nonsense(b"");
+    let mut asking = bed.command(&["rotate"]).spawn().unwrap();
+    wait_until("the agent", || bed.bastion.connected() > connected);
+    wait_until("the lock", || {
+        bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
+        bed.key_on(0) != released
+    });
+    assert!(asking.try_wait().unwrap().is_none(), "it goes on with the round");
+    asking.kill().unwrap();
+    asking.wait().unwrap();
 }
 
 #[test]
