@@ -37,7 +37,8 @@ pub fn run(path: &Path, dry_run: bool) -> Result<Exit, Failure> {
         let store = Store::at(&config.state_dir);
         return match orders::ask(&store.socket(), &order)? {
             Some(answer) => Ok(tell(&answer)),
-            None => plan(Agent::load(config, store, false)?),
+            // nothing begins again with a look
+            None => plan(Agent::as_it_was(config, store, false)?),
         };
     }
     let store = Store::open(&config.state_dir)?;

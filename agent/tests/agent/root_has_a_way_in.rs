@@ -115,6 +115,16 @@ fn stand_down_puts_back_what_was_configured_and_the_next_round_begins_again() {
     assert_eq!(text(&out.stderr), "wgmfa-agent: root has had it stand down; nothing is locked\n");
     assert_eq!(bed.key_on(0), bed.configured);
 
+    let state = bed.state_text();
+    let out = bed.agent(&["rotate", "--dry-run"]);
+    assert!(out.status.success(), "{out:?}");
+    let told = bed.bastion.heard().into_iter().filter_map(|heard| match heard.message {
+        FromAgent::Report { stood_down, .. } => Some(stood_down),
+        _ => None,
+    });
+    assert_eq!(told.last(), Some(true), "a look begins nothing again");
+    assert_eq!(bed.state_text(), state);
+
     bed.rotate();
     assert!(bed.is_waiting(0) && bed.is_waiting(1));
     let reasons: Vec<_> = reported(&bed).into_iter().map(|(_, reason)| reason).collect();
