@@ -57,6 +57,9 @@ pub struct State {
     /// Complaints that stand and that people have already read.
     #[serde(default)]
     pub spoken: Vec<String>,
+    /// The same of those who order rounds from a resident agent, as cron does: what it says itself, they do not read.
+    #[serde(default)]
+    pub answered: Vec<String>,
     /// The newest line of the bastion's audit log that it told of.
     #[serde(default)]
     pub log_head: Option<LogHead>,
@@ -181,6 +184,7 @@ impl State {
             period: None,
             uncovered: Vec::new(),
             spoken: Vec::new(),
+            answered: Vec::new(),
             log_head: None,
             lost_log_head: None,
             grants: Grants::default(),

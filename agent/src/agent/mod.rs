@@ -220,7 +220,12 @@ impl Agent {
 
     /// Whether it is time for a round and none runs.
     pub fn is_round_due(&self) -> bool {
-        matches!(self.step, Step::Idle) && self.next_round <= clock::now()
+        self.is_between_rounds() && self.next_round <= clock::now()
+    }
+
+    /// Whether no round runs.
+    pub fn is_between_rounds(&self) -> bool {
+        matches!(self.step, Step::Idle)
     }
 
     /// Asks for a round as soon as none runs.

@@ -31,7 +31,7 @@ const LONGEST_ROUND: Duration = Duration::from_secs(240);
 /// Whatever stops it before anything is changed; an unreachable bastion is an exit status, told once.
 pub fn run(path: &Path, dry_run: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
-    let order = Order::Round { dry_run };
+    let order = Order::Round { dry_run, says_all: dry_run || voice::is_read_by_a_person() };
     if dry_run {
         // It changes nothing, so it waits for nobody; but a resident agent has the connection.
         let store = Store::at(&config.state_dir);

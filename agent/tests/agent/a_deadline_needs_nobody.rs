@@ -132,6 +132,28 @@ fn an_outage_is_told_once_and_its_end_once() {
 }
 
 #[test]
+fn beside_a_resident_agent_an_outage_is_told_once_too() {
+    let mut bed = Bed::new(1);
+    let _resident = bed.resident();
+    wait_until("a key waits", || bed.is_waiting(0));
+    bed.rotate();
+    bed.bastion.stop();
+    let out = bed.agent(&["rotate"]);
+    assert!(out.status.code() == Some(5) && text(&out.stderr).starts_with("wgmfa-agent: error: "), "{out:?}");
+    for _ in 0..2 {
+        let out = bed.agent(&["rotate"]);
+        assert_eq!((out.status.code(), text(&out.stderr)), (Some(5), String::new()));
+    }
+    let out = bed.agent(&["rotate", "--dry-run"]);
+    assert!(out.status.code() == Some(5) && !out.stderr.is_empty(), "who looks is answered: {out:?}");
+    bed.bastion.resume();
+    let out = bed.agent(&["rotate"]);
+    let line = format!("wgmfa-agent: bastion [127.0.0.1]:{}: reached again\n", bed.bastion.port());
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), line));
+    bed.rotate();
+}
+
+#[test]
 fn after_a_reboot_everything_is_locked_until_the_bastion_speaks() {
     let mut bed = Bed::new(1);
     bed.rotate();
