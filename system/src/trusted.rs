@@ -129,7 +129,12 @@ fn fault(path: &Path, what: &str) -> Failure {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    fault(path, &io_words(error))
+    let failure = fault(path, &io_words(error));
+    match error.kind() {
+        // nothing is wrong with what is there
+        ErrorKind::PermissionDenied => Failure { exit: Exit::Failed, ..failure }.hint("run it as root"),
+        _ => failure,
+    }
 }
 
 /// What the system says about a file, in our voice.
@@ -246,6 +251,13 @@ mod tests {
         assert_eq!((*read_text(&path, Readers::Anyone).unwrap()).as_str(), "x");
         assert_eq!((path.metadata().unwrap().mode() & 0o777, path.metadata().unwrap().nlink()), (0o644, 1));
         assert!(!beside(&path).exists());
+    }
+
+    #[test]
+    fn what_only_root_may_read_is_no_broken_configuration() {
+        let failure = unreadable(Path::new("f"), &ErrorKind::PermissionDenied.into());
+        assert_eq!(failure, Failure::new(Exit::Failed, "f: permission denied").hint("run it as root"));
+        assert_eq!(unreadable(Path::new("f"), &ErrorKind::NotFound.into()).exit, Exit::Usage);
     }
 
     #[test]
