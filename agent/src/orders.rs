@@ -18,6 +18,8 @@ use wgmfa_core::message::{self, LINE_FROM_AGENT, LINE_FROM_PERSON, Lines};
 use zeroize::Zeroizing;
 
 use crate::agent::Agent;
+use crate::speech::Speech;
+use crate::voice;
 
 /// How long an order may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +35,9 @@ pub enum Order {
     Round {
         /// Plan only.
         dry_run: bool,
+        /// A person waits for the answer, who wants to read all that stands; cron reads only what is new.
+        #[serde(default)]
+        says_all: bool,
     },
     /// A fresh lock key for every MFA peer.
     Lock,
@@ -67,19 +72,33 @@ pub struct Answer {
     pub lines: Vec<String>,
     /// What went wrong, each with what to do about it.
     pub complaints: Vec<(String, Option<String>)>,
+    /// What else there is to say on standard error.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Answer {
     /// It was done, apart from these.
     pub fn done(lines: Vec<String>, faults: Vec<String>) -> Self {
         let exit = if faults.is_empty() { Exit::Done } else { Exit::Partly };
-        Self { exit: exit.code(), lines, complaints: faults.into_iter().map(|fault| (fault, None)).collect() }
+        let complaints = faults.into_iter().map(|fault| (fault, None)).collect();
+        Self { exit: exit.code(), lines, complaints, notes: Vec::new() }
+    }
+
+    /// A round has ended so, and this is to be said of it.
+    pub fn after_round(exit: Exit, speech: Speech) -> Self {
+        let Speech { failures, mut notes } = speech;
+        let (warnings, failures): (Vec<_>, Vec<_>) = failures.into_iter().partition(|one| one.exit == Exit::Done);
+        notes.extend(warnings.into_iter().map(|warning| voice::warning(&warning)));
+        let complaints = failures.into_iter().map(|failure| (failure.error, failure.hint)).collect();
+        Self { exit: exit.code(), lines: Vec::new(), complaints, notes }
     }
 }
 
 impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
-        Self { exit: failure.exit.code(), lines: Vec::new(), complaints: vec![(failure.error, failure.hint)] }
+        let complaints = vec![(failure.error, failure.hint)];
+        Self { exit: failure.exit.code(), lines: Vec::new(), complaints, notes: Vec::new() }
     }
 }
 

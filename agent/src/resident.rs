@@ -55,8 +55,8 @@ struct Resident {
     pause: Duration,
     saved: Boottime,
     /// Rounds that were ordered: those that wait for one to begin, and those that wait for its end.
-    ordered: Vec<(bool, oneshot::Sender<Answer>)>,
-    running: Vec<oneshot::Sender<Answer>>,
+    ordered: Vec<Ordered>,
+    running: Vec<Ordered>,
     /// Root's order to stand down, carried out and not answered.
     farewell: Option<(Answer, oneshot::Sender<Answer>)>,
     round_is_dry: bool,
@@ -65,6 +65,13 @@ struct Resident {
     callers: BTreeMap<u64, oneshot::Sender<codes::Answer>>,
     /// Becomes readable when somebody changes the firewall.
     gate: Option<AsyncFd<Watched>>,
+}
+
+/// A round that somebody waits for.
+struct Ordered {
+    dry_run: bool,
+    says_all: bool,
+    answer: oneshot::Sender<Answer>,
 }
 
 struct Watched(OwnedFd);
@@ -217,19 +224,14 @@ impl Resident {
         if let Some(outcome) = self.agent.take_outcome() {
             self.tell(Ok(outcome));
         }
+        let is_dry = self.ordered.iter().any(|one| one.dry_run);
         if let Link::Up { conversation, .. } = &mut self.link
-            && self.agent.is_round_due()
+            && (self.agent.is_round_due() || is_dry && self.agent.is_between_rounds())
         {
-            let is_dry = self.ordered.iter().any(|(dry_run, _)| *dry_run);
-            let (begin, wait) =
-                std::mem::take(&mut self.ordered).into_iter().partition(|(dry_run, _)| *dry_run == is_dry);
-            self.ordered = wait;
-            self.running = Vec::from_iter(begin).into_iter().map(|(_, answer)| answer).collect();
+            let ordered = std::mem::take(&mut self.ordered);
+            (self.running, self.ordered) = ordered.into_iter().partition(|one| one.dry_run == is_dry);
             self.round_is_dry = is_dry;
             conversation.send(self.agent.begin_round(is_dry));
-            if !self.ordered.is_empty() {
-                self.agent.want_round();
-            }
         }
         for (id, verdict) in self.agent.take_verdicts() {
             if let Some(caller) = self.callers.remove(&id) {
@@ -287,9 +289,11 @@ impl Resident {
 
     /// Carries out an order of root's. True: there is nothing more to do for this agent.
     fn obey(&mut self, (order, answer): Asked) -> bool {
-        if let Order::Round { dry_run } = order {
-            self.ordered.push((dry_run, answer));
-            self.agent.want_round();
+        if let Order::Round { dry_run, says_all } = order {
+            self.ordered.push(Ordered { dry_run, says_all, answer });
+            if !dry_run {
+                self.agent.want_round();
+            }
             if let Link::Down { until } = &mut self.link {
                 *until = Instant::now();
             }
@@ -315,16 +319,20 @@ impl Resident {
         // Half of each pause is left to chance, so that many agents do not come back at the same moment.
         self.link = Link::Down { until: Instant::now() + self.pause.mul_f64(rand::random_range(0.5..1.0)) };
         self.pause = (self.pause * 2).min(PAUSE.1);
-        self.running.extend(std::mem::take(&mut self.ordered).into_iter().map(|(_, answer)| answer));
+        self.running.append(&mut self.ordered);
         self.tell(Err(failure));
     }
 
     /// Speaks of a round that has ended, and answers those who ordered it.
     fn tell(&mut self, round: Result<Outcome, Failure>) {
-        for answer in self.running.drain(..) {
+        for Ordered { dry_run, says_all, answer } in std::mem::take(&mut self.running) {
             let _ = answer.send(match &round {
-                Ok(outcome) => Answer::done(outcome.planned.clone(), outcome.faults.clone()),
-                Err(failure) => failure.clone().into(),
+                Ok(outcome) if dry_run => Answer::done(outcome.planned.clone(), outcome.faults.clone()),
+                Err(failure) if dry_run => failure.clone().into(),
+                _ => {
+                    let exit = round.as_ref().map_or_else(|failure| failure.exit, |outcome| outcome.exit);
+                    Answer::after_round(exit, speech::answer(&mut self.agent, &round, says_all))
+                }
             });
         }
         if std::mem::take(&mut self.round_is_dry) && round.is_ok() {

@@ -22,34 +22,57 @@ pub struct Speech {
 
 /// What there is to say after a round, apart from what was said before. `always`: say everything that stands.
 pub fn after_round(agent: &mut Agent, round: &Result<Outcome, Failure>, always: bool) -> Speech {
-    let (mut standing, mut speech) = (Vec::new(), Speech::default());
+    if let Err(failure) = round {
+        let faults = vec![failure.error.clone()];
+        agent.state.last_round = Some(LastRound { at: clock::now(), exit: failure.exit.code(), faults });
+    }
+    let mut read = std::mem::take(&mut agent.state.spoken);
+    let speech = news(agent, round, &mut read, always);
+    agent.state.spoken = read;
+    speech
+}
+
+/// The same for those who order rounds from a resident agent.
+pub fn answer(agent: &mut Agent, round: &Result<Outcome, Failure>, always: bool) -> Speech {
+    let mut read = std::mem::take(&mut agent.state.answered);
+    let speech = news(agent, round, &mut read, always);
+    agent.state.answered = read;
+    speech
+}
+
+/// What people have not read yet; then they have.
+fn news(agent: &Agent, round: &Result<Outcome, Failure>, read: &mut Vec<String>, always: bool) -> Speech {
+    let mut speech = Speech::default();
+    let before = std::mem::take(read);
+    if before.iter().any(|key| key.starts_with(OUTAGE)) && round.is_ok() {
+        speech.notes.push(format!("bastion {}: reached again", agent.config.bastion));
+    }
+    for (key, failure) in standing(agent, round) {
+        if always || !before.contains(&key) {
+            speech.failures.push(failure);
+        }
+        read.push(key);
+    }
+    speech
+}
+
+/// All that there is to complain of, each with the key by which it is known again.
+fn standing(agent: &Agent, round: &Result<Outcome, Failure>) -> Vec<(String, Failure)> {
+    let of_fault = |fault: &String| (fault.clone(), Failure::new(Exit::Partly, fault));
     match round {
         Ok(outcome) => {
-            standing.extend(outcome.faults.iter().map(|fault| (fault.clone(), Failure::new(Exit::Partly, fault))));
-            standing.extend(uncovered(agent).into_iter().map(|line| (line.clone(), Failure::new(Exit::Done, line))));
+            let uncovered = uncovered(agent).into_iter().map(|line| (line.clone(), Failure::new(Exit::Done, line)));
+            outcome.faults.iter().map(of_fault).chain(uncovered).collect()
         }
         Err(failure) => {
-            let faults = vec![failure.error.clone()];
-            agent.state.last_round = Some(LastRound { at: clock::now(), exit: failure.exit.code(), faults });
             let words = match failure.exit {
                 Exit::Unreachable | Exit::LoginRefused => "",
                 _ => failure.error.as_str(),
             };
-            standing.push((format!("{OUTAGE}{}{words}", failure.exit.code()), failure.clone()));
-            standing.extend(agent.faults().iter().map(|fault| (fault.clone(), Failure::new(Exit::Partly, fault))));
+            let outage = (format!("{OUTAGE}{}{words}", failure.exit.code()), failure.clone());
+            std::iter::once(outage).chain(agent.faults().iter().map(of_fault)).collect()
         }
     }
-    let before = std::mem::take(&mut agent.state.spoken);
-    if before.iter().any(|key| key.starts_with(OUTAGE)) && round.is_ok() {
-        speech.notes.push(format!("bastion {}: reached again", agent.config.bastion));
-    }
-    for (key, failure) in standing {
-        if always || !before.contains(&key) {
-            speech.failures.push(failure);
-        }
-        agent.state.spoken.push(key);
-    }
-    speech
 }
 
 /// Peers without a second factor, named with their addresses.

@@ -15,11 +15,13 @@ use wgmfa_core::message::sync::PolicyRef;
 use wgmfa_core::name::{InterfaceName, TierName};
 use wgmfa_core::order::Interrupted;
 use wgmfa_core::rotation::{Contact, Held, Hold, Idle, View};
+use wgmfa_wireguard::is_same_handshake;
 
 /// The version of the state file.
 const VERSION: u32 = 1;
 
-/// No more than this many unreported events are kept: what goes on for longer has been said often enough.
+/// Of what comes by itself, no more than this many unreported events are kept: what goes on for longer has been said often
+/// enough.
 const MOST_KEPT: usize = 1000;
 
 /// What the agent remembers.
@@ -55,6 +57,9 @@ pub struct State {
     /// Complaints that stand and that people have already read.
     #[serde(default)]
     pub spoken: Vec<String>,
+    /// The same of those who order rounds from a resident agent, as cron does: what it says itself, they do not read.
+    #[serde(default)]
+    pub answered: Vec<String>,
     /// The newest line of the bastion's audit log that it told of.
     #[serde(default)]
     pub log_head: Option<LogHead>,
@@ -179,6 +184,7 @@ impl State {
             period: None,
             uncovered: Vec::new(),
             spoken: Vec::new(),
+            answered: Vec::new(),
             log_head: None,
             lost_log_head: None,
             grants: Grants::default(),
@@ -213,7 +219,8 @@ impl State {
         self.version == VERSION
     }
 
-    /// Notes an event for the bastion, once while it is unreported.
+    /// Notes an event for the bastion. What root has ordered is noted each time, what comes by itself once while it is
+    /// unreported.
     pub fn happened(&mut self, event: &str, peer: Option<PeerRef>, reason: &str, at: Boottime) {
         self.note(Event { event: event.to_owned(), peer, reason: reason.to_owned(), generation: None, tier: None, at });
     }
@@ -252,9 +259,16 @@ impl State {
             self.events.push(event);
             return;
         }
-        let again =
-            |known: &Event| (&known.event, &known.peer, &known.reason) == (&event.event, &event.peer, &event.reason);
-        if self.events.len() < MOST_KEPT && !self.events.iter().any(again) {
+        let which = |one: &Event| (one.event.clone(), one.peer.clone(), one.reason.clone(), one.generation);
+        let again = || self.events.iter().any(|known| which(known) == which(&event));
+        let comes_by_itself = |one: &&Event| matches!(one.event.as_str(), "changed-outside" | "two-endpoints");
+        let is_wanted = match event.event.as_str() {
+            // each belongs in the audit log, however long the bastion is away
+            "override" | "lock" | "stand-down" => true,
+            "idle" => !again(),
+            _ => !again() && self.events.iter().filter(comes_by_itself).count() < MOST_KEPT,
+        };
+        if is_wanted {
             self.events.push(event);
         }
     }
@@ -311,7 +325,7 @@ impl Kept {
     pub fn see(&mut self, handshake: Option<SystemTime>, now: Boottime) {
         if !matches!(self.held.hold, Hold::Open { .. }) {
             self.alive = None;
-        } else if self.alive.is_none_or(|alive| alive.handshake != handshake) {
+        } else if self.alive.is_none_or(|alive| !is_same_handshake(alive.handshake, handshake)) {
             self.alive = Some(Alive { since: now, handshake });
         }
     }

@@ -57,12 +57,17 @@ pub fn is_read_by_a_person() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// What is no failure, but is to be known.
+pub fn warning(failure: &Failure) -> String {
+    format!("warning: {}", failure.error)
+}
+
 /// Prints what there is to say after a round.
 pub fn speak(speech: &Speech) {
     speech.notes.iter().for_each(|line| note(line));
     for failure in &speech.failures {
         if failure.exit == Exit::Done {
-            note(&format!("warning: {}", failure.error));
+            note(&warning(failure));
         } else {
             fail(failure);
         }

@@ -48,17 +48,22 @@ pub struct Config {
 }
 
 impl Config {
-    /// What holds for this person; with `named`, that file alone, and it must be there.
+    /// What holds for this person; with `named`, that file alone, and it must be there. What the person keeps or names is
+    /// read with the person's own rights: a fault shows lines of the file, and behind sudo it could be one of root's.
     ///
     /// # Errors
     /// A file that cannot be read, that others could have written, or every fault of its content.
     pub fn load(named: Option<&Path>, person: Option<&Person>) -> Result<Self, Failure> {
+        let read_own = |path: &Path| match person {
+            Some(person) => person.with_own_files(|| Self::read(path, Some(person))),
+            None => Self::read(path, None),
+        };
         if let Some(path) = named {
             let missing = || Failure::new(Exit::Usage, format!("{}: no such file", path.display()));
-            return Self::read(path, person)?.ok_or_else(missing);
+            return read_own(path)?.ok_or_else(missing);
         }
         let own: Option<PathBuf> = person.map(|person| person.home().join(OF_THE_PERSON));
-        let own = own.map(|path| Self::read(&path, person)).transpose()?.flatten().unwrap_or_default();
+        let own = own.map(|path| read_own(&path)).transpose()?.flatten().unwrap_or_default();
         let site = Self::read(Path::new(OF_THE_SITE), person)?.unwrap_or_default();
         Ok(own.over(site))
     }
@@ -207,5 +212,31 @@ mod tests {
         assert_eq!(failure.exit, Exit::Usage);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         assert_eq!(Config::load(Some(&path), None).unwrap().bastion, "b".parse().ok());
+    }
+
+    #[test]
+    fn behind_sudo_a_person_sees_no_line_of_roots_files() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (secret, home) = (folder.path().join("secret"), folder.path().join("home"));
+        let link = home.join(OF_THE_PERSON);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(&secret, "PrivateKey = hunter2\n").unwrap();
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        let person = Person::nobody_at(&home);
+        for mode in [0o600, 0o640] {
+            std::fs::set_permissions(&secret, PermissionsExt::from_mode(mode)).unwrap();
+            for named in [None, Some(&*link), Some(&*secret)] {
+                let failure = Config::load(named, Some(&person)).unwrap_err();
+                assert!(failure.error.contains("ermission denied"), "{mode:o} {named:?}: {failure}");
+            }
+        }
+        // root may have put one there for the person
+        std::fs::write(&secret, "bastion = \"b\"\n").unwrap();
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(Config::load(None, Some(&person)).unwrap().bastion, "b".parse().ok());
     }
 }

@@ -148,7 +148,10 @@ impl Order {
         let broken = |error| Failure::new(Exit::Failed, format!("standard input: {error}")).hint(FORMATS);
         let release: Release = decode(text).map_err(broken)?;
         check_version(&release)?;
-        Ok(Self::new(&release, decode(text).map_err(broken)?))
+        let mut manner: Manner = decode(text).map_err(broken)?;
+        // a release from the future would win over every later one
+        manner.received = manner.received.map(|received| received.min(clock::boottime()));
+        Ok(Self::new(&release, manner))
     }
 
     fn from_lines(text: &[u8]) -> Self {
@@ -374,6 +377,16 @@ mod tests {
         assert_eq!(session.policy.description, "Prod?[2J");
         assert_eq!(short(&session.connection), "app-gw/devices");
         assert_eq!(Order::read(text.as_bytes()).unwrap().manner, Manner::default());
+    }
+
+    #[test]
+    fn an_order_from_the_future_came_in_just_now() {
+        let read = |received: u64| {
+            let text = format!(r#"{{"version":1,"user":"j","device":"d","keys":[],"received":{received}}}"#);
+            Order::read(text.as_bytes()).unwrap().manner.received.unwrap()
+        };
+        assert_eq!(read(1), Boottime::from_millis(1));
+        assert!(read(u64::MAX) <= clock::boottime());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::unistd::{Uid, User, geteuid, getuid, setfsgid, setfsuid};
+use nix::unistd::{Uid, User, geteuid, getgroups, getuid, setfsgid, setfsuid, setgroups};
 
 /// Whose `~/.ssh` and `~/.config` count.
 #[derive(Debug)]
@@ -57,10 +57,14 @@ impl Person {
         if !self.change {
             return act();
         }
+        // root's groups open files too
+        let groups = getgroups().unwrap_or_default();
+        let _ = setgroups(&[self.user.gid]);
         let (gid, uid) = (setfsgid(self.user.gid), setfsuid(self.user.uid));
         let done = act();
         setfsuid(uid);
         setfsgid(gid);
+        let _ = setgroups(&groups);
         done
     }
 
@@ -79,6 +83,15 @@ fn behind_sudo() -> Option<User> {
     let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok()?;
     let uid = Uid::from_raw(uid);
     if uid.is_root() { None } else { User::from_uid(uid).ok()? }
+}
+
+#[cfg(test)]
+impl Person {
+    /// Nobody, behind sudo, at home in this folder.
+    pub fn nobody_at(home: &Path) -> Self {
+        let nobody = User::from_name("nobody").unwrap().expect("every system has nobody");
+        Self { user: User { dir: home.to_owned(), ..nobody }, change: true }
+    }
 }
 
 /// Whether somebody sits at a terminal: then sudo and ssh may ask.

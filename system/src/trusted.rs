@@ -129,7 +129,12 @@ fn fault(path: &Path, what: &str) -> Failure {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    fault(path, &io_words(error))
+    let failure = fault(path, &io_words(error));
+    match error.kind() {
+        // nothing is wrong with what is there
+        ErrorKind::PermissionDenied => Failure { exit: Exit::Failed, ..failure }.hint("run it as root"),
+        _ => failure,
+    }
 }
 
 /// What the system says about a file, in our voice.
@@ -157,12 +162,34 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn replace_for(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let fresh = write_beside(path, content, mode)?;
+    std::fs::rename(&fresh, path)?;
+    sync_folder_of(path)
+}
+
+/// Makes a file that is not there yet, with these rights, whatever the umask is: after a crash or with a full disk it is
+/// whole or not there, so that it can be made again.
+///
+/// # Errors
+/// As [`replace`], or there is one.
+pub fn make(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let fresh = write_beside(path, content, mode)?;
+    let made = std::fs::hard_link(&fresh, path);
+    std::fs::remove_file(&fresh)?;
+    made?;
+    sync_folder_of(path)
+}
+
+fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let fresh = beside(path);
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(content)?;
     file.set_permissions(PermissionsExt::from_mode(mode))?;
     file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
+    Ok(fresh)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
@@ -212,6 +239,25 @@ mod tests {
         let larger = format!("{}: larger than 1048576 bytes", path.display());
         assert_eq!(read_text(&path, Readers::Owner).unwrap_err().error, larger);
         assert_eq!(read_own(&path).unwrap().len() as u64, LARGEST + 1);
+    }
+
+    #[test]
+    fn a_file_is_made_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        write(beside(&path), "half of what a killed program wa").unwrap();
+        make(&path, b"x", 0o644).unwrap();
+        assert_eq!(make(&path, b"y", 0o644).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!((*read_text(&path, Readers::Anyone).unwrap()).as_str(), "x");
+        assert_eq!((path.metadata().unwrap().mode() & 0o777, path.metadata().unwrap().nlink()), (0o644, 1));
+        assert!(!beside(&path).exists());
+    }
+
+    #[test]
+    fn what_only_root_may_read_is_no_broken_configuration() {
+        let failure = unreadable(Path::new("f"), &ErrorKind::PermissionDenied.into());
+        assert_eq!(failure, Failure::new(Exit::Failed, "f: permission denied").hint("run it as root"));
+        assert_eq!(unreadable(Path::new("f"), &ErrorKind::NotFound.into()).exit, Exit::Usage);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::net::if_::if_nametoindex;
 use wgmfa_core::key::{PresharedKey, PublicKey};
@@ -52,6 +52,15 @@ pub struct Peer {
     pub received: u64,
     /// Bytes sent since the peer was added.
     pub sent: u64,
+}
+
+/// Whether the latest handshake is still the one that was seen before. boringtun tells no more than how many seconds ago it
+/// was: a moment that was made from that has whole seconds, and differs by up to two of them from look to look.
+pub fn is_same_handshake(before: Option<SystemTime>, now: Option<SystemTime>) -> bool {
+    let (Some(one), Some(other)) = (before, now) else { return before == now };
+    let apart = one.duration_since(other).unwrap_or_else(|error| error.duration());
+    let is_made_from_an_age = other.duration_since(UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() == 0);
+    apart.is_zero() || is_made_from_an_age && apart <= Duration::from_secs(2)
 }
 
 /// An address block that a peer may use, printed as `10.77.0.2/32`.
@@ -205,6 +214,24 @@ mod tests {
         assert_eq!(shape, [(1, Some(5), 1), (2, Some(6), 3), (3, None, 1)]);
         assert_eq!(peers[1].preshared_key, PresharedKey::from_bytes([6; 32]).ok());
         assert_eq!(peers[1].allowed_ips[2].to_string(), "10.0.0.4/32");
+    }
+
+    #[test]
+    fn a_handshake_that_is_known_by_its_age_is_the_same_at_the_next_look() {
+        let at = |millis| Some(UNIX_EPOCH + Duration::from_millis(millis));
+        for (before, now, same) in [
+            (None, None, true),
+            (None, at(1000), false),
+            (at(1000), None, false),
+            (at(9000), at(9000), true),
+            (at(9000), at(11_000), true),
+            (at(11_000), at(9000), true),
+            (at(9000), at(12_000), false),
+            (at(9500), at(9501), false),
+            (at(9000), at(9001), false),
+        ] {
+            assert_eq!(is_same_handshake(before, now), same, "{before:?} {now:?}");
+        }
     }
 
     #[test]

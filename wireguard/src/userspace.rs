@@ -4,13 +4,17 @@
 //! which starts a daemon when the socket does not answer, waits for a stopped one for ever, creates unknown peers, prints
 //! what it does not know to standard output, and does not know how boringtun names its public key.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::InterfaceName;
 use zeroize::Zeroizing;
@@ -25,6 +29,12 @@ pub(crate) const FOLDER: &str = "/var/run/wireguard";
 
 /// A daemon that is silent for so long is stopped or stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it has at the next looks: whoever looks has other interfaces to look after.
+const PATIENCE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Whose daemon was silent when it was last asked.
+static SILENT: Mutex<BTreeSet<InterfaceName>> = Mutex::new(BTreeSet::new());
 
 /// What a request may take, so that one write hands it over whole (a Unix socket buffers 200 KiB).
 const LIMITS: Limits = Limits { bytes: 32 * 1024, allowed_ips: usize::MAX };
@@ -46,7 +56,10 @@ pub(crate) fn names() -> io::Result<Vec<String>> {
 
 /// Whether somebody listens on the socket.
 pub(crate) fn answers(name: &str) -> bool {
-    UnixStream::connect(socket(name)).is_ok()
+    match call_up(name) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 /// Reads one interface, and says whether its daemon needs [`Way::Apart`].
@@ -127,29 +140,43 @@ fn hex(bytes: &[u8; 32]) -> Zeroizing<String> {
     text
 }
 
-fn socket(name: &str) -> PathBuf {
+fn place(name: &str) -> PathBuf {
     Path::new(FOLDER).join(format!("{name}.sock"))
+}
+
+/// Connects without waiting. A daemon that was stopped takes nobody out of the queue of its socket, and connect(2) waits for
+/// ever once that is full; here it is `WouldBlock`, and whoever looks after other interfaces too goes on with them.
+fn call_up(name: &str) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, flags, None)?);
+    connect(stream.as_raw_fd(), &UnixAddr::new(&place(name))?)?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// One request on one connection (boringtun answers one only), and the whole reply.
 fn request(name: &InterfaceName, text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut stream = UnixStream::connect(socket(name.as_str())).map_err(|error| match error.kind() {
+    let silent = || SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let patience = if silent().contains(name) { PATIENCE_AGAIN } else { PATIENCE };
+    let answer = call_up(name.as_str()).and_then(|mut stream| converse(&mut stream, text, patience));
+    if matches!(&answer, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+        silent().insert(name.clone());
+    } else {
+        silent().remove(name);
+    }
+    answer.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Gone(name.clone()),
         io::ErrorKind::PermissionDenied => Error::Rights(name.clone()),
-        _ => Error::Io(name.clone(), error),
-    })?;
-    converse(&mut stream, text).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => {
-            let silent = format!("its daemon did not answer within {} s", PATIENCE.as_secs());
-            Error::Io(name.clone(), io::Error::new(io::ErrorKind::TimedOut, silent))
+            Error::Io(name.clone(), io::Error::new(io::ErrorKind::TimedOut, "its daemon does not answer"))
         }
         _ => Error::Io(name.clone(), error),
     })
 }
 
-fn converse(stream: &mut UnixStream, text: &str) -> io::Result<Zeroizing<Vec<u8>>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn converse(stream: &mut UnixStream, text: &str, patience: Duration) -> io::Result<Zeroizing<Vec<u8>>> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.write_all(text.as_bytes())?;
     let mut reply = Zeroizing::new(vec![0; 64 * 1024]);
     let mut filled = 0;

@@ -2,10 +2,13 @@
 
 mod lab;
 
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use lab::{Lab, Namespace, pair, prefix, random_key, run, socket};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen};
 use wgmfa_core::exit::Failure;
 use wgmfa_wireguard::{EndpointRule, Error, interfaces, read, readd, set_preshared_key};
 
@@ -98,8 +101,39 @@ fn a_daemon_that_is_stopped_is_not_waited_for_without_end() {
     daemons.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
     let stopped = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("T (stopped)");
     lab::await_that("the daemon is stopped", || daemons.iter().all(|pid| stopped(*pid)));
-    let outcome = lab.server.inside(|| read(&lab.server.name));
+    let look = || {
+        let begun = Instant::now();
+        (lab.server.inside(|| read(&lab.server.name)).map_err(|error| error.to_string()).err(), begun.elapsed())
+    };
+    let (first, again) = (look(), look());
     daemons.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
-    let error = outcome.unwrap_err().to_string();
-    assert_eq!(error, format!("{}: its daemon did not answer within 5 s", lab.server.name));
+    let error = Some(format!("{}: its daemon does not answer", lab.server.name));
+    assert_eq!([first.0, again.0], [error.clone(), error]);
+    assert!(again.1 < Duration::from_secs(3), "other interfaces do not wait for it each time: {:?}", again.1);
+    lab::await_that("it answers", || look().0.is_none());
+}
+
+#[test]
+fn a_daemon_whose_queue_is_full_is_not_waited_for_at_all() {
+    let namespace = Namespace::add(prefix());
+    let name: wgmfa_core::name::InterfaceName = namespace.0.clone().parse().unwrap();
+    run(&["ip", "-n", &namespace.0, "tuntap", "add", name.as_str(), "mode", "tun"]);
+    let path = socket(name.as_str());
+    std::fs::create_dir_all("/var/run/wireguard").unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    // nobody accepts: as many as the queue takes are connected, and the next one would wait
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let one = || {
+        let stream = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        connect(stream.as_raw_fd(), &UnixAddr::new(path.as_str()).unwrap()).map(|()| stream)
+    };
+    let waiting: Vec<_> = std::iter::from_fn(|| one().ok()).collect();
+    assert!(!waiting.is_empty());
+    let begun = Instant::now();
+    let (read, listed) = namespace.inside(|| (read(&name), interfaces()));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(read.unwrap_err().to_string(), format!("{name}: its daemon does not answer"));
+    assert!(listed.unwrap().names.contains(&name), "it is there, though it is silent");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

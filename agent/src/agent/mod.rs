@@ -26,6 +26,7 @@ use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::{FromAgent, PeerRef, ToAgent};
 use wgmfa_core::name::InterfaceName;
 use wgmfa_core::rotation::{Action, Contact, plan};
+use wgmfa_wireguard::is_same_handshake;
 
 use self::gate::{AtGate, Told};
 pub use self::gate::{Caller, LONGEST_ANSWER, NOT_REACHED};
@@ -188,7 +189,8 @@ impl Agent {
         self.notice_interfaces(&seen, now);
         self.watch_endpoints(&seen, now);
         let proved = |peer: &PeerRef, before: &Option<SystemTime>| {
-            seen.peer(peer).is_some_and(|peer| peer.latest_handshake.is_some() && peer.latest_handshake != *before)
+            let latest = seen.peer(peer).and_then(|peer| peer.latest_handshake);
+            latest.is_some() && !is_same_handshake(*before, latest)
         };
         let waiting = self.unproved.len();
         self.unproved.retain(|peer, before| !proved(peer, before));
@@ -218,7 +220,12 @@ impl Agent {
 
     /// Whether it is time for a round and none runs.
     pub fn is_round_due(&self) -> bool {
-        matches!(self.step, Step::Idle) && self.next_round <= clock::now()
+        self.is_between_rounds() && self.next_round <= clock::now()
+    }
+
+    /// Whether no round runs.
+    pub fn is_between_rounds(&self) -> bool {
+        matches!(self.step, Step::Idle)
     }
 
     /// Asks for a round as soon as none runs.

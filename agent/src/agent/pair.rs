@@ -1,11 +1,12 @@
 //! Peers whose key both ends change together, in place. What is to be done is decided by [`wgmfa_core::tandem::plan`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::message::agent::{Deposit, PeerGeneration, PeerRef};
 use wgmfa_core::tandem::{Action, Handshake, Held, PairAssignment, View, plan};
+use wgmfa_wireguard::is_same_handshake;
 
 use super::{Agent, MOST_LINES};
 use crate::carry_out::{NotDone, random_key, set_in_place};
@@ -277,10 +278,10 @@ fn view<'a>(
 ) -> Option<View<'a>> {
     // WireGuard tells the time of day of a handshake; a clock that was set back makes it look like now.
     let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default().as_secs();
-    let handshake = seen
-        .peer(peer)?
-        .latest_handshake
-        .map(|at| Handshake { age_seconds: age(at), changed: handshake_time(peer, seen) != pair.handshake });
+    let before = pair.handshake.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+    let is_known = |at| handshake_time(peer, seen) == pair.handshake || is_same_handshake(before, Some(at));
+    let latest = seen.peer(peer)?.latest_handshake;
+    let handshake = latest.map(|at| Handshake { age_seconds: age(at), changed: !is_known(at) });
     let observed = seen.fingerprint(peer);
     Some(View { now, held, observed, handshake, said, patience: clock::patience() })
 }

@@ -7,6 +7,7 @@ use wgmfa_core::inventory;
 use wgmfa_core::key::Fingerprint;
 use wgmfa_core::message::agent::{FromAgent, HandshakeAge, LocalEvent, PeerGeneration, PeerRef};
 use wgmfa_core::rotation::{Held, Hold};
+use wgmfa_wireguard::is_same_handshake;
 
 use super::Agent;
 use crate::pairs::holds;
@@ -85,7 +86,8 @@ impl Agent {
             for peer in &seen.interface.peers {
                 let Some(at) = peer.latest_handshake else { continue };
                 let peer = PeerRef { interface: interface.clone(), public_key: peer.public_key };
-                let before_change = self.state.peers.get(&peer).is_some_and(|kept| kept.handshake_before == Some(at));
+                let kept = self.state.peers.get(&peer);
+                let before_change = kept.is_some_and(|kept| is_same_handshake(kept.handshake_before, Some(at)));
                 let seconds = wall.duration_since(at).unwrap_or_default().as_secs();
                 ages.push(HandshakeAge { peer, seconds, before_change });
             }

@@ -28,7 +28,9 @@ impl Agent {
         self.faults = seen.faults.iter().cloned().collect();
         self.faults.extend(self.gate_fault());
         self.outcome = None;
-        self.next_round = now.plus_seconds(ROUND_EVERY);
+        if !dry_run {
+            self.next_round = now.plus_seconds(ROUND_EVERY);
+        }
         let events = if dry_run { Vec::new() } else { self.state.events_for_report(now) };
         let interrupted = if dry_run { Vec::new() } else { self.interrupted() };
         let there = seen.interfaces.keys().cloned().collect();

@@ -1,11 +1,12 @@
 //! Watching for two endpoints that take turns for one peer.
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::turns::Turns;
+use wgmfa_wireguard::is_same_handshake;
 
 use super::Agent;
 use crate::seen::Seen;
@@ -20,6 +21,8 @@ pub struct Endpoints(BTreeMap<PeerRef, Watched>);
 #[derive(Default)]
 struct Watched {
     turns: Turns,
+    /// The latest handshake, as it was first seen.
+    latest: Option<SystemTime>,
     spoken: Option<Boottime>,
 }
 
@@ -32,7 +35,10 @@ impl Agent {
                 let (Some(endpoint), Some(latest)) = (peer.endpoint, peer.latest_handshake) else { continue };
                 let at = PeerRef { interface: interface.clone(), public_key: peer.public_key };
                 let watched = self.endpoints.0.entry(at.clone()).or_default();
-                let latest = latest.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                if !is_same_handshake(watched.latest, Some(latest)) {
+                    watched.latest = Some(latest);
+                }
+                let latest = watched.latest.unwrap_or(latest).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let Some([one, other]) = watched.turns.note(latest, endpoint) else { continue };
                 if watched.spoken.is_some_and(|spoken| now.since(spoken).as_secs() < ONCE_IN) {
                     continue;

@@ -1,13 +1,15 @@
 //! `init`: this host's SSH key and configuration. It trusts nothing that it was not given, and overwrites nothing.
 
-use std::fs::{DirBuilder, File};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use russh::keys::PublicKey;
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::known_hosts;
 use wgmfa_core::name::HostName;
+use wgmfa_system::trusted::{self, Readers};
+use zeroize::Zeroizing;
 
 use crate::cli::Init;
 use crate::config::{Address, Config, DEFAULT_PATH, DEFAULT_STATE_DIR};
@@ -28,7 +30,8 @@ pub fn run(path: &Path, init: &Init) -> Result<Exit, Failure> {
     let (config, made_config) = configuration(path, folder, init)?;
     let made_key = !config.identity.exists();
     if made_key {
-        write_new(&config.identity, identity::make(&config.host).as_bytes(), 0o600)?;
+        let key = identity::make(&config.host);
+        trusted::make(&config.identity, key.as_bytes(), 0o600).map_err(|error| failed(&config.identity, &error))?;
     }
     let learned = known.map_or(Ok(false), |keys| learn(&config, &keys))?;
     let public = identity::public_line(&*identity::read(&config.identity)?);
@@ -70,7 +73,7 @@ fn configuration(path: &Path, folder: &Path, init: &Init) -> Result<(Config, boo
     };
     let host = init.host.clone().map_or_else(own_name, Ok)?;
     let text = text(path, folder, bastion, &host);
-    write_new(path, text.as_bytes(), 0o644)?;
+    trusted::make(path, text.as_bytes(), 0o644).map_err(|error| failed(path, &error))?;
     Ok((Config::load(path)?, true))
 }
 
@@ -131,25 +134,14 @@ fn parse_known_host(lines: &str) -> Result<Vec<PublicKey>, Failure> {
 fn learn(config: &Config, keys: &[PublicKey]) -> Result<bool, Failure> {
     let path = &config.known_hosts;
     let known = ssh::read_known_keys(path, &config.bastion.host, config.bastion.port)?;
-    let is_new = |key: &&PublicKey| !known.iter().any(|known| known.key_data() == key.key_data());
-    let new: Vec<_> = keys.iter().filter(is_new).collect();
-    if new.is_empty() {
-        return Ok(false);
-    }
-    let mut lines = String::new();
-    for key in new {
-        let key = key.to_openssh().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-        lines.push_str(&format!("{} {key}\n", config.bastion));
-    }
-    let file = File::options().append(true).create(true).mode(0o644).open(path);
-    file.and_then(|mut file| file.write_all(lines.as_bytes())).map_err(|error| failed(path, &error))?;
+    let known: Vec<String> = known.iter().map(ssh::one_line).collect();
+    // those that are known stay
+    let all: Vec<String> = keys.iter().map(ssh::one_line).chain(known.iter().cloned()).collect();
+    let text = if path.exists() { trusted::read_text(path, Readers::Anyone)? } else { Zeroizing::default() };
+    let name = config.bastion.to_string();
+    let Some(learned) = known_hosts::learn(&text, &[&name], &known, &all[0], &all) else { return Ok(false) };
+    trusted::replace_for(path, learned.text.as_bytes(), 0o644).map_err(|error| failed(path, &error))?;
     Ok(true)
-}
-
-fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
-    let file = File::options().write(true).create_new(true).mode(mode).open(path);
-    file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .map_err(|error| failed(path, &error))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {

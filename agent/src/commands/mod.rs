@@ -69,6 +69,7 @@ fn order(config: Config, order: Order) -> Result<Exit, Failure> {
 /// Prints an answer and returns its exit status.
 fn tell(answer: &Answer) -> Exit {
     answer.lines.iter().for_each(|line| voice::say(line));
+    answer.notes.iter().for_each(|line| voice::note(line));
     for (error, hint) in &answer.complaints {
         voice::fail(&Failure { exit: Exit::Partly, error: error.clone(), hint: hint.clone() });
     }

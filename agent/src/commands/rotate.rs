@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wgmfa_core::exit::{Exit, Failure};
 
 use super::{Doer, find_doer, tell, wait_for};
@@ -17,8 +17,12 @@ use crate::speech;
 use crate::store::Store;
 use crate::voice;
 
-/// How long the bastion has to say that a session whose deadline has passed here was prolonged.
+/// How long the bastion has to say that a session whose deadline has passed here was prolonged, and how often deadlines are
+/// looked at while it is waited for.
 const SOON: Duration = Duration::from_secs(5);
+
+/// A bastion that lets a round last longer than this keeps the next ones from beginning, whatever it says meanwhile.
+const LONGEST_ROUND: Duration = Duration::from_secs(240);
 
 /// What no answer of the bastion can mend first, then a round with it; deadlines as soon as it has answered, is not
 /// reached, or says nothing.
@@ -27,13 +31,14 @@ const SOON: Duration = Duration::from_secs(5);
 /// Whatever stops it before anything is changed; an unreachable bastion is an exit status, told once.
 pub fn run(path: &Path, dry_run: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
-    let order = Order::Round { dry_run };
+    let order = Order::Round { dry_run, says_all: dry_run || voice::is_read_by_a_person() };
     if dry_run {
         // It changes nothing, so it waits for nobody; but a resident agent has the connection.
         let store = Store::at(&config.state_dir);
         return match orders::ask(&store.socket(), &order)? {
             Some(answer) => Ok(tell(&answer)),
-            None => plan(Agent::load(config, store, false)?),
+            // nothing begins again with a look
+            None => plan(Agent::as_it_was(config, store, false)?),
         };
     }
     let store = Store::open(&config.state_dir)?;
@@ -71,39 +76,45 @@ impl Drop for Enforcing<'_> {
 
 /// A whole round in a conversation of its own.
 async fn one_round(agent: &mut Agent, dry_run: bool) -> Result<Outcome, Failure> {
-    let soon = (!dry_run).then(|| Instant::now() + SOON);
+    let no_end = || Failure::new(Exit::Unreachable, "the bastion does not come to an end");
+    timeout(LONGEST_ROUND, converse(agent, dry_run)).await.unwrap_or_else(|_| Err(no_end()))
+}
+
+async fn converse(agent: &mut Agent, dry_run: bool) -> Result<Outcome, Failure> {
+    let mut look = (!dry_run).then(|| Instant::now() + SOON);
     let config = agent.config.clone();
-    let mut conversation = or_enforce(agent, soon, Conversation::begin(&config, false)).await?;
+    let mut conversation = or_enforce(agent, &mut look, Conversation::begin(&config, false)).await?;
     if dry_run {
         conversation = conversation.that_changes_nothing();
     }
     conversation.send(agent.begin_round(dry_run));
-    let mut message = or_enforce(agent, soon, conversation.answer()).await?;
     let mut again = !dry_run;
     loop {
+        let message = or_enforce(agent, &mut look, conversation.answer()).await?;
         agent.hear(message).into_iter().for_each(|answer| conversation.send(answer));
         if let Some(outcome) = agent.take_outcome() {
             // what was changed without a word of confirmation shows in a second report, not a minute later
             if !(std::mem::take(&mut again) && agent.is_round_due()) {
                 // the round is done whether the bastion has heard that or not
-                let _ = conversation.settle().await;
+                let _ = timeout(SOON, conversation.settle()).await;
                 return Ok(outcome);
             }
             conversation.send(agent.begin_round(false));
         }
-        message = conversation.answer().await?;
     }
 }
 
-/// What the bastion answers; if that does not come soon, deadlines are enforced meanwhile.
-async fn or_enforce<T>(agent: &mut Agent, soon: Option<Instant>, answer: impl Future<Output = T>) -> T {
+/// What the bastion answers; as long as that does not come, or something else does, deadlines are enforced.
+async fn or_enforce<T>(agent: &mut Agent, look: &mut Option<Instant>, answer: impl Future<Output = T>) -> T {
     let mut answer = pin!(answer);
-    let Some(soon) = soon else { return answer.await };
-    match timeout_at(soon, &mut answer).await {
-        Ok(answered) => answered,
-        Err(_) => {
+    while let Some(moment) = look {
+        if *moment <= Instant::now() {
             agent.enforce();
-            answer.await
+            *moment = Instant::now() + SOON;
+        }
+        if let Ok(answered) = timeout_at(*moment, &mut answer).await {
+            return answered;
         }
     }
+    answer.await
 }

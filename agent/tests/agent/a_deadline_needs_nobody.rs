@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wgmfa_core::message::agent::FromAgent;
+use wgmfa_core::message::agent::{FromAgent, ToAgent};
 
 use crate::bed::{Bed, text, wait_until};
 
@@ -90,6 +90,26 @@ fn a_bastion_that_says_nothing_holds_no_session_open() {
 }
 
 #[test]
+fn a_bastion_that_never_stops_talking_keeps_no_deadline_waiting() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let until = Instant::now() + Duration::from_secs(3);
+    bed.bastion.change(&bed.peers[0], |connection| connection.released = Some((1, until)));
+    bed.rotate();
+    let (released, connected) = (bed.key_on(0), bed.bastion.connected());
+    bed.bastion.talk_nonsense(b"");
+    let mut asking = bed.command(&["rotate"]).spawn().unwrap();
+    wait_until("the agent", || bed.bastion.connected() > connected);
+    wait_until("the lock", || {
+        bed.bastion.send(ToAgent::Round { reason: "test".to_owned() });
+        bed.key_on(0) != released
+    });
+    assert!(asking.try_wait().unwrap().is_none(), "it goes on with the round");
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+}
+
+#[test]
 fn an_outage_is_told_once_and_its_end_once() {
     let mut bed = Bed::new(1);
     bed.rotate();
@@ -107,6 +127,28 @@ fn an_outage_is_told_once_and_its_end_once() {
     bed.bastion.resume();
     let out = bed.agent(&["rotate"]);
     let line = format!("wgmfa-agent: bastion [127.0.0.1]:{port}: reached again\n");
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), line));
+    bed.rotate();
+}
+
+#[test]
+fn beside_a_resident_agent_an_outage_is_told_once_too() {
+    let mut bed = Bed::new(1);
+    let _resident = bed.resident();
+    wait_until("a key waits", || bed.is_waiting(0));
+    bed.rotate();
+    bed.bastion.stop();
+    let out = bed.agent(&["rotate"]);
+    assert!(out.status.code() == Some(5) && text(&out.stderr).starts_with("wgmfa-agent: error: "), "{out:?}");
+    for _ in 0..2 {
+        let out = bed.agent(&["rotate"]);
+        assert_eq!((out.status.code(), text(&out.stderr)), (Some(5), String::new()));
+    }
+    let out = bed.agent(&["rotate", "--dry-run"]);
+    assert!(out.status.code() == Some(5) && !out.stderr.is_empty(), "who looks is answered: {out:?}");
+    bed.bastion.resume();
+    let out = bed.agent(&["rotate"]);
+    let line = format!("wgmfa-agent: bastion [127.0.0.1]:{}: reached again\n", bed.bastion.port());
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), line));
     bed.rotate();
 }

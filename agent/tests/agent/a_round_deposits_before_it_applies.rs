@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wgmfa_core::message::agent::FromAgent;
 
-use crate::bed::{Bed, mode, text};
+use crate::bed::{Bed, mode, text, wait_until};
 
 #[test]
 fn the_first_round_locks_then_deposits_then_applies_then_confirms() {
@@ -138,4 +138,18 @@ fn a_round_that_only_locks_shows_it_in_a_second_report() {
     bed.bastion.forget_heard();
     bed.rotate();
     assert_eq!(reports().len(), 1, "what is locked already is shown by the first report");
+}
+
+#[test]
+fn a_look_at_what_would_be_done_puts_off_no_round() {
+    let bed = Bed::new(1);
+    // longer than a resident agent is ever without contact
+    bed.bastion.cover(&bed.peers, 15);
+    let _resident = bed.resident();
+    wait_until("a key waits", || bed.is_waiting(0));
+    let first = bed.key_on(0);
+    bed.rotate(); // the next round is to come when that key is one interval old
+    let out = bed.agent(&["rotate", "--dry-run"]);
+    assert!(out.status.success(), "{out:?}");
+    wait_until("another key when the first is one interval old", || bed.key_on(0) != first && bed.is_waiting(0));
 }

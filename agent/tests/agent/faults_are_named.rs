@@ -307,3 +307,18 @@ fn init_overwrites_nothing_and_trusts_nothing() {
     assert!(text(&out.stdout).starts_with("ssh-ed25519 ") && text(&out.stdout).lines().count() == 1, "{out:?}");
     assert_eq!(std::fs::read(&config).unwrap(), before);
 }
+
+#[test]
+fn init_leaves_a_file_of_known_hosts_as_it_is_but_for_its_own_lines() {
+    let bed = Bed::new(1);
+    let known = std::fs::read_to_string(bed.path("known_hosts")).unwrap();
+    let key = known.trim_end().split_once(' ').unwrap().1;
+    std::fs::write(bed.path("known_hosts"), format!("# mine\nother {key}")).unwrap();
+    let out = bed.agent(&["init", "--known-host", &known]);
+    assert!(out.status.success(), "{out:?}");
+    let text = std::fs::read_to_string(bed.path("known_hosts")).unwrap();
+    assert_eq!(text, format!("# mine\nother {key}\n{known}"));
+    assert_eq!(mode(&bed.path("known_hosts")), 0o644);
+    let others = std::fs::read_dir(bed.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!others.into_iter().any(|name| name.to_string_lossy().ends_with(".new")));
+}

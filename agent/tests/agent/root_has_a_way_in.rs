@@ -33,7 +33,8 @@ fn lock_needs_no_bastion_and_no_interface() {
     bed.bastion.resume();
     assert_eq!(bed.agent(&["rotate"]).status.code(), Some(0));
     assert!(bed.is_waiting(0) && bed.is_waiting(1));
-    assert_eq!(reported(&bed), [("lock".to_owned(), "ordered by root".to_owned())]);
+    let told = || ("lock".to_owned(), "ordered by root".to_owned());
+    assert_eq!(reported(&bed), [told(), told()]);
 }
 
 #[test]
@@ -57,6 +58,22 @@ fn override_opens_one_peer_for_a_time() {
     assert_eq!(bed.agent(&["rotate"]).status.code(), Some(0));
     assert!(bed.is_waiting(0));
     assert_eq!(reported(&bed), [("override".to_owned(), "bastion is down".to_owned())]);
+}
+
+#[test]
+fn the_bastion_hears_of_a_second_override_for_the_same_reason() {
+    let mut bed = Bed::new(1);
+    bed.rotate();
+    bed.bastion.stop();
+    let peer = bed.peers[0].public_key.to_string();
+    for _ in 0..2 {
+        let out = bed.agent_reads(&["override", &peer, "--reason", "bastion is down"], &wg_key(&["genpsk"], None));
+        assert!(out.status.success(), "{out:?}");
+    }
+    bed.bastion.resume();
+    assert_eq!(bed.agent(&["rotate"]).status.code(), Some(0));
+    let told = || ("override".to_owned(), "bastion is down".to_owned());
+    assert_eq!(reported(&bed), [told(), told()]);
 }
 
 #[test]
@@ -97,6 +114,16 @@ fn stand_down_puts_back_what_was_configured_and_the_next_round_begins_again() {
     let out = bed.agent(&["lock"]);
     assert_eq!(text(&out.stderr), "wgmfa-agent: root has had it stand down; nothing is locked\n");
     assert_eq!(bed.key_on(0), bed.configured);
+
+    let state = bed.state_text();
+    let out = bed.agent(&["rotate", "--dry-run"]);
+    assert!(out.status.success(), "{out:?}");
+    let told = bed.bastion.heard().into_iter().filter_map(|heard| match heard.message {
+        FromAgent::Report { stood_down, .. } => Some(stood_down),
+        _ => None,
+    });
+    assert_eq!(told.last(), Some(true), "a look begins nothing again");
+    assert_eq!(bed.state_text(), state);
 
     bed.rotate();
     assert!(bed.is_waiting(0) && bed.is_waiting(1));

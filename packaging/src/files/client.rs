@@ -12,7 +12,7 @@ pub const CLIENT: File = File {
     head: "The site's defaults for wgmfa(1); a person's ~/.config/wgmfa/client.toml goes over them, key by key.",
     description: &[
         "What people would otherwise type each time, in TOML: the site's file, and over it, key by key, the person's own. \
-         Nobody but root and the person may write them. An unknown key is a fault. Every key may be left out, and what stands \
+         Nobody but root and the person may write them, and behind sudo(8) the person's own is read with the person's rights. An unknown key is a fault. Every key may be left out, and what stands \
          on the command line goes before both.",
     ],
     tables: &[Table {

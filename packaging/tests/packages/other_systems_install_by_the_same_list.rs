@@ -40,3 +40,15 @@ fn what_is_installed_goes_again_but_for_a_sites_own_files() {
     assert_eq!(files(), own);
     assert_eq!(left.lines().count(), own.len(), "{left}");
 }
+
+#[test]
+fn one_package_alone_is_installed_on_this_very_machine() {
+    let to = tempfile::tempdir().unwrap();
+    wgmfa_packaging::write(&to.path().join("made")).unwrap();
+    let mut install = Command::new(tree().join("packaging/install"));
+    install.arg("--built").arg(folder()).arg("--made").arg(to.path().join("made")).args(["--package", "libpam-wgmfa"]);
+    // this one has nothing below /etc, no user and no folder
+    install.env_remove("DESTDIR").env("PREFIX", to.path().join("root")).env("PAMDIR", to.path().join("pam"));
+    run(&mut install, b"").ok();
+    assert!(to.path().join("pam/pam_wgmfa.so").exists());
+}

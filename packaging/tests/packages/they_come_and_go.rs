@@ -31,6 +31,7 @@ test ! -e /etc/wgmfa/bastion.toml
 said configure
 wgmfa-bastion init >/dev/null
 wgmfa-agent init --bastion bastion.example.net:2222 --host app-gw --print-key 2>/dev/null
+wgmfa-agent new-key >/dev/null 2>&1
 wgmfa-bastion check || true
 echo 'description = "own"' >/etc/wgmfa/policy.d/101-own.toml
 echo '# own' >>/etc/pam.d/wgmfa; echo '# own' >>/etc/wgmfa/client.toml

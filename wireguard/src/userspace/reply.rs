@@ -72,7 +72,9 @@ impl Found {
                 let seconds = Duration::from_secs(value(text)?);
                 // boringtun says how long ago it was, the others when
                 peer.latest_handshake = if self.boringtun {
-                    SystemTime::now().checked_sub(seconds)
+                    // in whole seconds, by which it is known (`is_same_handshake`)
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                    Duration::from_secs(now).checked_sub(seconds).map(|since| UNIX_EPOCH + since)
                 } else {
                     UNIX_EPOCH.checked_add(seconds).filter(|time| *time != UNIX_EPOCH)
                 };
@@ -188,7 +190,8 @@ mod tests {
         assert!(boringtun);
         assert_eq!(interface.public_key, PublicKey::from_bytes([1; 32]));
         let handshake = interface.peers[0].latest_handshake.unwrap();
-        assert!(handshake >= before - Duration::from_secs(60) && handshake < SystemTime::now());
+        assert!(handshake > before - Duration::from_secs(61) && handshake < SystemTime::now());
+        assert_eq!(handshake.duration_since(UNIX_EPOCH).unwrap().subsec_nanos(), 0);
     }
 
     #[test]

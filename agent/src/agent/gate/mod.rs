@@ -17,6 +17,7 @@ use wgmfa_core::interval;
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::{InterfaceName, TierName};
 use wgmfa_core::rotation::Hold;
+use wgmfa_wireguard::is_same_handshake;
 
 use self::put_up::{Open, PutUp};
 use super::Agent;
@@ -218,10 +219,16 @@ impl Agent {
     /// Looks at a peer of an interface that is there.
     fn look_at(&mut self, peer: &PeerRef, seen: &Seen, now: Boottime) -> Option<Closing> {
         let owners = self.gate.put_up.owners.get(&peer.interface)?;
+        let known = self.state.grants.get(peer).and_then(|gated| gated.alive).and_then(|alive| alive.handshake);
+        let before = known.and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
         let millis = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let number = |at| match is_same_handshake(before, Some(at)) {
+            true => known,
+            false => millis(at).try_into().ok(),
+        };
         let sight = seen.peer(peer).map(|here| Sight {
             addresses: owners.addresses(&peer.public_key, self.config.width),
-            handshake: here.latest_handshake.map(|at| millis(at).try_into().unwrap_or(u64::MAX)),
+            handshake: here.latest_handshake.and_then(number),
         });
         self.state.grants.look(peer, sight.as_ref(), now)
     }
