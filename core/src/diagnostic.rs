@@ -55,7 +55,8 @@ impl Fault {
 
     /// A fault at a place of a file's text.
     pub fn at(file: impl Into<String>, text: &str, place: Place, message: impl Into<String>) -> Self {
-        let source_line = text.lines().nth(place.line - 1).unwrap_or_default().to_owned();
+        // no more than is shown: a line may be very long, and have very many faults
+        let source_line = text.lines().nth(place.line - 1).unwrap_or_default().chars().take(SHOWN).collect();
         Self { file: file.into(), place: Some(place), message: message.into(), source_line }
     }
 }

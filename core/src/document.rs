@@ -68,6 +68,9 @@ pub struct Document {
 /// One broken line can confuse the parser about all that follow: more faults than this say nothing new.
 const MOST_SYNTAX_FAULTS: usize = 10;
 
+/// So many faults of one file are told; nobody reads more at once.
+const MOST_FAULTS: usize = 100;
+
 impl Document {
     /// Parses a text. `file` is the name under which its faults are shown.
     ///
@@ -76,15 +79,22 @@ impl Document {
     pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
         let (values, errors) = DeTable::parse_recoverable(text);
         let mut faults: Vec<Fault> = Vec::new();
-        for error in errors {
-            let place = Place::of(text, error.span().unwrap_or(text.len()..text.len()));
-            if faults.iter().all(|fault| fault.place.is_none_or(|seen| seen.line != place.line)) {
-                faults.push(Fault::at(file, text, place, error.message()));
+        let spanned = |error: toml::de::Error| (error.span().unwrap_or(text.len()..text.len()), error);
+        let mut errors: Vec<_> = errors.into_iter().map(spanned).collect();
+        errors.sort_by_key(|(span, _)| span.start);
+        let mut next_line = 0;
+        for (span, error) in errors {
+            if span.start < next_line {
+                continue;
+            }
+            let newline = text.as_bytes().iter().skip(span.start).position(|&byte| byte == b'\n');
+            next_line = newline.map_or(usize::MAX, |newline| span.start + newline + 1);
+            faults.push(Fault::at(file, text, Place::of(text, span), error.message()));
+            if faults.len() == MOST_SYNTAX_FAULTS {
+                break;
             }
         }
         if !faults.is_empty() {
-            faults.sort();
-            faults.truncate(MOST_SYNTAX_FAULTS);
             return Err(Faults::new(faults));
         }
         Ok(Self {
@@ -184,6 +194,12 @@ impl Document {
 
     /// Reports a fault at a place of this file.
     pub fn fault(&mut self, place: &Span, message: impl Into<String>) {
+        if self.faults.len() >= MOST_FAULTS {
+            self.faults.truncate(MOST_FAULTS);
+            self.faults
+                .push(Fault::of_file(&self.file, format!("more than {MOST_FAULTS} faults, the others are not told")));
+            return;
+        }
         let place = Place::of(&self.text, place.start..place.end);
         self.faults.push(Fault::at(&self.file, &self.text, place, message));
     }

@@ -161,7 +161,7 @@ impl Tiers {
     /// Takes the tables `[tier.NAME]` of a configuration; every fault is reported at its place.
     pub fn read(document: &mut Document) -> Self {
         let read = document.tables("tier", |name, keys| {
-            let allow = allow(keys);
+            let allow = allow(keys, name != OPEN);
             let lifetime = keys.parsed::<Interval>("lifetime");
             let from = keys.parsed::<TierName>("from");
             (name.to_owned(), allow, lifetime, from)
@@ -245,9 +245,11 @@ impl Tiers {
     }
 }
 
-fn allow(keys: &mut Document) -> Vec<Allowed> {
-    let list = keys.strings("allow");
-    let list = keys.required("allow", list);
+fn allow(keys: &mut Document, is_required: bool) -> Vec<Allowed> {
+    let mut list = keys.strings("allow");
+    if is_required {
+        list = keys.required("allow", list);
+    }
     let mut allowed = Vec::new();
     for Placed { value, place } in list.into_iter().flat_map(|list| list.value) {
         match value.parse() {
@@ -324,6 +326,12 @@ mod tests {
         assert_eq!(tiers.steps(&prod, &name("nothing")), None);
         assert!(tiers.gives(&prod, &prod) && tiers.gives(&prod, &admin) && tiers.gives(&admin, &prod));
         assert!(!tiers.gives(&guests, &prod) && !tiers.gives(&prod, &guests) && !tiers.gives(&prod, &name("0")));
+    }
+
+    #[test]
+    fn nothing_need_be_open_without_a_code() {
+        let tiers = read("[tier.0]\n[tier.prod]\nallow = []\n").unwrap();
+        assert!(tiers.open().is_empty() && tiers.with_code().count() == 1);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) const FOLDER: &str = "/var/run/wireguard";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long it has at the next looks: whoever looks has other interfaces to look after.
-const PATIENCE_AGAIN: Duration = Duration::from_millis(500);
+const PATIENCE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whose daemon was silent when it was last asked.
 static SILENT: Mutex<BTreeSet<InterfaceName>> = Mutex::new(BTreeSet::new());

@@ -106,6 +106,24 @@ fn garbage_gives_few_faults_and_nothing_that_steers_a_terminal() {
 }
 
 #[test]
+fn a_large_broken_file_costs_little_and_gives_few_faults() {
+    let mebibyte = 1 << 20;
+    for junk in ["]\n", "] ", "= = \"\n"] {
+        let shown = faults(&junk.repeat(mebibyte / junk.len()));
+        assert!(shown.lines().count() <= 3 * MOST_SYNTAX_FAULTS + 1, "{shown}");
+    }
+    let wrong = format!("list = [{}]", "1, ".repeat(mebibyte / 3));
+    let mut document = Document::parse("a.toml", &wrong).unwrap();
+    document.strings("list");
+    let faults = document.finish().unwrap_err();
+    assert_eq!(faults.as_slice().len(), MOST_FAULTS + 1);
+    assert!(
+        faults.to_string().starts_with("a.toml: more than 100 faults, the others are not told\na.toml:1:9: list must")
+    );
+    assert!(faults.as_slice().iter().all(|fault| fault.source_line.len() <= 200));
+}
+
+#[test]
 fn characters_are_counted_not_bytes() {
     assert_eq!(
         faults("\tbastion = \"äöü\"; x"),

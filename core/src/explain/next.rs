@@ -14,17 +14,23 @@ use crate::name::{DeviceName, HostName};
 use crate::policy::{Candidate, Policy, Selection, Sides};
 use crate::rotation::{Action, Assignment, Contact, Held, Hold, Idle, Standing, View, plan};
 
-/// Hosts and devices that were cut off.
+/// Hosts and devices that were cut off, and hosts on which nothing is enforced.
 pub(super) struct Disabled<'i> {
     hosts: HashSet<&'i HostName>,
+    stood_down: HashSet<&'i HostName>,
     devices: HashSet<&'i DeviceName>,
 }
 
 impl<'i> Disabled<'i> {
     pub(super) fn new(inventory: &'i Inventory) -> Self {
         let hosts = inventory.hosts.iter().filter(|host| host.disabled);
+        let stood_down = inventory.hosts.iter().filter(|host| host.stood_down);
         let devices = inventory.devices.iter().filter(|device| device.disabled);
-        Self { hosts: hosts.map(|host| &host.name).collect(), devices: devices.map(|device| &device.name).collect() }
+        Self {
+            hosts: hosts.map(|host| &host.name).collect(),
+            stood_down: stood_down.map(|host| &host.name).collect(),
+            devices: devices.map(|device| &device.name).collect(),
+        }
     }
 
     /// The name of an end that was cut off.
@@ -77,8 +83,12 @@ pub(super) fn next(
     }
     match server(sides, connection) {
         None => together(policy, reported, now),
+        Some((InterfaceRef { host, .. }, _)) if disabled.stood_down.contains(host) => {
+            Next::nothing(format!("root has had the agent of {host} stand down: nothing is enforced there"))
+        }
         Some((server, server_key)) => match reported.by(server_key) {
             None => Next::nothing(format!("{server} does not report this peer")),
+            Some(peer) if peer.kept_locked => Next::nothing("kept locked until what was removed is registered again"),
             Some(peer) => by_plan(policy, server, peer, now),
         },
     }

@@ -6,8 +6,13 @@ use super::*;
 use crate::key::PublicKey;
 
 fn explanations() -> Explanations {
+    explanations_of(|_| {})
+}
+
+/// The same of an inventory in which something is otherwise.
+fn explanations_of(change: impl FnOnce(&mut Inventory)) -> Explanations {
     let key = |seed: u8| PublicKey::from_bytes([seed; 32]);
-    let inventory = serde_json::from_value(json!({
+    let mut inventory = serde_json::from_value(json!({
         "version": 1,
         "hosts": [
             {"name": "app-gw", "owner": null, "interfaces": [
@@ -22,6 +27,7 @@ fn explanations() -> Explanations {
         "devices": [{"name": "justins-laptop", "owner": "justin", "public_key": key(2)}],
     }))
     .unwrap();
+    change(&mut inventory);
     let policy =
         |description: &str, rest: &str| format!("description = \"{description}\"\nrotation-interval = \"1h\"\n{rest}");
     let set = PolicySet::parse(&[
@@ -99,4 +105,16 @@ fn a_waiting_keys_next_moment_is_the_same_whenever_one_asks() {
         let next = &explained["connections"][0]["next"];
         assert_eq!((&next["action"], &next["at"]), (&json!("wait"), &json!("2026-11-21T15:00:00.7Z")), "{now}");
     }
+}
+
+#[test]
+fn no_key_rotates_where_the_bastion_keeps_a_peer_locked_or_root_has_ended_enforcing() {
+    let next = |change: fn(&mut Inventory)| explanations_of(change).connections.remove(0).next;
+    assert_eq!(next(|_| {}).action, NextAction::Wait);
+    let kept = next(|inventory| inventory.hosts[0].interfaces[0].peers[0].kept_locked = true);
+    let reason = "kept locked until what was removed is registered again";
+    assert_eq!((kept.action, kept.at, kept.reason.as_str()), (NextAction::None, None, reason));
+    let alone = next(|inventory| inventory.hosts[0].stood_down = true);
+    let reason = "root has had the agent of app-gw stand down: nothing is enforced there";
+    assert_eq!((alone.action, alone.at, alone.reason.as_str()), (NextAction::None, None, reason));
 }

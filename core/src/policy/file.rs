@@ -58,7 +58,7 @@ pub(super) fn parse(file: &str, ordinal: Ordinal, text: &str) -> Result<Policy, 
 fn description(keys: &mut Document) -> Option<String> {
     let found = keys.string("description");
     let Placed { value, place } = keys.required("description", found)?;
-    let fits = (1..=LONGEST_DESCRIPTION).contains(&value.trim().chars().count());
+    let fits = !value.trim().is_empty() && value.chars().count() <= LONGEST_DESCRIPTION;
     if !fits || crate::exit::sanitise(&value) != value || value.contains(['\n', '\t']) {
         keys.fault(&place, format!("description must be one line of at most {LONGEST_DESCRIPTION} characters"));
         return None;

@@ -126,7 +126,8 @@ fn each_wrong_value_has_its_message() {
         assert_eq!(fault(lines), message, "{lines}");
     }
     let text = |description: &str| format!("description = {description}\nmfa = true\nrotation-interval = \"1h\"");
-    for description in ["\"\"", "\" \"", "\"a\\nb\"", "\"\\u001b[2J\"", &format!("{:?}", "x".repeat(201))] {
+    let blanks = format!("\"x{}\"", " ".repeat(200));
+    for description in ["\"\"", "\" \"", "\"a\\nb\"", "\"\\u001b[2J\"", &format!("{:?}", "x".repeat(201)), &blanks] {
         let shown = parse(&[("1-a.toml", &text(description))]).unwrap_err();
         assert!(
             shown.starts_with("1-a.toml:1:15: description must be one line of at most 200 characters\n"),
