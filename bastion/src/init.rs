@@ -3,8 +3,7 @@
 mod next_steps;
 mod texts;
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
@@ -111,22 +110,14 @@ impl Made {
 
     /// Writes a new file; one that is there stays as it is.
     fn file(&mut self, path: &Path, mode: u32, content: impl FnOnce() -> Vec<u8>) -> Result<(), Failure> {
-        let opened = std::fs::File::options().write(true).create_new(true).mode(mode).open(path);
-        let mut file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(error) => return Err(cannot(path, &error)),
-        };
-        let content = Zeroizing::new(content());
-        let written = file
-            .set_permissions(std::fs::Permissions::from_mode(mode))
-            .and_then(|()| file.write_all(&content))
-            .and_then(|()| file.sync_all());
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(path);
-            return Err(cannot(path, &error));
+        if path.symlink_metadata().is_ok() {
+            return Ok(());
         }
-        self.0.push(path.to_owned());
+        match trusted::make(path, &Zeroizing::new(content()), mode) {
+            Ok(()) => self.0.push(path.to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot(path, &error)),
+        }
         Ok(())
     }
 
@@ -135,6 +126,7 @@ impl Made {
         if path.exists() {
             return Ok(());
         }
+        // the private half last: once it is there, both are
         self.folder(path.parent().unwrap_or(Path::new("/")), 0o755)?;
         let mut seed = Zeroizing::new([0; 32]);
         rand::rng().fill_bytes(&mut *seed);
@@ -143,8 +135,12 @@ impl Made {
         let key = PrivateKey::new(pair, "wgmfa-bastion").map_err(failed)?;
         let private = key.to_openssh(LineEnding::LF).map_err(failed)?;
         let public = key.public_key().to_openssh().map_err(failed)?;
+        let public_half = host_key::public_half(path);
+        trusted::replace_for(&public_half, format!("{public}\n").as_bytes(), 0o644)
+            .map_err(|error| cannot(&public_half, &error))?;
         self.file(path, 0o600, || private.as_bytes().to_vec())?;
-        self.file(&host_key::public_half(path), 0o644, || format!("{public}\n").into_bytes())
+        self.0.push(public_half);
+        Ok(())
     }
 }
 

@@ -183,9 +183,13 @@ pub fn make(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let fresh = beside(path);
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(content)?;
-    file.set_permissions(PermissionsExt::from_mode(mode))?;
-    file.sync_all()?;
+    let rights = PermissionsExt::from_mode(mode);
+    let written = file.write_all(content).and_then(|()| file.set_permissions(rights)).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // what is half written may be half a key
+        let _ = std::fs::remove_file(&fresh);
+        return Err(error);
+    }
     Ok(fresh)
 }
 
