@@ -65,6 +65,8 @@ impl Agent {
             let unread = || format!("{} cannot be read now; its peer is locked when it comes back", peer.interface);
             return if is_read { Ok(()) } else { Err(unread()) };
         }
+        // of what stands on the interface nobody says that it is no generation, so only a file's key is kept
+        self.remember_configured(std::iter::once((peer, false)), &seen);
         let mut not_done = self.lock(vec![(peer.clone(), reason.to_owned())], &seen);
         self.want_round();
         not_done.remove(peer).map_or(Ok(()), Err)

@@ -127,7 +127,7 @@ impl Agent {
     }
 
     /// Keeps the key of a peer that wgmfa takes over now, for `stand-down`.
-    fn remember_configured<'a>(&mut self, named: impl Iterator<Item = (&'a PeerRef, bool)>, seen: &Seen) {
+    pub(super) fn remember_configured<'a>(&mut self, named: impl Iterator<Item = (&'a PeerRef, bool)>, seen: &Seen) {
         let known = |peer| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer);
         let new: Vec<_> = named.filter(|(peer, _)| !known(*peer) && seen.peer(peer).is_some()).collect();
         if new.is_empty() {

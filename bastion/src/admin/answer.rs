@@ -9,12 +9,13 @@ use wgmfa_core::message::admin::AdminReply;
 use wgmfa_core::name::HostName;
 use wgmfa_core::policy::Selector;
 
+use super::cuts::left_locked;
 use super::key_row::server_place;
 use super::site::Site;
 use super::tier_row::by_firewall;
 use super::{Context, Order, Outcome};
 use crate::store::{Actor, Change, CutOff, Place, StoreError};
-use crate::voice::PROGRAM;
+use crate::voice::{PROGRAM, note};
 
 /// What a command hands back: its outcome, or why it could not.
 pub type Answer = Result<Outcome, Failure>;
@@ -62,8 +63,8 @@ pub fn cut_off(cut: &CutOff, (json, context): (bool, &Context<'_>), text: &str, 
     outcome
 }
 
-/// Those of these places whose gate alone is to be closed: the firewall enforces there, beside a key that an administrator
-/// has set to stay. A lock would take that key's place for ever.
+/// Those of these places whose gate alone is to be closed: the firewall enforces there, beside a key that is none of
+/// wgmfa's. A lock would take that key's place for ever.
 fn left_to_gates(places: &[Place], context: &Context<'_>) -> Result<BTreeSet<Place>, StoreError> {
     if places.is_empty() {
         return Ok(BTreeSet::new());
@@ -73,7 +74,7 @@ fn left_to_gates(places: &[Place], context: &Context<'_>) -> Result<BTreeSet<Pla
     let left = site.connections.iter().filter_map(|connection| {
         let selection = selector.select(connection);
         let place = server_place(connection, &selection).filter(|_| by_firewall(&selection))?;
-        site.record(&place).is_some_and(|record| record.set_free).then_some(place)
+        site.record(&place).is_some_and(|record| record.set_free || record.is_of_pair()).then_some(place)
     });
     Ok(left.collect())
 }
@@ -87,11 +88,25 @@ pub fn revokes(gates: &[Place], reason: &str) -> impl Iterator<Item = Order> {
 }
 
 /// An act that lets in again: the hosts are asked to do a round, which makes new generations and opens gates to codes.
-pub fn let_in(cut: CutOff, json: bool, text: &str, reason: &str) -> Outcome {
+/// What no policy opens again is named: its lock took the place of a key that only an administrator has.
+pub fn let_in(cut: CutOff, (json, context): (bool, &Context<'_>), text: &str, reason: &str) -> Answer {
     let mut outcome = acted(cut.change, json, text);
+    outcome.reply.stderr = name_left_locked(&cut.places, context)?;
     let hosts = cut.places.into_iter().map(|place| place.server_side.host).chain(cut.hosts);
     outcome.orders = rounds(hosts, reason);
-    outcome
+    Ok(outcome)
+}
+
+/// Names the connections at these places, let in again, that nothing opens by itself.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn name_left_locked(places: &[Place], context: &Context<'_>) -> Result<String, StoreError> {
+    let left = left_locked(places, context)?.into_iter().map(|connection| {
+        let mend = format!("wgmfa-bastion key set {connection} --reason TEXT puts a key there");
+        note(&format!("{connection} stays locked, no policy opens it: {mend}"))
+    });
+    Ok(left.collect())
 }
 
 /// Asks each of these hosts once to do a round.

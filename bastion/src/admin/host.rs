@@ -5,6 +5,8 @@ use serde::Serialize;
 use wgmfa_core::exit::{Exit, Failure};
 
 use super::answer::{Answer, acted, cut_off, let_in, list, no_such, rounds, shown};
+use super::cuts::remember;
+use super::site::touches_host;
 use super::table::{Table, or_dash};
 use super::{Asked, Context, Order, Outcome};
 use crate::cli::words::HostCommand;
@@ -60,6 +62,7 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         }
         HostCommand::Disable { name } => {
             store.host(name)?.ok_or_else(|| no_such("host", name))?;
+            remember(context, |connection| touches_host(connection, name))?;
             let cut = context.act(|actor| store.set_host_disabled(now, actor, name, true))?;
             let mut outcome =
                 cut_off(&cut, (json, context), &format!("disabled {name}"), &format!("{name} is disabled"));
@@ -68,10 +71,12 @@ pub fn run(command: &HostCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         }
         HostCommand::Enable { name } => {
             store.host(name)?.ok_or_else(|| no_such("host", name))?;
+            remember(context, |connection| touches_host(connection, name))?;
             let cut = context.act(|actor| store.set_host_disabled(now, actor, name, false))?;
-            Ok(let_in(cut, json, &format!("enabled {name}"), &format!("{name} is enabled again")))
+            let_in(cut, (json, context), &format!("enabled {name}"), &format!("{name} is enabled again"))
         }
         HostCommand::Remove { name } => {
+            remember(context, |connection| touches_host(connection, name))?;
             let cut = context.act(|actor| store.remove_host(now, actor, name))?;
             let mut outcome =
                 cut_off(&cut, (json, context), &format!("removed {name}"), &format!("{name} was removed"));

@@ -7,6 +7,7 @@ mod backup;
 mod by_hand;
 mod clock;
 pub mod credentials;
+pub mod cuts;
 mod device;
 mod difference;
 mod ends;

@@ -8,7 +8,9 @@ use wgmfa_core::name::UserName;
 
 use super::answer::{Answer, acted, cut_off, let_in, list, no_such, shown};
 use super::credentials::{Credentials, first_line, password_from};
+use super::cuts::remember;
 use super::handout::{self, Fresh};
+use super::site::serves;
 use super::table::Table;
 use super::{Asked, Context, Order, Outcome, person_key};
 use crate::cli::words::{PasswordSource, UserCommand};
@@ -53,6 +55,7 @@ pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         UserCommand::Show { name } => Ok(render(&[known(name, context)?], asked, context)),
         UserCommand::Disable { name } => {
             known(name, context)?;
+            remember(context, |connection| serves(connection, name))?;
             let cut = context.act(|actor| store.set_person_disabled(now, actor, name, true))?;
             hang_up(
                 cut_off(&cut, (json, context), &format!("disabled {name}"), &format!("{name} is disabled")),
@@ -62,8 +65,9 @@ pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         }
         UserCommand::Enable { name } => {
             known(name, context)?;
+            remember(context, |connection| serves(connection, name))?;
             let cut = context.act(|actor| store.set_person_disabled(now, actor, name, false))?;
-            Ok(let_in(cut, json, &format!("enabled {name}"), &format!("{name} is enabled again")))
+            let_in(cut, (json, context), &format!("enabled {name}"), &format!("{name} is enabled again"))
         }
         UserCommand::Unlock { name } => {
             known(name, context)?;
@@ -72,6 +76,7 @@ pub fn run(command: &UserCommand, asked: &Asked<'_>, context: &Context<'_>) -> A
         }
         UserCommand::Remove { name } => {
             let orders = hang_up(Outcome::default(), name, context)?.orders;
+            remember(context, |connection| serves(connection, name))?;
             let cut = context.act(|actor| store.remove_person(now, actor, name))?;
             let mut outcome =
                 cut_off(&cut, (json, context), &format!("removed {name}"), &format!("{name} was removed"));

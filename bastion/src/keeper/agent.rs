@@ -124,8 +124,13 @@ async fn prove(
     match hello {
         Hello::OtherVersion(what) => refuse(&format!("{what}: {BRING_FORWARD}")),
         Hello::Line(Ok(FromAgent::Hello { host, signature, resident, program, .. })) => {
-            if !hosts_with_key(keeper, public_key).contains(&host) {
-                keeper.refused_host(&host, conversation.source, "this SSH key is not the one of the host it names");
+            let owners = hosts_with_key(keeper, public_key);
+            if !owners.contains(&host) {
+                // whose key it is has caused this line: the name is only a claim
+                if let Some(owner) = owners.first() {
+                    let reason = format!("this SSH key is not the one of the host it names: {host}");
+                    keeper.refused_host(owner, conversation.source, &reason);
+                }
                 return refuse("this SSH key is not registered for the host that the agent names");
             }
             if !signed(public_key, &signature, &signed_text(&nonce, &host)) {

@@ -193,7 +193,7 @@ impl Keeper {
         let known = self.store.keys(&user).is_ok_and(|keys| keys.iter().any(|key| key.fingerprint == fingerprint));
         if let (true, Some(source)) = (known, verified_from) {
             let note = Note::new(Event::KeyAccepted).user(&user).from(Some(&source.to_string())).reason(fingerprint);
-            if let Err(error) = self.store.note(self.now(), note) {
+            if let Err(error) = self.store.note_within_quota(self.now(), note) {
                 say(&format!("login of {user}: {error}"));
                 return false;
             }

@@ -233,6 +233,6 @@ impl Keeper {
             Ok(user) => Note::new(Event::ReleaseRefused).user(user).reason(reason),
             Err(_) => Note::new(Event::ReleaseRefused).reason(format!("{user}: {reason}")),
         };
-        self.store.note(self.now(), note).map_err(|error| error.to_string())
+        self.store.note_within_quota(self.now(), note).map_err(|error| error.to_string())
     }
 }

@@ -166,7 +166,12 @@ impl Keeper {
         let mut selector = Selector::new(&policies.set);
         let chosen = match wish.connections.as_slice() {
             [] => site.connections.iter().collect(),
-            parts => parts.iter().map(|part| site.find(part)).collect::<Result<Vec<_>, _>>()?,
+            parts => {
+                let mut chosen = parts.iter().map(|part| site.find(part)).collect::<Result<Vec<_>, _>>()?;
+                chosen.sort_by(|one, other| one.name.cmp(&other.name));
+                chosen.dedup_by(|one, other| one.name == other.name);
+                chosen
+            }
         };
         let mut all = Offers::default();
         for connection in chosen {

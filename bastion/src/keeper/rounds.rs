@@ -17,6 +17,7 @@ use super::Keeper;
 use super::coverage::{Served, newest, serves, session_at_other_end, session_end};
 use super::gates::Gates;
 use super::pairs::{Pairs, Told, pair};
+use crate::admin::cuts::closable;
 use crate::admin::site::{Site, places};
 use crate::store::{Actor, Event, Note, Place, Record, Report, StoreError};
 
@@ -151,7 +152,8 @@ impl Keeper {
                     Some(deadline) => Served::at_other_end(self.clock(deadline)),
                     None => serves(&selection, connection, &place),
                 };
-                let cut_off = site.cut_off(connection);
+                let closes = || record.is_some() || closable(connection, &selection).contains(&place);
+                let cut_off = site.cut_off(connection).filter(|_| closes());
                 let is_gates = is_left_to_gate(&served.cover, record.as_ref());
                 let is_covered = matches!(served.cover, Cover::Mfa { .. });
                 if !is_gates && (is_covered || is_kept(record.as_ref(), cut_off.as_ref())) {
@@ -306,7 +308,8 @@ fn uncovered(set: &PolicySet, site: &Site, host: &HostName) -> Vec<PeerRef> {
 /// two servers use together, or an administrator has set, stays as it is.
 fn is_kept(record: Option<&Record>, cut_off: Option<&String>) -> bool {
     let is_left_alone = |record: &Record| record.is_of_pair() || record.set_free;
-    record.is_some_and(|record| !is_left_alone(record) || record.kept_locked.is_some() || cut_off.is_some())
+    let is_kept = |record: &Record| !is_left_alone(record) || record.kept_locked.is_some();
+    cut_off.is_some() || record.is_some_and(is_kept)
 }
 
 /// Whether the firewall alone enforces here, and no key of before stands in the way: nothing is to be done about the key.

@@ -30,6 +30,7 @@ impl Store {
     pub fn end_all_sessions(&self, now: Timestamp, reason: &str) -> Result<(), StoreError> {
         self.write(now, |w| {
             w.audit(Note::new(Event::ClockJumped).reason(reason))?;
+            w.take_time_back()?;
             w.end_everything(reason)
         })
     }
@@ -45,12 +46,7 @@ impl Store {
             let w = Writing { now: time, ..*w };
             let note = Note::new(Event::ClockReset).actor(actor);
             w.audit(note.reason(format!("the bastion's time was {} s ahead of the clock: {reason}", ahead.as_secs())))?;
-            let latest = Time(time.0 + LONGEST_LOCK);
-            w.execute("UPDATE guesses SET locked_until = ?1 WHERE locked_until > ?1", [latest])?;
-            w.execute("UPDATE code_guesses SET locked_until = ?1 WHERE locked_until > ?1", [latest])?;
-            w.execute("UPDATE guesses SET last_success = ?1 WHERE last_success > ?1", [time])?;
-            w.execute("UPDATE people SET day_began = ?1 WHERE day_began > ?1", [time])?;
-            w.execute("UPDATE hosts SET last_seen = min(last_seen, ?1), next_round = NULL", [time])?;
+            w.take_time_back()?;
             w.lock_everything("the bastion's time was set back")
         })?;
         self.last_time.set(time);
@@ -59,6 +55,21 @@ impl Store {
 }
 
 impl Writing<'_> {
+    /// What a clock wrote that was ahead counts from now on: nobody stays locked, and nothing stays good, for as long as it
+    /// was ahead.
+    fn take_time_back(&self) -> Result<(), StoreError> {
+        let (now, latest) = (self.now, Time(self.now.0 + LONGEST_LOCK));
+        self.execute("UPDATE guesses SET locked_until = ?1 WHERE locked_until > ?1", [latest])?;
+        self.execute("UPDATE code_guesses SET locked_until = ?1 WHERE locked_until > ?1", [latest])?;
+        self.execute("UPDATE guesses SET last_success = ?1 WHERE last_success > ?1", [now])?;
+        self.execute("UPDATE people SET day_began = ?1 WHERE day_began > ?1", [now])?;
+        let sql = "UPDATE handouts SET expires_at = expires_at - issued_at + ?1, issued_at = ?1 WHERE issued_at > ?1";
+        self.execute(sql, [now])?;
+        // later ones are known by their times
+        self.execute("UPDATE handshakes SET at = ?1 WHERE at > ?1", [now])?;
+        self.execute("UPDATE hosts SET last_seen = min(last_seen, ?1), next_round = NULL", [now]).map(drop)
+    }
+
     /// Locks all sessions and voids all codes.
     fn lock_everything(&self, reason: &str) -> Result<(), StoreError> {
         self.end_everything(reason)?;

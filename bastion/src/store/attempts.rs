@@ -78,6 +78,13 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Writes a line that costs nobody anything to cause, if this hour has room for it.
+    pub fn note_within_quota(&self, now: Timestamp, note: Note) -> Result<(), StoreError> {
+        self.write(now, |w| if w.within_quota()? { w.audit(note) } else { Ok(()) })
+    }
+}
+
 impl Writing<'_> {
     /// Stores both records, if there is such a person.
     fn put_guesses(
@@ -134,7 +141,9 @@ impl Writing<'_> {
             self.tx.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let omitted = used.saturating_sub(LINES_PER_HOUR);
         if counted != hour && omitted > 0 {
-            let reason = format!("{omitted} refusals of unknown or locked people in one hour were not listed");
+            let reason = format!(
+                "{omitted} lines that cost nobody anything to cause were not listed in one hour: refusals, SSH keys"
+            );
             self.audit(Note::new(Event::RefusalsOmitted).reason(reason))?;
         }
         let used = if counted == hour { used } else { 0 };

@@ -73,17 +73,7 @@ impl Store {
 
     /// Reads lines, oldest first.
     pub fn log(&self, filter: &Filter) -> Result<Vec<Line>, StoreError> {
-        let order = if filter.after.is_some() { "ASC" } else { "DESC" };
-        let sql = format!(
-            "SELECT * FROM log
-             WHERE (?1 IS NULL OR time >= ?1) AND (?2 IS NULL OR time < ?2)
-               AND (?3 IS NULL OR user = ?3 OR actor = ?3)
-               AND (?4 IS NULL OR host = ?4 OR instr(connection, ?4 || '/') = 1
-                    OR instr(connection, ':' || ?4 || '/') > 0)
-               AND (?5 IS NULL OR instr(connection, ?5) > 0) AND (?6 IS NULL OR event = ?6)
-               AND seq > ?7
-             ORDER BY seq {order} LIMIT ?8"
-        );
+        let sql = query(filter);
         let parameters = rusqlite::params![
             filter.since.map(Time::from),
             filter.until.map(Time::from),
@@ -107,6 +97,30 @@ impl Store {
         let sql = "SELECT log_seq, log_hash FROM meta";
         Ok(self.connection.query_row(sql, [], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? }))?)
     }
+}
+
+/// The query for these lines. Conditions that do not hold for it are left out: else no index helps, and a log may be very
+/// long. Each condition has the same number always.
+pub(super) fn query(filter: &Filter) -> String {
+    let wanted = [
+        (filter.since.is_some(), "time >= ?1"),
+        (filter.until.is_some(), "time < ?2"),
+        (filter.user.is_some(), "(user = ?3 OR actor = ?3)"),
+        (
+            filter.host.is_some(),
+            "(host = ?4 OR instr(connection, ?4 || '/') = 1 OR instr(connection, ':' || ?4 || '/') > 0)",
+        ),
+        (filter.connection.is_some(), "instr(connection, ?5) > 0"),
+        (filter.event.is_some(), "event = ?6"),
+    ];
+    let wanted = wanted.into_iter().filter_map(|(is_given, condition)| is_given.then_some(condition));
+    let conditions: String = wanted.map(|condition| format!(" AND {condition}")).collect();
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    // the planner does not know that a span of time is few of the lines
+    let by_time =
+        filter.event.is_none() && filter.after.is_none() && (filter.since.is_some() || filter.until.is_some());
+    let index = if by_time { " INDEXED BY log_by_time" } else { "" };
+    format!("SELECT * FROM log{index} WHERE seq > ?7{conditions} ORDER BY seq {order} LIMIT ?8")
 }
 
 impl Writing<'_> {

@@ -58,6 +58,7 @@ pub struct Copying {
     thread: Option<JoinHandle<Result<(), StoreError>>>,
     copy: Unfinished,
     made: Timestamp,
+    sealing_key: String,
 }
 
 /// A finished copy, to be read line by line. Dropping it throws the copy away.
@@ -102,7 +103,7 @@ impl Store {
             connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
             Ok(())
         });
-        Ok(Copying { thread: Some(thread), copy, made: self.now(now) })
+        Ok(Copying { thread: Some(thread), copy, made: self.now(now), sealing_key: self.sealing_key_name() })
     }
 
     /// Notes that a backup was handed out.
@@ -137,11 +138,14 @@ impl Copying {
     /// The copy once it is whole; none: it is still being made.
     ///
     /// # Errors
-    /// It could not be made.
+    /// It could not be made, or it is not known with which key the secrets in it are sealed.
     pub fn finish(&mut self, store: &Store) -> Result<Option<Backup>, StoreError> {
         match self.thread.take_if(|thread| thread.is_finished()).map(JoinHandle::join) {
             None => return Ok(None),
             Some(copied) => copied.map_err(|_| StoreError::Broken("the copy broke off".to_owned()))??,
+        }
+        if self.sealing_key != store.sealing_key_name() {
+            return Err(StoreError::refused("the sealing key was changed meanwhile").hint("make the backup again"));
         }
         let broken = |error: std::io::Error| StoreError::Broken(error.to_string());
         let path = std::mem::take(&mut self.copy.0);
@@ -154,7 +158,7 @@ impl Copying {
         let head = BackupHead {
             format: FORMAT,
             made: self.made,
-            sealing_key: store.sealing.borrow().name(),
+            sealing_key: self.sealing_key.clone(),
             instance,
             log_head,
             tables: schema::VERSION,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use wgmfa_core::connection::InterfaceRef;
-use wgmfa_core::key::{Fingerprint, PresharedKey, PublicKey};
+use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::message::agent::{Deposit, PeerGeneration, PeerRef};
 use wgmfa_core::name::HostName;
 use zeroize::Zeroizing;
@@ -328,11 +328,6 @@ impl Writing<'_> {
         )?;
         self.audit(Note::new(Event::Deposited).place(place).generation(generation))?;
         Ok(None)
-    }
-
-    fn used_before(&self, row: &PlaceRow, fingerprint: &Fingerprint) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM generations WHERE place = ?1 AND fingerprint = ?2";
-        Ok(self.tx.prepare_cached(sql)?.exists((row.id, Text(fingerprint)))?)
     }
 
     /// Notes that the server side accepts a generation; answers whether it can be so.

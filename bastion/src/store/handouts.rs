@@ -137,18 +137,24 @@ impl Store {
     }
 
     /// A person's own new password, after a login. Other logins stay as they are.
+    ///
+    /// # Errors
+    /// This login counts no more: its person was cut off, or has had new secrets from an administrator since.
     pub fn change_password(&self, now: Timestamp, login: &Login, hash: &PasswordHash) -> Result<(), StoreError> {
         self.write(now, |w| {
-            w.must_be_let_in(&login.user)?;
+            w.must_still_count(login)?;
             w.set_password(&login.user, hash)?;
             w.audit(Note::new(Event::PasswordChanged).user(&login.user).from(Some(&login.from)))
         })
     }
 
     /// A person's own new recovery codes, after a login; the old ones are void.
+    ///
+    /// # Errors
+    /// As [`Store::change_password`].
     pub fn replace_recovery(&self, now: Timestamp, login: &Login, hashes: &[[u8; 32]]) -> Result<(), StoreError> {
         self.write(now, |w| {
-            w.must_be_let_in(&login.user)?;
+            w.must_still_count(login)?;
             w.put_recovery(&login.user, hashes)?;
             w.audit(Note::new(Event::RecoveryReplaced).user(&login.user).from(Some(&login.from)))
         })
@@ -184,10 +190,14 @@ impl Writing<'_> {
         self.execute(sql, (name.as_str(), PasswordKind::Hashed.as_str(), &hash.0)).map(drop)
     }
 
-    fn must_be_let_in(&self, name: &UserName) -> Result<(), StoreError> {
-        match self.must_exist(name)?.disabled {
-            false => Ok(()),
-            true => Err(StoreError::refused("you were cut off by an administrator")),
+    /// A session may outlive its login: it is not always the bastion's own to be hung up on.
+    fn must_still_count(&self, login: &Login) -> Result<(), StoreError> {
+        if self.must_exist(&login.user)?.disabled {
+            return Err(StoreError::refused("you were cut off by an administrator"));
+        }
+        match self.login(login)? {
+            Some((person, true)) if person == login.user.as_str() => Ok(()),
+            _ => Err(StoreError::refused("this login does not count any more").hint("log in again")),
         }
     }
 }

@@ -63,9 +63,7 @@ impl Writing<'_> {
         let sql = format!("UPDATE generations SET {column} = ?3 WHERE {condition} AND {column} IS NULL");
         if self.execute(&sql, (row.id, generation, self.now))? > 0 {
             // from now on what cuts off an end of this pair finds both of them
-            let sql = "INSERT OR IGNORE INTO places (host, interface, peer, highest) VALUES (?1, ?2, ?3, 0)";
-            let InterfaceRef { host, interface } = &pair.second.server_side;
-            self.execute(sql, (host.as_str(), interface.as_str(), Text(pair.second.public_key)))?;
+            self.remember_place(&pair.second)?;
             self.audit(Note::new(event).place(&pair.second).generation(generation))?;
         }
         Ok(true)

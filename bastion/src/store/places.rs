@@ -1,12 +1,13 @@
 //! Places found by who stands at them, and what happens to all of them at once.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use wgmfa_core::connection::InterfaceRef;
 use wgmfa_core::key::PublicKey;
 use wgmfa_core::name::{HostName, InterfaceName, UserName};
 
 use super::column::{Repeated, Text, text};
-use super::{Event, Note, Place, StoreError, Writing};
+use super::{Event, Note, Place, Store, StoreError, Writing};
 
 /// A row of `places`.
 #[derive(Debug, Clone)]
@@ -77,7 +78,24 @@ pub(super) fn place_row(row: &Row<'_>, names: &mut RowNames) -> rusqlite::Result
 pub(super) const OF_HOST: &str =
     "(host = ?1 OR peer IN (SELECT public_key FROM interfaces WHERE interfaces.host = ?1))";
 
+impl Store {
+    /// Remembers these places before there is a generation: from now on what cuts off an end of their connections finds
+    /// them. Repeating it is harmless.
+    pub fn remember(&self, now: Timestamp, places: &[Place]) -> Result<(), StoreError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.write(now, |w| places.iter().try_for_each(|place| w.remember_place(place)))
+    }
+}
+
 impl Writing<'_> {
+    pub(super) fn remember_place(&self, place: &Place) -> Result<(), StoreError> {
+        let sql = "INSERT OR IGNORE INTO places (host, interface, peer, highest) VALUES (?1, ?2, ?3, 0)";
+        let InterfaceRef { host, interface } = &place.server_side;
+        self.execute(sql, (host.as_str(), interface.as_str(), Text(place.public_key))).map(drop)
+    }
+
     /// Where a public key is the peer.
     pub(super) fn places_of_key(&self, key: &PublicKey) -> Result<Vec<PlaceRow>, StoreError> {
         select(self.tx, "peer = ?1", [Text(key)])

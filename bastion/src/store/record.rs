@@ -88,7 +88,7 @@ impl Generation {
 }
 
 /// Everything about the generations of one place. It exists as soon as there was ever a deposit, at the second end of two
-/// servers that rotate together too.
+/// servers that rotate together too, or as soon as somebody was cut off there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where.
@@ -111,7 +111,7 @@ pub struct Record {
 
 impl Record {
     /// Its newest generation is one that two servers use together, or it never had one: it is the second end of such a
-    /// pair.
+    /// pair, or somebody was cut off there and nothing else.
     pub fn is_of_pair(&self) -> bool {
         self.highest == 0 || self.deposited.as_ref().or(self.current.as_ref()).is_some_and(|newest| newest.together)
     }

@@ -57,6 +57,12 @@ impl Store {
             w.deposit_for(host, deposit, "release")?;
             let place = Place::new(host, &deposit.which.peer);
             let generation = deposit.which.generation;
+            if let Some(row) = places::find(w.tx, &place)? {
+                // somebody holds it: it could come back when its generation is not remembered any more
+                let sql = "INSERT INTO used_by_hand
+                           SELECT place, fingerprint FROM generations WHERE place = ?1 AND generation = ?2";
+                w.execute(sql, (row.id, generation))?;
+            }
             let by = by(actor, setting.reason);
             let sql = "UPDATE generations SET released_at = ?3, renewed_at = ?3, released_for = ?4, deadline = ?5,
                            overridden = ?6
@@ -83,7 +89,13 @@ impl Store {
     /// A key that an administrator has set does not stand on the server side: its generation is over.
     pub fn withdraw_set(&self, now: Timestamp, place: &Place, generation: u64, why: &str) -> Result<(), StoreError> {
         self.write(now, |w| match places::find(w.tx, place)? {
-            Some(row) => w.end(&row, generation, Event::Ended, &format!("the server side refuses it: {why}")),
+            Some(row) => {
+                // nobody has ever come in with it
+                let sql = "DELETE FROM used_by_hand WHERE place = ?1 AND fingerprint =
+                               (SELECT fingerprint FROM generations WHERE place = ?1 AND generation = ?2)";
+                w.execute(sql, (row.id, generation))?;
+                w.end(&row, generation, Event::Ended, &format!("the server side refuses it: {why}"))
+            }
             None => Ok(()),
         })
     }
@@ -185,6 +197,14 @@ impl Writing<'_> {
         let row = places::find(self.tx, &place)?.ok_or_else(|| StoreError::refused("there is no such peer"))?;
         let sql = "UPDATE generations SET on_applied = ?3 WHERE place = ?1 AND generation = ?2";
         self.execute(sql, (row.id, generation, on_applied)).map(drop)
+    }
+
+    /// Whether a key was a generation of this place before: one of those that are remembered, or any that an administrator
+    /// had set.
+    pub(super) fn used_before(&self, row: &PlaceRow, fingerprint: &Fingerprint) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM generations WHERE place = ?1 AND fingerprint = ?2
+                   UNION ALL SELECT 1 FROM used_by_hand WHERE place = ?1 AND fingerprint = ?2";
+        Ok(self.tx.prepare_cached(sql)?.exists((row.id, Text(fingerprint)))?)
     }
 
     /// The server side has changed to a generation in a session that runs: it takes the session over, with its person and

@@ -19,7 +19,12 @@ const BUSY: Duration = Duration::from_secs(10);
 pub const APPLICATION_ID: i32 = 0x7767_6d66;
 
 /// What brings version n to n + 1, beginning with an empty file. Only ever appended to.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// Sets what SQLite forgets with each connection.
 pub fn configure(connection: &Connection) -> Result<(), StoreError> {

@@ -26,6 +26,8 @@ fn of_two_devices_only_the_named_one_is_released() {
     let named = site.justin.ssh(&["wgmfa-sync", "--device", "justins-phone"]).ok();
     assert_eq!(named.stdout, line(&host, &keys[1]));
     assert!(site.bastion.key("justins-laptop")["released_at"].is_null());
+    let twice = site.justin.ssh(&["wgmfa-sync", "--device", "justins-phone", "phone", "app-gw/wg0:justins-phone"]).ok();
+    assert_eq!((twice.stdout, twice.stderr.lines().count()), (line(&host, &keys[1]), 1), "{}", twice.stderr);
     let row = site.bastion.key("justins-phone");
     assert!(!row["released_at"].is_null());
 

@@ -132,7 +132,7 @@ fn what_may_not_be_released_is_not_shown() {
     let mut agent = host.connect(false);
     agent.report(&[&device, &phone], Some(3600));
     agent.deposit(&[&phone], 1); // on disk, and not yet accepted
-    site.bastion.admin(&["device", "disable", "justins-laptop"]).ok();
+    site.bastion.admin(&["device", "disable", "justins-laptop"]).expect(6); // its agent only comes by
     for part in ["phone", "justins-laptop"] {
         let refused = site.bastion.admin(&["key", "show", part, "--reason", "x"]).expect(1);
         assert_eq!(refused.stdout, "", "{refused:?}");

@@ -91,4 +91,5 @@ mod the_worked_example_plays_as_written;
 mod two_endpoints_taking_turns_raise_an_alarm;
 mod two_servers_rotate_together;
 mod versions_too_far_apart_are_refused_clearly;
+mod what_no_policy_covers_is_cut_off_too;
 mod who_has_not_confirmed_a_cut_is_named;

@@ -89,7 +89,12 @@ fn an_agent_is_the_host_whose_key_signs_the_nonce_of_this_connection() {
     assert_eq!(refusal(agent, &host.hello("no-such-host", &nonce, false)), not_its_name);
     let (agent, _) = host.challenged();
     assert_eq!(refusal(agent, &json!({"type": "ping"})), "the first line must be hello");
-    assert_eq!(site.count("host-refused"), 6);
+    let refused = site.bastion.log("host-refused");
+    let hosts: Vec<_> = refused.iter().map(|line| line["host"].as_str().expect("a host")).collect();
+    let whose_key = ["db-gw", "db-gw", "app-gw", "app-gw", "app-gw", "app-gw"];
+    assert_eq!(hosts, whose_key, "nobody fills another host's part of the log, nor that of nobody");
+    let said = |line: usize| refused[line]["reason"].as_str().expect("a reason");
+    assert!(said(0).ends_with(": app-gw") && said(5).ends_with(": no-such-host"), "{refused:?}");
 
     // a key that nobody registered does not come that far, nor does one whose host is cut off
     let stranger = site.host("stranger");

@@ -5,7 +5,7 @@ use wgmfa_tests::program::{Ended, run};
 use wgmfa_tests::wait::{LONG, until};
 
 use super::site::{REFUSAL, Site};
-use super::sshd::{self, CODE, Sshd};
+use super::sshd::{self, CODE, Master, Sshd};
 
 const SYNC: &str = "/usr/local/bin/wgmfa-sync";
 
@@ -148,6 +148,19 @@ fn a_disabled_person_gets_nothing() {
 #[track_caller]
 fn disable(site: &Site) {
     site.bastion.admin(&["user", "disable", "justin"]).expect(6); // the host is not there to confirm
+}
+
+#[test]
+fn a_session_from_before_a_reset_sets_no_new_secrets() {
+    let (mut site, sshd) = sshd::site();
+    let master = sshd.master(&mut site.justin);
+    let codes = |master: &Master<'_>| master.ssh(&["bastion", "bash -c 'exec -a wgmfa-codes wgmfa-sync'"]);
+    codes(&master).ok();
+    site.bastion.admin_with(&["user", "reset", "justin", "--password-stdin"], b"another password\n").ok();
+    let refused = codes(&master).expect(1);
+    assert_eq!(refused.stdout, "", "{refused:?}");
+    assert!(refused.stderr.contains("this login does not count any more"), "{refused:?}");
+    assert_eq!(site.count("recovery-replaced"), 1);
 }
 
 #[test]

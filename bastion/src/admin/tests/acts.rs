@@ -70,6 +70,40 @@ fn a_lost_device_is_locked_at_once_and_who_has_not_confirmed_is_named() {
 }
 
 #[test]
+fn what_no_policy_covers_is_cut_off_too_and_opens_again_by_an_administrators_hand() {
+    let rests = POLICY.replace("mfa = true", "mfa = false").replace("server-peers", "peers");
+    let add = format!("device add justins-laptop --owner justin --public-key {}", laptop());
+    for policy in [None, Some(rests)] {
+        for (cut, reason, back) in [
+            ("device disable justins-laptop", "justins-laptop is disabled", "device enable justins-laptop"),
+            ("user disable justin", "justin is disabled", "user enable justin"),
+            ("device remove justins-laptop", "justins-laptop was removed", &add),
+        ] {
+            let mut bastion = Bastion::with_a_connection();
+            let file = bastion.folder.path().join("policy.d/101-prod.toml");
+            match &policy {
+                Some(text) => std::fs::write(&file, text).unwrap(),
+                None => std::fs::write(&file, POLICY.replace("app-gw/devices", "app-gw/other")).unwrap(),
+            }
+            bastion.policies = crate::policies::load(&bastion.config.policy_dir).unwrap();
+            let said = bastion.ask(cut);
+            let (host, peer) = (Bastion::gateway(), Bastion::place().peer());
+            let lock = Order::Lock { host, peer, reason: reason.to_owned() };
+            assert!(said.orders.contains(&lock), "{cut}: {:?}", said.orders);
+            let kept_locked = bastion.store.record(&Bastion::place()).unwrap().unwrap().kept_locked;
+            assert_eq!(kept_locked.is_some(), cut == "device remove justins-laptop");
+            let said = bastion.ask(back);
+            assert_eq!(said.exit, Some(0));
+            assert_eq!(
+                said.err,
+                "wgmfa-bastion: app-gw/devices:justins-laptop stays locked, no policy opens it: wgmfa-bastion key set \
+                 app-gw/devices:justins-laptop --reason TEXT puts a key there\n"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_removed_person_is_hung_up_on() {
     let bastion = Bastion::with_a_connection();
     let said = bastion.ask("user remove justin");

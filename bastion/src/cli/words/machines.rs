@@ -36,13 +36,19 @@ pub enum HostCommand {
         name: HostName,
     },
     /// Cut a host off at once
-    #[command(after_help = "Example:\n    wgmfa-bastion host disable app-gw")]
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion host disable app-gw\n\nA peer of it that nobody has registered, and that no \
+                      policy covers, stays as it is."
+    )]
     Disable {
         /// The host's name
         name: HostName,
     },
     /// Let a disabled host in again
-    #[command(after_help = "Example:\n    wgmfa-bastion host enable app-gw")]
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion host enable app-gw\n\nConnections that no policy covers stay locked, and are \
+                      named: wgmfa-bastion key set puts a key there."
+    )]
     Enable {
         /// The host's name
         name: HostName,
@@ -93,7 +99,10 @@ pub enum DeviceCommand {
         name: DeviceName,
     },
     /// Let a disabled device in again
-    #[command(after_help = "Example:\n    wgmfa-bastion device enable justins-laptop")]
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion device enable justins-laptop\n\nConnections that no policy covers stay locked, and are \
+                      named: wgmfa-bastion key set puts a key there."
+    )]
     Enable {
         /// The device's name
         name: DeviceName,

@@ -65,7 +65,10 @@ pub enum UserCommand {
         name: UserName,
     },
     /// Let a disabled person in again
-    #[command(after_help = "Example:\n    wgmfa-bastion user enable justin")]
+    #[command(
+        after_help = "Example:\n    wgmfa-bastion user enable justin\n\nConnections that no policy covers stay locked, and are \
+                      named: wgmfa-bastion key set puts a key there."
+    )]
     Enable {
         /// The person's name
         name: UserName,

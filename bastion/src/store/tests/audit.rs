@@ -152,6 +152,27 @@ fn lines_are_found_by_what_they_are_about() {
 }
 
 #[test]
+fn lines_of_a_long_log_are_found_by_an_index() {
+    let (_folder, store) = with_applied(1);
+    let plan = |filter: &Filter| {
+        let sql = format!("EXPLAIN QUERY PLAN {}", super::super::audit::query(filter));
+        let mut statement = store.connection.prepare(&sql).unwrap();
+        let steps = statement.raw_query().mapped(|row| row.get::<_, String>("detail")).collect::<Result<Vec<_>, _>>();
+        steps.unwrap().join("; ")
+    };
+    let (event, since) = (Some(Event::LoginRefused), Some(at(1)));
+    for (filter, way) in [
+        (Filter { event, limit: Some(1), ..Filter::default() }, "USING INDEX log_by_event (event=? AND seq>?)"),
+        (Filter { event, since, user: Some("justin".to_owned()), ..Filter::default() }, "USING INDEX log_by_event"),
+        (Filter { since, ..Filter::default() }, "USING INDEX log_by_time (time>?)"),
+        (Filter { until: since, ..Filter::default() }, "USING INDEX log_by_time (time<?)"),
+        (Filter { since, after: Some(9), ..Filter::default() }, "USING INTEGER PRIMARY KEY (rowid>?)"),
+    ] {
+        assert!(plan(&filter).contains(way), "{filter:?}: {}", plan(&filter));
+    }
+}
+
+#[test]
 fn what_comes_from_the_other_side_is_bounded_and_steers_no_terminal() {
     let (_folder, store) = empty();
     let text = format!("a\nb\u{1b}[2J{}", "x".repeat(5000));

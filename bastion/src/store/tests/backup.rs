@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use wgmfa_core::code::Step;
+use wgmfa_core::guessing::{Attempt, attempt};
 
 use super::*;
 
@@ -235,4 +236,31 @@ fn a_time_above_the_limit_is_used_and_not_recorded() {
     assert_eq!((store.recorded_time(), store.now(at(30))), (at(60), at(60)));
     drop(store);
     assert_eq!(open_at(&folder.path().join("state")).now(at(0)), at(60));
+}
+
+#[test]
+fn a_mended_clock_binds_nobody_for_as_long_as_it_was_ahead() {
+    let (_folder, store) = with_applied(1);
+    store.limit_time(at(60));
+    let (day, source) = (86_400, Source::from_rhost(Some("192.0.2.7")));
+    for second in 0..5 {
+        let (pair, person) = store.guesses(&user(), source).unwrap();
+        let Attempt::Judge { pair, person } = attempt(&pair, &person, false, at(day + second)) else { break };
+        store.charge(at(day + second), &user(), source, &pair, &person).unwrap();
+    }
+    let handout = Handout { hash: [1; 32], expires_at: at(day + 3600) };
+    store.hand_out_code(at(day), Actor::ROOT, &user(), &handout, "lost it").unwrap();
+    let same = [interface("devices", GATEWAY, &[LAPTOP])];
+    let shook = |now: i64, seconds| {
+        let ages = [age(LAPTOP, seconds)];
+        store.report(at(now), &host(), &Report { handshake_ages: &ages, ..report(&same) }).unwrap();
+        store.inventory().unwrap().hosts[0].interfaces[0].peers[0].latest_handshake
+    };
+    assert_eq!(shook(day, 1), Some(at(day - 1)));
+
+    store.end_all_sessions(at(100), "the clock was set back").unwrap();
+    let (_, _, pair) = store.all_guesses().unwrap().remove(0);
+    assert!(pair.locks == 1 && pair.locked_until.unwrap() <= at(100 + 3600), "{pair:?}");
+    assert_eq!(store.handouts(&user()).unwrap().1.unwrap().expires_at, at(100 + 3600));
+    assert_eq!(shook(200, 5), Some(at(195)));
 }

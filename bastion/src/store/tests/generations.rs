@@ -195,3 +195,26 @@ fn an_ordered_rotation_ends_a_key_that_was_set_and_not_confirmed() {
     assert_eq!(record.rotation_ordered.as_deref(), Some("the wrong key"));
     assert_eq!(record.current.map(|current| current.phase), Some(Phase::Expired));
 }
+
+#[test]
+fn a_key_that_was_set_once_is_never_set_again() {
+    let (_folder, store) = with_applied(1);
+    let set = |generation: u64, seed: u64| {
+        let setting = Setting { device: "justins-laptop", deadline: at(3600), reason: "visitor" };
+        let deposit = Deposit { which: which(generation), preshared_key: key(seed) };
+        store.deposit_set(at(5), Actor::ROOT, &host(), &deposit, setting).map_err(|error| error.to_string())
+    };
+    set(2, 77).unwrap();
+    store.withdraw_set(at(6), &place(), 2, "no such peer").unwrap();
+    set(3, 77).unwrap(); // it has never stood anywhere
+    for generation in 3..6 {
+        if generation > 3 {
+            store.deposit(at(6), &host(), &[deposit(generation)]).unwrap();
+        }
+        assert_eq!(store.applied(at(6), &host(), &[which(generation)]).unwrap(), [which(generation)]);
+    }
+    assert_eq!(set(6, 77), Err("this key was used before".to_owned()));
+    let again = Deposit { which: which(6), preshared_key: key(77) };
+    assert_eq!(store.deposit(at(7), &host(), &[again]).unwrap(), []);
+    set(6, 78).unwrap();
+}

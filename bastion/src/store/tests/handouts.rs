@@ -171,3 +171,25 @@ fn keys_and_new_secrets_of_a_person_are_remembered() {
     let _ = store.set_person_disabled(at(8), Actor::ROOT, &user(), true).unwrap();
     assert!(store.replace_recovery(at(9), &login, &[[8; 32]]).is_err());
 }
+
+#[test]
+fn a_login_from_before_a_reset_sets_no_new_secrets() {
+    let (_folder, store) = furnished();
+    let new = PasswordHash("$argon2id$new".to_owned());
+    let refused = |login: &Login| {
+        let [password, codes] =
+            [store.change_password(at(9), login, &new), store.replace_recovery(at(9), login, &[[9; 32]])];
+        let reason = "this login does not count any more";
+        password.unwrap_err().to_string() == reason && codes.unwrap_err().to_string() == reason
+    };
+    let before = passed(&store, at(1));
+    store.reset_person(at(2), Actor::ROOT, &new_person(&user())).unwrap();
+    assert!(refused(&before), "reset");
+    let before = passed(&store, at(3));
+    let _ = store.remove_person(at(4), Actor::ROOT, &user()).unwrap();
+    store.add_person(at(5), Actor::ROOT, &new_person(&user())).unwrap();
+    assert!(refused(&before), "another person of the same name");
+    assert!(refused(&login(&user())), "not passed");
+    let found = store.credentials(&user()).unwrap().unwrap();
+    assert_eq!((found.password, found.recovery.len()), (new_person(&user()).password, 2));
+}

@@ -159,8 +159,19 @@ fn unknown_people_leave_nothing_behind_but_a_bounded_number_of_lines() {
     store.record_refusal(at(7200), hunter2).unwrap();
     let lines = store.log(&Filter { limit: Some(2), ..Filter::default() }).unwrap();
     assert_eq!(lines[0].event, "refusals-omitted");
-    assert!(lines[0].reason.as_ref().unwrap().starts_with("200 refusals"));
+    assert!(lines[0].reason.as_ref().unwrap().starts_with("200 lines that cost nobody"));
     assert_eq!((lines[1].event.as_str(), &lines[1].user), ("login-refused", &None), "it may be a password");
+}
+
+#[test]
+fn what_costs_nobody_anything_fills_no_log() {
+    let (_folder, store) = furnished();
+    let before = store.log_head().unwrap().seq;
+    for n in 0..300 {
+        let event = if n % 2 == 0 { Event::KeyAccepted } else { Event::ReleaseRefused };
+        store.note_within_quota(at(n), Note::new(event).user(user())).unwrap();
+    }
+    assert_eq!(store.log_head().unwrap().seq, before + 100);
 }
 
 #[test]

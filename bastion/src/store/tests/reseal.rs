@@ -48,6 +48,22 @@ fn everything_is_sealed_anew() {
 }
 
 #[test]
+fn a_backup_across_a_change_of_the_key_is_none() {
+    let (_folder, state, key) = with_key_file();
+    let store = Store::open_with(&state, &key).unwrap();
+    let mut copying = store.begin_backup(at(3)).unwrap();
+    store.change_sealing_key(at(4), Actor::ROOT, &key).unwrap();
+    let refused = loop {
+        match copying.finish(&store) {
+            Ok(None) => std::thread::yield_now(),
+            Ok(Some(backup)) => panic!("{:?}", backup.head),
+            Err(refused) => break refused.to_string(),
+        }
+    };
+    assert_eq!(refused, "the sealing key was changed meanwhile");
+}
+
+#[test]
 fn no_sealed_column_is_forgotten() {
     let (_folder, store) = empty();
     let sql = "SELECT m.name || '.' || c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c
