@@ -218,11 +218,11 @@ fn a_generation_that_the_bastion_did_not_take_is_never_used() {
 #[test]
 fn nonsense_from_the_bastion_ends_the_conversation() {
     let bed = Bed::new(1);
-    let long = [vec![b'a'; 9 * 1024 * 1024], vec![b'\n']].concat();
+    let long = [vec![b'a'; 33 * 1024 * 1024], vec![b'\n']].concat();
     for (nonsense, what) in [
         (&b"{\"type\":\"add-peer\"}\n"[..], "not a message of this conversation (column 18)"),
         (&b"\xff\n"[..], "not a message of this conversation (column 1)"),
-        (&long[..], "a line is longer than 8388608 bytes"),
+        (&long[..], "a line is longer than 33554432 bytes"),
     ] {
         bed.bastion.talk_nonsense(nonsense);
         let _ = std::fs::remove_dir_all(bed.path("state"));

@@ -82,8 +82,8 @@ pub enum Command {
         /// A person, or any unique part of a connection's name
         name: String,
     },
-    /// Lines for people's known_hosts, under this machine's own name (people who write another one put theirs in front); and
-    /// a change of the bastion's SSH host key
+    /// Lines for people's known_hosts, under this machine's own name (whoever writes another one puts that in its place);
+    /// and a change of the bastion's SSH host key
     #[command(
         args_conflicts_with_subcommands = true,
         after_help = "Example:\n    wgmfa-bastion host-key >> ~/.ssh/known_hosts"

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wgmfa_core::key::SecretText;
 use wgmfa_core::message::front::{FromFront, ToFront};
 use wgmfa_core::message::worker::Prompt;
-use wgmfa_core::message::{LINE_OF_FRONT, LINE_OF_INPUT, LINE_TO_AGENT, Lines, decode, encode};
+use wgmfa_core::message::{LINE_FROM_AGENT, LINE_OF_FRONT, Lines, decode, encode};
 use zeroize::Zeroizing;
 
 use super::deadline::Lifetime;
@@ -26,8 +26,9 @@ const ASKED: usize = 8;
 /// Replies that wait for one connection; each answers a question, and a connection asks one at a time.
 const REPLIES: usize = 4;
 
-/// Output that may wait for one slow client, in bytes: the longest line, and a little. Above it the connection ends.
-const WAITING: usize = LINE_TO_AGENT + LINE_OF_INPUT;
+/// Output that may wait for one slow client, in bytes: two of the longest lines that agents say. Above it the connection ends,
+/// unless it is one line alone, the longest answer to an agent.
+const WAITING: usize = 2 * LINE_FROM_AGENT;
 
 /// What a queued order costs beside its text, in bytes, roughly.
 const ORDER: usize = 128;
@@ -189,7 +190,8 @@ impl Keeper {
     fn order(&self, number: u64, order: Order) {
         self.with(number, |conversation| {
             let cost = order.cost();
-            if conversation.waiting.fetch_add(cost, Ordering::Relaxed) + cost > WAITING {
+            let before = conversation.waiting.fetch_add(cost, Ordering::Relaxed);
+            if before > 0 && before + cost > WAITING {
                 log::line(&format!("warning: conversation {number}: the client reads too slowly, hanging up"));
                 conversation.lifetime.shorten(Instant::now());
             } else {
