@@ -136,7 +136,7 @@ impl Agent {
             self.changes.push(format!("{}: closed: logged out", self.state.name_of(&peer)));
             self.want_round();
         }
-        if self.gate.put_up.open_for(&peer).is_empty() { Ok(()) } else { self.keep_gate_for(&peer, &seen) }
+        self.shut(&peer, &seen)
     }
 
     fn owners_now(&self, interface: &InterfaceName) -> Result<Owners, String> {
