@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use wgmfa::code::gateway;
 use wgmfa_core::exit::{Exit, Failure};
+use wgmfa_core::gate::dialogue::NOT_NEEDED;
 use wgmfa_core::name::TierName;
 use zeroize::Zeroizing;
 
@@ -30,6 +31,16 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// The longest that anything waits: no gateway has more patience, and wg-quick is not to wait longer.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Parts of what a gateway says when a code may be good later: nothing was wrong with this one.
+const LATER: [&str; 6] = [
+    "not reached",
+    "others are waiting",
+    "too many conversations",
+    "that took too long",
+    "cannot record anything now",
+    "another code of yours is being looked at",
+];
 
 /// The command. As `PostUp` it ends well whatever happens, because wg-quick takes the interface down otherwise.
 pub fn code(options: &Code, config: Option<&Path>) -> Result<Exit, Failure> {
@@ -58,6 +69,10 @@ fn run(options: &Code, config: Option<&Path>) -> Result<Exit, Failure> {
     };
     let begun = Conversation::begin(&ways.ways, until.min(Instant::now() + GATEWAY));
     let (conversation, line) = begun.map_err(|tried| nobody(&ways, &tried))?;
+    if Answer::of(&line) == Answer::NotNeeded {
+        voice::line(NOT_NEEDED);
+        return Ok(Exit::Done);
+    }
     let mut giving = Giving { conversation, asking, tier: options.tier.as_ref(), again, until };
     let question = giving.question(line)?;
     giving.give(&question)
@@ -98,6 +113,7 @@ enum Answer<'l> {
     Wrong,
     Locked,
     NoSuchTier,
+    NotNeeded,
     Error(&'l str),
     Unknown,
 }
@@ -111,6 +127,7 @@ impl<'l> Answer<'l> {
             _ if begins("ok: ") => Self::Ok,
             _ if begins("wrong code") => Self::Wrong,
             _ if begins("locked for ") => Self::Locked,
+            _ if line.strip_prefix("error: ") == Some(NOT_NEEDED) => Self::NotNeeded,
             _ => line.strip_prefix("error: ").map_or(Self::Unknown, Self::Error),
         }
     }
@@ -155,6 +172,10 @@ impl Giving<'_> {
             match Answer::of(&heard) {
                 Answer::Ok => {
                     voice::line(&heard);
+                    return Ok(Exit::Done);
+                }
+                Answer::NotNeeded => {
+                    voice::line(NOT_NEEDED);
                     return Ok(Exit::Done);
                 }
                 Answer::Wrong if self.asking.can_repeat() => said = Some(heard),
@@ -210,9 +231,11 @@ impl Giving<'_> {
             Answer::Locked => refused(line).hint(format!("wait so long, then: {}", self.again)),
             Answer::NoSuchTier => Failure::new(Exit::Failed, line)
                 .hint("without --tier the policy's own tier opens; others stand in agent.toml of the gateway"),
-            Answer::Error(why) if why.contains("not reached") => self.unreachable(&format!("the gateway says: {why}")),
+            Answer::Error(why) if LATER.iter().any(|part| why.contains(part)) => {
+                self.unreachable(&format!("the gateway says: {why}"))
+            }
             Answer::Error(why) => refused(&format!("the gateway says: {why}")),
-            Answer::Question | Answer::Ok | Answer::Unknown => {
+            Answer::Question | Answer::Ok | Answer::NotNeeded | Answer::Unknown => {
                 Failure::new(Exit::Failed, format!("it does not speak like a gateway: {}", foreign(line)))
             }
         }
@@ -244,6 +267,7 @@ mod tests {
             ("wrong code, 4 tries left", Answer::Wrong),
             ("locked for 30 s", Answer::Locked),
             ("no such tier", Answer::NoSuchTier),
+            ("error: nothing holds you back, no code is needed", Answer::NotNeeded),
             ("error: unknown peer", Answer::Error("unknown peer")),
             ("SSH-2.0-OpenSSH_9.2p1", Answer::Unknown),
             ("", Answer::Unknown),

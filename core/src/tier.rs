@@ -44,7 +44,7 @@ pub struct Tiers(BTreeMap<TierName, Tier>);
 pub struct Tier {
     /// What a peer may reach.
     pub allow: Vec<Allowed>,
-    /// How long a grant of it lasts at most; none: as long as the policy's rotation interval says.
+    /// How long a code inside the tunnel opens it at most; none: as long as the policy's rotation interval says.
     pub lifetime: Option<Interval>,
     /// The tier from which a person may step up to it, and to which it falls back; none: only a policy gives it.
     pub from: Option<TierName>,

@@ -66,6 +66,9 @@ impl Agent {
         if self.state.grants.get(peer).is_some_and(|gated| gated.with_key)
             && let Err(why) = self.keep_gate_for(peer, &seen)
         {
+            // nobody gets the key: no session begins, and the gate does not open when it stands again
+            self.state.peers.entry(peer.clone()).and_modify(|kept| kept.held.hold = before);
+            self.save_or_fault();
             self.want_round();
             return Err(why);
         }

@@ -215,3 +215,18 @@ fn each_address_that_was_tried_is_named() {
     let ended = inside.without_terminal(&["--interface", "nosuch"], CODE).expect(1);
     assert!(ended.stderr.starts_with("wgmfa: error: nosuch: no such WireGuard interface here\n"), "{ended:?}");
 }
+
+#[test]
+fn where_no_code_is_needed_all_is_done() {
+    let inside = Inside::new();
+    let line = "nothing holds you back, no code is needed";
+    let gateway = Listener::on(&inside.gateway, 7777, move |caller| caller.say(&format!("error: {line}")));
+    for words in [&[][..], &["--tier", "admin"]] {
+        let ended = inside.without_terminal(words, CODE).ok();
+        assert_eq!((ended.stdout, ended.stderr), (format!("{line}\n"), String::new()));
+    }
+    // nobody is held back, so the interface stays
+    let (status, said) = inside.on_a_terminal(&["--interface", inside.interface(), "--post-up", "--or-down"]).end();
+    assert_eq!((status, said), (0, format!("{line}\n")));
+    assert!(gateway.calls().iter().all(|call| call.said.is_empty()), "no code is spent on it");
+}

@@ -88,6 +88,11 @@ fn what_it_refuses_is_told_from_what_it_cannot_reach() {
     for (line, status, expected) in [
         ("error: unknown peer", 3, "wgmfa: error: the gateway says: unknown peer\n"),
         ("error: the bastion is not reached", 5, "wgmfa: error: the gateway says: the bastion is not reached\n"),
+        (
+            "error: the bastion cannot record anything now",
+            5,
+            "wgmfa: error: the gateway says: the bastion cannot record anything now\n",
+        ),
         ("locked for 2 min", 3, "wgmfa: error: locked for 2 min\n"),
         ("what?", 1, "wgmfa: error: it does not speak like a gateway: what?\n"),
     ] {
@@ -99,7 +104,13 @@ fn what_it_refuses_is_told_from_what_it_cannot_reach() {
         let ended = inside.without_terminal(&["10.77.0.1"], CODE).expect(status);
         assert!(ended.stderr.starts_with(expected), "{ended:?}");
     }
-    let _gateway = Listener::on(&inside.gateway, 7777, |caller| caller.say("error: 10.77.0.2 is no peer here"));
-    let ended = inside.without_terminal(&["10.77.0.1"], CODE).expect(3);
-    assert!(ended.stderr.starts_with("wgmfa: error: the gateway says: 10.77.0.2 is no peer here\n"), "{ended:?}");
+    for (line, status) in [
+        ("10.77.0.2 is no peer here", 3),
+        ("too many conversations at once, end one of them", 5),
+        ("others are waiting, begin again", 5),
+    ] {
+        let _gateway = Listener::on(&inside.gateway, 7777, move |caller| caller.say(&format!("error: {line}")));
+        let ended = inside.without_terminal(&["10.77.0.1"], CODE).expect(status);
+        assert!(ended.stderr.starts_with(&format!("wgmfa: error: the gateway says: {line}\n")), "{ended:?}");
+    }
 }

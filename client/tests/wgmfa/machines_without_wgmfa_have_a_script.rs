@@ -78,3 +78,12 @@ fn without_a_gateway_or_a_person_it_says_so() {
         run(&mut without_terminal(&script(&inside, &[])), b"").expect(2);
     }
 }
+
+#[test]
+fn where_no_code_is_needed_all_is_done() {
+    for inside in [with_ncat(), without_ncat()] {
+        let line = "nothing holds you back, no code is needed";
+        let _gateway = Listener::on(&inside.gateway, 7777, move |caller| caller.say(&format!("error: {line}")));
+        assert_eq!(ended(&inside, &["10.77.0.1"], None), (0, format!("{line}\n")));
+    }
+}

@@ -13,6 +13,9 @@ use crate::message::agent::TierWish;
 use crate::name::{HostName, TierName};
 use crate::tier::Tiers;
 
+/// Said to whoever the gate does not hold back. The client knows these words.
+pub const NOT_NEEDED: &str = "nothing holds you back, no code is needed";
+
 /// Longest line that a person may send, in bytes, newline not counted.
 pub const LONGEST_LINE: usize = 64;
 

@@ -241,7 +241,7 @@ impl Grants {
         }
         let reason = match sight {
             None => Some("changed hands: the peer is gone from the interface".to_owned()),
-            Some(sight) => match gated.addresses.difference(&sight.addresses).next() {
+            Some(sight) => match lost(&gated.addresses, &sight.addresses) {
                 Some(lost) => Some(format!("changed hands: {lost} is not its address any more")),
                 None => gated.idled(sight, now),
             },
@@ -329,6 +329,14 @@ impl Gated {
         }
         self.idle().filter(|idle| idle.over() <= now).map(|idle| idle.reason())
     }
+}
+
+/// What a peer had and has not any more. The same addresses may be cut into other networks: that takes nothing away.
+fn lost(known: &BTreeSet<IpNet>, now: &BTreeSet<IpNet>) -> Option<IpNet> {
+    let mut missing = known.difference(now).peekable();
+    missing.peek()?;
+    let now = IpNet::aggregate(&now.iter().copied().collect::<Vec<_>>());
+    missing.find(|network| !now.iter().any(|own| own.contains(*network))).copied()
 }
 
 /// The deadlines that the bastion tells; one that is known already stays as it is, so that nothing is done about it.

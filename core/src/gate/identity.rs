@@ -87,11 +87,19 @@ impl Owners {
     }
 
     /// What is opened when this peer is let through: nothing that belongs to another peer, though it may lie within one
-    /// of this peer's networks.
+    /// of this peer's networks. None of them lies within another one: the kernel takes no set of networks that overlap.
     pub fn addresses(&self, peer: &PublicKey, width: Width) -> BTreeSet<IpNet> {
         let own = self.by_peer.get(peer).into_iter().flatten();
         let wanted = own.filter(|network| is_single(**network) || width == Width::Networks);
-        wanted.flat_map(|network| self.without_others(*network, peer)).collect()
+        let all: BTreeSet<IpNet> = wanted.flat_map(|network| self.without_others(*network, peer)).collect();
+        let mut apart: BTreeSet<IpNet> = BTreeSet::new();
+        for network in all {
+            // in this order a network comes before what lies within it
+            if !apart.last().is_some_and(|wide| wide.contains(&network)) {
+                apart.insert(network);
+            }
+        }
+        apart
     }
 
     /// A peer's allowed IPs.

@@ -146,7 +146,8 @@ pub const AGENT: File = File {
                     "time: 30s, 10m, 1h, 1d, 1d12h",
                     r#""10m""#,
                     "as long as the policy's rotation-interval says",
-                    "How long it stays open at most; at least 30s.",
+                    "How long a code inside the tunnel opens it at most; at least 30s. A login at the bastion opens the \
+                     policy's own tier for the rotation-interval, and an override for its own time.",
                 ),
             ],
         },

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use wgmfa_core::boottime::Boottime;
-use wgmfa_core::gate::dialogue::wishes;
+use wgmfa_core::gate::dialogue::{NOT_NEEDED, wishes};
 use wgmfa_core::gate::identity::Owners;
 use wgmfa_core::gate::{CodeVerdict, TierLeft};
 use wgmfa_core::key::SecretText;
@@ -136,7 +136,7 @@ impl Agent {
             self.changes.push(format!("{}: closed: logged out", self.state.name_of(&peer)));
             self.want_round();
         }
-        if self.gate.put_up.open_for(&peer).is_empty() { Ok(()) } else { self.keep_gate_for(&peer, &seen) }
+        self.shut(&peer, &seen)
     }
 
     fn owners_now(&self, interface: &InterfaceName) -> Result<Owners, String> {
@@ -152,12 +152,7 @@ impl Agent {
     fn may_be_asked(&self, peer: &PeerRef) -> Result<Caller, String> {
         let Some(gated) = self.state.grants.get(peer) else {
             let free = self.state.free.contains(peer);
-            return Err(if free {
-                "nothing holds you back, no code is needed"
-            } else {
-                "no code opens anything for you"
-            }
-            .to_owned());
+            return Err(if free { NOT_NEEDED } else { "no code opens anything for you" }.to_owned());
         };
         match &gated.cut_off {
             Some(reason) => Err(format!("cut off: {reason}")),

@@ -93,6 +93,19 @@ impl Agent {
         self.gate.put_up.keep_one(&peer.interface, wanted, now)
     }
 
+    /// Sees to it that nothing is open any more for a peer whose grants are over.
+    ///
+    /// # Errors
+    /// Why something may still be open, in words.
+    fn shut(&mut self, peer: &PeerRef, seen: &Seen) -> Result<(), String> {
+        // of a gate that could not be made it is not known whom the kernel still lets through
+        if !self.state.gate_stands || self.gate.put_up.is_shut_for(peer) {
+            return Ok(());
+        }
+        self.want_round();
+        self.keep_gate_for(peer, seen)
+    }
+
     /// Why a peer cannot be let through now whatever the bastion says; none: it can, or nothing of it is the gate's.
     pub(super) fn gate_refusal(&self, peer: &PeerRef) -> Option<String> {
         self.state.grants.get(peer).and_then(|_| self.gate.put_up.refusal())

@@ -177,11 +177,7 @@ impl Agent {
             self.say_closed(&Closing { peer: peer.clone(), tiers, reason: reason.to_owned() });
         }
         let seen = Seen::one(&self.config, &peer.interface);
-        if self.gate.put_up.open_for(peer).is_empty() {
-            return Ok(());
-        }
-        self.want_round();
-        self.keep_gate_for(peer, &seen)
+        self.shut(peer, &seen)
     }
 
     /// The bastion has answered a question about a code: when it was good, the gate is open before anybody is told.

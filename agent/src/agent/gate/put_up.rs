@@ -48,7 +48,7 @@ impl PutUp {
             let backend = self.backend.as_mut().expect("it was made");
             self.bypassed = backend.bypassed();
             let wanted = if self.bypassed.is_some() { Open::new() } else { wanted };
-            if self.layout.as_ref() == Some(&layout) {
+            if self.layout.as_ref() == Some(&layout) && before.0.is_none() {
                 match backend.intact() {
                     Ok(()) => return self.change(wanted, now),
                     Err(why) => found.disturbed = Some(why),
@@ -118,6 +118,11 @@ impl PutUp {
         own.map(|((_, tier), (_, until))| (tier.clone(), *until)).collect()
     }
 
+    /// Whether it is known that nothing is open for a peer.
+    pub(super) fn is_shut_for(&self, peer: &PeerRef) -> bool {
+        self.layout.is_some() && self.open_for(peer).is_empty()
+    }
+
     /// Whether it is not as it was left: then all of it is to be looked at. This reads what [`PutUp::watch`] tells of.
     pub(super) fn is_disturbed(&mut self) -> bool {
         let Some(backend) = &mut self.backend else { return false };
@@ -139,9 +144,15 @@ impl PutUp {
     fn install(&mut self, layout: Layout, wanted: Open, now: Boottime) -> Result<(), String> {
         (self.layout, self.open) = (None, Open::new());
         let openings: Vec<_> = wanted.iter().map(|(which, open)| opening(which, open.1, now)).collect();
-        self.backend.as_mut().expect("it was made").install(&layout, &openings)?;
-        (self.layout, self.open) = (Some(layout), wanted);
-        Ok(())
+        let backend = self.backend.as_mut().expect("it was made");
+        let made = backend.install(&layout, &openings);
+        if made.is_ok() || backend.intact().is_ok() {
+            (self.layout, self.open) = (Some(layout), wanted);
+        } else if backend.install(&layout, &[]).is_ok() {
+            // what stood before may have let somebody through who is to be kept out: rather nobody passes
+            self.layout = Some(layout);
+        }
+        made
     }
 
     fn change(&mut self, wanted: Open, now: Boottime) -> Result<(), String> {

@@ -131,6 +131,22 @@ fn a_peer_that_changes_hands_loses_everything_at_once() {
 }
 
 #[test]
+fn the_same_addresses_in_other_networks_take_nothing_away() {
+    let mut grants = Grants::default();
+    follow(&mut grants, &[told(1, &[("prod", 60)])], 0);
+    for addresses in [
+        &["10.7.0.8/32", "10.7.0.10/31"][..],
+        &["10.7.0.8/30"], // another peer had one of them
+        &["10.7.0.0/24"], // the network is wider now
+        &["10.7.0.0/25", "10.7.0.128/25"],
+    ] {
+        assert_eq!(grants.look(&peer(1), Some(&sight(addresses, 1)), at(1)), None, "{addresses:?}");
+    }
+    let closing = grants.look(&peer(1), Some(&sight(&["10.7.0.0/25"], 1)), at(2)).unwrap();
+    assert_eq!(closing.reason, "changed hands: 10.7.0.128/25 is not its address any more");
+}
+
+#[test]
 fn a_grant_without_a_new_handshake_is_over() {
     let mut grants = Grants::default();
     let mut idle = told(1, &[("prod", 9000)]);

@@ -54,6 +54,17 @@ fn what_is_opened_for_a_network_leaves_out_what_others_have_in_it() {
     assert_eq!(single, ["10.7.0.200/32"]);
 }
 
+#[test]
+fn a_network_within_another_of_the_same_peer_is_opened_with_that_one() {
+    let rows = [(1, "10.7.0.0/24"), (1, "10.7.0.128/25"), (1, "10.7.0.9/32"), (2, "0.0.0.0/0"), (2, "10.8.0.0/24")];
+    let owners = owners(&rows);
+    let open = |peer| owners.addresses(&key(peer), Width::Networks);
+    assert_eq!(open(1), BTreeSet::from(["10.7.0.0/24".parse().unwrap()]));
+    assert!(open(2).iter().all(|one| !one.contains(&"10.8.0.0/24".parse::<IpNet>().unwrap()) || one.prefix_len() < 24));
+    let single: Vec<_> = owners.addresses(&key(1), Width::Single).iter().map(ToString::to_string).collect();
+    assert_eq!(single, ["10.7.0.9/32"]);
+}
+
 fn network() -> impl Strategy<Value = IpNet> {
     // few bits, so that networks meet
     let v4 = (0u32..64, 0u8..=32).prop_map(|(low, prefix)| {
@@ -90,8 +101,10 @@ proptest! {
         prop_assert_eq!(owners.owner(address), best.map(|(network, peer)| (network, key(peer))));
         for peer in 1..6 {
             for width in [Width::Single, Width::Networks] {
-                let opened = owners.addresses(&key(peer), width).iter().any(|network| network.contains(&address));
-                prop_assert_eq!(opened, owners.caller(address, width) == Ok(key(peer)));
+                let open = owners.addresses(&key(peer), width);
+                let opened = open.iter().filter(|network| network.contains(&address)).count();
+                prop_assert!(opened <= 1, "they overlap");
+                prop_assert_eq!(opened == 1, owners.caller(address, width) == Ok(key(peer)));
             }
         }
     }

@@ -12,6 +12,10 @@ struct Paper {
     done: Vec<String>,
     torn: Option<String>,
     broken: Option<String>,
+    /// Only an empty gate can be made.
+    only_empty: bool,
+    /// Something fails when the gate stands.
+    unfinished: Option<String>,
     bypassed: Option<String>,
 }
 
@@ -41,8 +45,14 @@ fn openings(openings: &[Opening]) -> String {
 impl Gate for Fake {
     fn install(&mut self, layout: &Layout, open: &[Opening]) -> Result<(), String> {
         let interfaces: Vec<_> = layout.interfaces.iter().map(InterfaceName::as_str).collect();
-        self.0.lock().unwrap().torn = None;
-        self.write(format!("install {}: {}", interfaces.join(" "), openings(open)))
+        let has_no_room = self.0.lock().unwrap().only_empty && !open.is_empty();
+        let made = match has_no_room {
+            true => Err("no room".to_owned()),
+            false => self.write(format!("install {}: {}", interfaces.join(" "), openings(open))),
+        };
+        let mut paper = self.0.lock().unwrap();
+        paper.torn = made.clone().err();
+        made.and(paper.unfinished.clone().map_or(Ok(()), Err))
     }
 
     fn change(&mut self, open: &[Opening], close: &[(Addresses, TierName)]) -> Result<(), String> {
@@ -172,4 +182,54 @@ fn after_a_change_that_failed_all_of_it_is_made_anew() {
     put_up.remove(&config()).unwrap();
     assert_eq!(fake.done(), ["remove"]);
     assert!(put_up.refusal().is_some() && put_up.open_tiers().is_empty());
+}
+
+#[test]
+fn of_a_gate_that_cannot_be_made_nobody_knows_whom_it_keeps_out() {
+    let (mut put_up, fake) = put_up();
+    let wanted = open(&[("wg0", 1, "prod", 60)]);
+    let (_, (peer, _)) = wanted.first_key_value().unwrap();
+    assert!(!put_up.is_shut_for(peer), "another agent may have left it open");
+    put_up.keep(&config(), layout(), wanted.clone(), at(0));
+    assert!(!put_up.is_shut_for(peer));
+    fake.0.lock().unwrap().broken = Some("no nft".to_owned());
+    fake.0.lock().unwrap().torn = Some("it was touched".to_owned());
+    put_up.keep(&config(), layout(), Open::new(), at(1));
+    assert!(!put_up.is_shut_for(peer), "the old one stands");
+    fake.0.lock().unwrap().broken = None;
+    put_up.keep(&config(), layout(), Open::new(), at(2));
+    assert!(put_up.is_shut_for(peer));
+}
+
+#[test]
+fn when_nobody_can_be_let_through_everybody_is_kept_out() {
+    let (mut put_up, fake) = put_up();
+    let wanted = open(&[("wg0", 1, "prod", 60)]);
+    put_up.keep(&config(), layout(), wanted.clone(), at(0));
+    fake.done();
+    fake.0.lock().unwrap().only_empty = true;
+    let other = Layout { code_port: 1, ..layout() };
+    let found = put_up.keep(&config(), other.clone(), wanted.clone(), at(1));
+    assert_eq!(found.news.as_deref(), Some("the gate does not stand: no room"));
+    assert_eq!(fake.done(), ["install wg0 wg1: "]);
+    let (_, (peer, _)) = wanted.first_key_value().unwrap();
+    assert!(put_up.is_shut_for(peer) && put_up.refusal().is_some());
+    fake.0.lock().unwrap().only_empty = false;
+    put_up.keep(&config(), other, wanted, at(2));
+    assert_eq!(fake.done(), ["install wg0 wg1: 10.7.0.1/32 prod 58s"]);
+    assert_eq!(put_up.refusal(), None);
+}
+
+#[test]
+fn a_gate_that_stands_closes_nothing_because_something_else_failed() {
+    let (mut put_up, fake) = put_up();
+    let wanted = open(&[("wg0", 1, "prod", 60)]);
+    let (_, (peer, _)) = wanted.first_key_value().unwrap();
+    fake.0.lock().unwrap().unfinished = Some("the disk is full".to_owned());
+    put_up.keep(&config(), layout(), wanted.clone(), at(0));
+    assert_eq!(fake.done(), ["install wg0 wg1: 10.7.0.1/32 prod 60s"]);
+    assert!(!put_up.is_shut_for(peer) && put_up.refusal().is_some());
+    put_up.keep(&config(), layout(), Open::new(), at(1));
+    assert_eq!(fake.done(), ["install wg0 wg1: "]);
+    assert!(put_up.is_shut_for(peer));
 }
