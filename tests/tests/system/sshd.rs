@@ -11,6 +11,7 @@ use wgmfa_tests::laptop::Laptop;
 use wgmfa_tests::machine::{Machine, write_private};
 use wgmfa_tests::program::{Ended, ours, run};
 use wgmfa_tests::terminal::Terminal;
+use wgmfa_tests::wait::{LONG, until};
 
 use super::conversation::Conversation;
 use super::site::{Person, Site};
@@ -285,11 +286,6 @@ impl Sshd {
             |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|it| it.trim_end() == name);
         self.machine.pids().into_iter().map(nix::unistd::Pid::as_raw).filter(named).collect()
     }
-
-    /// What sshd has said.
-    pub fn said(&self) -> String {
-        self.daemon.said()
-    }
 }
 
 /// The options of setpriv(1) for a Unix user.
@@ -330,9 +326,11 @@ impl Master<'_> {
         let is_it = |pid: &i32| {
             std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(" [priv]"))
         };
-        let found: Vec<i32> = self.sshd.processes("sshd").into_iter().filter(is_it).collect();
-        assert_eq!(found.len(), 1, "one login: {}", self.sshd.said());
-        found[0]
+        // the one that it starts for the person bears its name for a moment
+        until("the one process of the session", LONG, || {
+            let found: Vec<i32> = self.sshd.processes("sshd").into_iter().filter(is_it).collect();
+            <[i32; 1]>::try_from(found).ok().map(|[session]| session)
+        })
     }
 }
 

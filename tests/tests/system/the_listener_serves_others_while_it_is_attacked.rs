@@ -8,6 +8,7 @@ use std::time::Duration;
 use wgmfa_tests::Gated;
 use wgmfa_tests::gated::{CODE_PORT, GATEWAY6, LAPTOP6, PROTECTED};
 use wgmfa_tests::lab::GATEWAY;
+use wgmfa_tests::wait::{LONG, until};
 
 /// What comes back for these bytes until the gateway hangs up.
 fn say(gated: &Gated, bytes: &[u8]) -> String {
@@ -71,6 +72,7 @@ fn a_thousand_connections_leave_room_for_others() {
     let status = gated.ask_from(LAPTOP6, GATEWAY6, "status\n");
     assert!(status.contains("\nclosed: "), "{status}");
     drop(held);
+    until("room for this one", LONG, || gated.ask("status\n").contains("\nclosed: ").then_some(()));
     gated.open();
     assert!(gated.reaches(PROTECTED));
 }
