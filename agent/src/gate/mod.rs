@@ -33,7 +33,8 @@ pub trait Gate: Send {
     /// Why nothing of it was done, in words.
     fn change(&mut self, open: &[Opening], close: &[(Addresses, TierName)]) -> Result<(), String>;
 
-    /// Whether the gate still stands as it was made. Cheap while nobody has changed anything.
+    /// Whether the gate still stands as it was last to be made: where that failed before the kernel had it, it does not,
+    /// though one from before may. Cheap while nobody has changed anything.
     ///
     /// # Errors
     /// What is not as it was made, in words.

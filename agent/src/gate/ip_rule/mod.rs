@@ -92,6 +92,8 @@ impl Gate for IpRule {
         let known =
             openings.iter().filter(|one| layout.tiers.get(&one.tier).is_some() && one.left >= ruleset::LEAST_LEFT);
         let open = known.map(|one| (one.addresses.clone(), one.tier.clone())).collect();
+        // until it stands: what stood before is not what was asked for
+        self.standing = None;
         self.doubtful = true;
         let found = self.read()?;
         self.make(layout, open, found)?;

@@ -67,3 +67,30 @@ fn whatever_was_done_to_it() {
         bed.nft("delete table inet other");
     });
 }
+
+#[test]
+fn and_one_that_could_not_be_made_is_not_taken_for_the_one_from_before() {
+    let bed = Bed::new();
+    let names: Vec<String> = (0..7).map(|number| format!("t{number}")).collect();
+    let tiers: String = names.iter().map(|name| format!("[tier.{name}]\nallow = [\"10.1.0.0/16\"]\n")).collect();
+    let layout = layout_of(&tiers);
+    // routing rules have room for 64 different sets of tiers, and the kernel takes no networks that overlap
+    let set = |bits: u8| {
+        let tiers = names.iter().enumerate().filter(move |(at, _)| bits >> at & 1 == 1);
+        tiers.map(move |(_, name)| opening(&format!("10.7.1.{bits}"), name, HOUR))
+    };
+    let many: Vec<Opening> = (1..=65).flat_map(set).collect();
+    let overlapping = [opening("10.7.0.0/24", "t0", HOUR), opening("10.7.0.0/25", "t0", HOUR)];
+    for (kind, cannot) in [(Backend::IpRule, &many[..]), (Backend::Nftables, &overlapping)] {
+        bed.with_gate(kind, |gate| {
+            gate.install(&layout, &[opening(PEERS[0], "t0", HOUR)]).unwrap();
+            gate.install(&layout, cannot).unwrap_err();
+            assert!(bed.pings(PEERS[0], INSIDE), "the one from before stands");
+            gate.intact().unwrap_err();
+            gate.install(&layout, &[]).unwrap();
+            gate.intact().unwrap();
+            assert!(!bed.pings(PEERS[0], INSIDE));
+            gate.remove().unwrap();
+        });
+    }
+}
