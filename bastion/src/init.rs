@@ -126,7 +126,6 @@ impl Made {
         if path.exists() {
             return Ok(());
         }
-        // the private half last: once it is there, both are
         self.folder(path.parent().unwrap_or(Path::new("/")), 0o755)?;
         let mut seed = Zeroizing::new([0; 32]);
         rand::rng().fill_bytes(&mut *seed);
@@ -135,6 +134,7 @@ impl Made {
         let key = PrivateKey::new(pair, "wgmfa-bastion").map_err(failed)?;
         let private = key.to_openssh(LineEnding::LF).map_err(failed)?;
         let public = key.public_key().to_openssh().map_err(failed)?;
+        // the private half last: once it is there, both are
         let public_half = host_key::public_half(path);
         trusted::replace_for(&public_half, format!("{public}\n").as_bytes(), 0o644)
             .map_err(|error| cannot(&public_half, &error))?;

@@ -103,7 +103,7 @@ pub fn let_in(cut: CutOff, (json, context): (bool, &Context<'_>), text: &str, re
 /// The store cannot be read.
 pub fn name_left_locked(places: &[Place], context: &Context<'_>) -> Result<String, StoreError> {
     let left = left_locked(places, context)?.into_iter().map(|connection| {
-        let mend = format!("wgmfa-bastion key set {connection} --reason TEXT puts a key there");
+        let mend = format!("wgmfa-bastion key set {connection} --reason TEXT < KEY puts a key there");
         note(&format!("{connection} stays locked, no policy opens it: {mend}"))
     });
     Ok(left.collect())

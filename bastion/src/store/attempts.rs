@@ -76,9 +76,7 @@ impl Store {
             })
         })
     }
-}
 
-impl Store {
     /// Writes a line that costs nobody anything to cause, if this hour has room for it.
     pub fn note_within_quota(&self, now: Timestamp, note: Note) -> Result<(), StoreError> {
         self.write(now, |w| if w.within_quota()? { w.audit(note) } else { Ok(()) })

@@ -97,7 +97,7 @@ fn what_no_policy_covers_is_cut_off_too_and_opens_again_by_an_administrators_han
             assert_eq!(
                 said.err,
                 "wgmfa-bastion: app-gw/devices:justins-laptop stays locked, no policy opens it: wgmfa-bastion key set \
-                 app-gw/devices:justins-laptop --reason TEXT puts a key there\n"
+                 app-gw/devices:justins-laptop --reason TEXT < KEY puts a key there\n"
             );
         }
     }
