@@ -38,7 +38,8 @@ fn a_jump_while_it_serves_is_named_and_forgotten() {
     until("another key that waits, at both ends", LONG, || {
         let (peer, key) = (lab.gateway.status()["peers"][0].clone(), lab.bastion.key("justins-laptop"));
         let another = key["generation"].as_u64() > Some(1) && peer["generation"] == key["generation"];
-        (another && peer["hold"] == "waiting" && key["state"] == "Expired").then_some(())
+        let is_noted = lab.bastion.log("applied").iter().any(|line| line["generation"] == key["generation"]);
+        (another && is_noted && peer["hold"] == "waiting" && key["state"] == "Expired").then_some(())
     });
     lab.log_in();
 }
