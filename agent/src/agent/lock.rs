@@ -26,6 +26,9 @@ impl Agent {
             self.note_foreign_key(peer, seen, now);
             self.note_idle(peer, reason, seen, now);
             let interrupted = self.interrupted_at(peer, seen, now);
+            if interrupted.is_some() {
+                self.overtake(peer); // the bastion has not been told, and may hand the key back
+            }
             let key = random_key();
             let name = self.leave_pair(peer);
             let changes = if name.is_some() { &mut of_pairs } else { &mut changes };
@@ -89,6 +92,11 @@ impl Agent {
         (kept.held.hold, kept.same_boot, kept.handshake_before, kept.interrupted) = (hold, true, None, None);
         self.unproved.remove(peer);
         kept
+    }
+
+    /// Whether a lock has interrupted a session that may go on.
+    pub(super) fn is_interrupted(&self, peer: &PeerRef) -> bool {
+        self.state.peers.get(peer).is_some_and(|kept| kept.interrupted.is_some())
     }
 
     /// The generation whose session a lock interrupts and does not end.

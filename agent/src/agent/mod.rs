@@ -90,8 +90,8 @@ enum Step {
     /// No round runs.
     Idle,
     /// The report is out, with the first `told` of the events that are kept. Meanwhile the bastion has had another
-    /// generation put on the `overtaken` peers, or a tier of theirs was opened or closed: what it answers about them may be
-    /// older than that. It knows nothing of interfaces that were not `there`.
+    /// generation put on the `overtaken` peers, a tier of theirs was opened or closed, or their session was interrupted:
+    /// what it answers about them may be older than that. It knows nothing of interfaces that were not `there`.
     Reported {
         asked: Boottime,
         dry_run: bool,
@@ -333,7 +333,8 @@ impl Agent {
         self.store.save(&self.state)
     }
 
-    /// The bastion has had another generation put on a peer, or a tier was opened or closed: the answer to a report that is on its way may not know of it.
+    /// The bastion has had another generation put on a peer, a tier was opened or closed, or a session was interrupted: the
+    /// answer to a report that is on its way may not know of it.
     fn overtake(&mut self, peer: &PeerRef) {
         if let Step::Reported { overtaken, .. } = &mut self.step {
             overtaken.insert(peer.clone());

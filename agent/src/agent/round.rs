@@ -213,11 +213,12 @@ impl Agent {
         if locks.is_empty() {
             self.save_or_fault();
         } else {
-            let followed: HashSet<&PeerRef> = fresh.iter().map(|fresh| &fresh.peer).collect();
-            let cut: Vec<_> =
-                locks.iter().map(|(peer, _)| peer).filter(|peer| !followed.contains(peer)).cloned().collect();
+            let cut: HashSet<_> = locks.iter().map(|(peer, _)| peer.clone()).collect();
             let not_done = self.lock(locks, seen);
-            if cut.iter().any(|peer| !not_done.contains_key(peer)) {
+            // that a session was interrupted here, the bastion was not told when it answered: it may hand the key back
+            fresh.retain(|fresh| !(cut.contains(&fresh.peer) && self.is_interrupted(&fresh.peer)));
+            let followed: HashSet<&PeerRef> = fresh.iter().map(|fresh| &fresh.peer).collect();
+            if cut.iter().any(|peer| !followed.contains(peer) && !not_done.contains_key(peer)) {
                 self.want_round(); // no generation follows that would be confirmed: a report alone shows the lock
             }
             self.learn(assignments);

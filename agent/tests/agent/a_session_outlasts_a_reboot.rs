@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::{FromAgent, PeerGeneration};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, wait_until};
 
 /// A peer with a session of ten minutes; gives its key.
 fn with_session() -> (Bed, String) {
@@ -68,6 +68,38 @@ fn what_root_has_locked_stays_locked() {
     assert!(bed.agent(&["lock"]).status.success());
     bed.rotate();
     assert!(bed.key_on(0) != released && bed.is_waiting(0));
+}
+
+/// What `wg-quick up` does with the keys of the file.
+fn reload(bed: &Bed) -> impl FnOnce() + Send + 'static {
+    let mut wg = std::process::Command::new("wg");
+    wg.arg("setconf").arg(&*bed.interface).arg(bed.file());
+    move || assert!(wg.status().unwrap().success())
+}
+
+#[test]
+fn a_reload_while_the_bastion_is_asked_ends_it_no_more_than_another() {
+    let (bed, released) = with_session();
+    bed.bastion.meanwhile(reload(&bed));
+    bed.rotate();
+    assert_eq!(bed.key_on(0), released);
+    assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 1, "nothing new was made");
+}
+
+#[test]
+fn nor_does_one_that_a_resident_agent_sees_while_it_asks() {
+    let (bed, released) = with_session();
+    let (reload, state) = (reload(&bed), bed.path("state/state.json"));
+    let (seen, is_seen) = std::sync::mpsc::channel();
+    bed.bastion.meanwhile(move || {
+        reload();
+        wait_until("the lock", || std::fs::read_to_string(&state).unwrap().contains("\"hold\":\"locked\""));
+        seen.send(()).unwrap();
+    });
+    let _resident = bed.resident();
+    is_seen.recv().unwrap();
+    wait_until("its key", || bed.state_text().contains("\"hold\":\"open\"") && bed.key_on(0) == released);
+    assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 1, "nothing new was made");
 }
 
 #[test]

@@ -55,6 +55,8 @@ struct Model {
     gates: Gates,
     /// Said in place of the next assignments.
     nonsense: Option<Vec<u8>>,
+    /// Happens when the next report has come, before it is answered.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
     connected: usize,
     /// Its version and its clock, if it tells them.
     tells: (Option<String>, Option<i64>),
@@ -191,6 +193,11 @@ impl Bastion {
     /// Answers the next report with these bytes.
     pub fn talk_nonsense(&self, bytes: &[u8]) {
         lock(&self.model).nonsense = Some(bytes.to_vec());
+    }
+
+    /// Does something when the next report has come, before it is answered.
+    pub fn meanwhile(&self, act: impl FnOnce() + Send + 'static) {
+        lock(&self.model).meanwhile = Some(Box::new(act));
     }
 
     /// Which version it says that it is of, and which time its clock shows.
@@ -361,6 +368,9 @@ async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface
                 model.to_agent = Some(to_agent.clone());
             }
             let is_report = matches!(message, FromAgent::Report { .. });
+            if let Some(act) = model.meanwhile.take_if(|_| is_report) {
+                act();
+            }
             if let Some(nonsense) = model.nonsense.take_if(|_| is_report) {
                 let _ = to_agent.send(nonsense);
             } else if let Some(answer) = model.answer(message) {
