@@ -1,5 +1,5 @@
 //! How many conversations there may be: a few from one address, so that nobody takes all places, and so many in all. When
-//! all are taken, the oldest one is asked to go.
+//! all are taken, the oldest one is asked to go: what a lost packet has left half open must keep nobody out.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,21 +31,12 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Takes a place for a conversation with this address, which ends when the receiver hears something. None: it has
-    /// enough of them.
+    /// Takes a place for a conversation with this address, which ends when the receiver hears something. None: those that
+    /// were asked to go are still there.
     pub(super) fn enter(&self, address: IpAddr) -> Option<(Place, oneshot::Receiver<()>)> {
         let mut taken = self.taken();
-        if taken.by_number.values().filter(|(whose, _)| *whose == address).count() >= MOST_FROM_ONE {
-            return None;
-        }
-        if taken.by_number.len() >= MOST {
-            // Those that were asked already are on their way out.
-            let oldest = taken.by_number.values_mut().find_map(|(_, go)| go.take());
-            _ = oldest?.send(());
-        }
-        if taken.by_number.len() >= MOST + MOST_FROM_ONE {
-            return None;
-        }
+        taken.make_room(MOST_FROM_ONE, |whose| *whose == address)?;
+        taken.make_room(MOST, |_| true)?;
         taken.last += 1;
         let number = taken.last;
         let (go, asked_to_go) = oneshot::channel();
@@ -55,6 +46,27 @@ impl Places {
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// Asks the oldest of these to go if there are so many. None: too many of them were asked before, and are still on their
+    /// way out.
+    fn make_room(&mut self, most: usize, of: impl Fn(&IpAddr) -> bool) -> Option<()> {
+        let mut there = 0;
+        let mut stays = None;
+        for (_, go) in self.by_number.values_mut().filter(|(whose, _)| of(whose)) {
+            there += 1;
+            stays = stays.or_else(|| go.is_some().then_some(go));
+        }
+        if there >= most + MOST_FROM_ONE {
+            return None;
+        }
+        if there >= most {
+            // it may have gone by itself just now
+            _ = stays?.take()?.send(());
+        }
+        Some(())
     }
 }
 
@@ -73,12 +85,17 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_more_than_a_few() {
+    fn nobody_has_more_than_a_few_and_the_oldest_of_them_makes_room() {
         let places = Places::default();
+        let mut others = places.enter(address(2)).unwrap();
         let mut held: Vec<_> = (0..MOST_FROM_ONE).map(|_| places.enter(address(1)).unwrap()).collect();
-        assert!(places.enter(address(1)).is_none());
-        assert!(places.enter(address(2)).is_some());
-        held.pop();
+        held.push(places.enter(address(1)).unwrap());
+        assert!(held[0].1.try_recv().is_ok() && held[1..].iter_mut().all(|(_, go)| go.try_recv().is_err()));
+        // nobody who was asked has left yet: it does not grow without bounds
+        let more: Vec<_> = (0..100).filter_map(|_| places.enter(address(1))).collect();
+        assert_eq!(held.len() + more.len(), 2 * MOST_FROM_ONE);
+        assert!(others.1.try_recv().is_err(), "others are left alone");
+        held.remove(0);
         assert!(places.enter(address(1)).is_some());
     }
 

@@ -37,10 +37,10 @@ fn garbage_half_lines_and_floods_disturb_nobody() {
     drop(endless);
 
     let mut many: Vec<_> = (0..1000).map(|_| noisy.talk_to(crate::person::GATEWAY, 7777)).collect();
-    let refused = many.iter_mut().flatten().skip(500).filter(|_| true).map(|talk| talk.hears());
-    assert!(
-        refused.into_iter().all(|line| line.is_empty() || line.starts_with("error: too many conversations at once"))
-    );
+    let heard: Vec<_> = many.iter_mut().flatten().map(|talk| talk.hears()).collect();
+    let refused = heard.iter().filter(|line| line.starts_with("error: too many conversations at once")).count();
+    let begun = heard.iter().filter(|line| line.starts_with("wgmfa app-gw: one-time code for noisy:")).count();
+    assert!(refused > begun && begun >= 4, "{refused} refused, {begun} begun");
     let mut talk = quiet.talk();
     assert_eq!(talk.hears(), "wgmfa app-gw: one-time code for quiet:");
     assert_eq!(untimed(&talk.asks(CODE)), "ok: prod (60 min)");
