@@ -154,7 +154,7 @@ impl Gated {
     pub fn ask_from(&self, source: &str, gateway: &str, lines: &str) -> String {
         let machine = &self.lab.laptop.machine;
         let mut ncat = machine.command("ncat");
-        ncat.args(["-w", "5", "-s", source, gateway, &CODE_PORT.to_string()]);
+        ncat.args(["-w", "20", "-s", source, gateway, &CODE_PORT.to_string()]);
         let Ended { stdout, stderr, .. } = run(&mut ncat, lines.as_bytes());
         format!("{stdout}{stderr}")
     }
@@ -176,6 +176,12 @@ impl Gated {
     /// Whether one ping from the laptop to this address is answered.
     pub fn reaches(&self, address: &str) -> bool {
         is_answered(&self.lab.laptop.machine, address)
+    }
+
+    /// Waits until the laptop reaches this address: one ping alone can be late on a slow machine.
+    #[track_caller]
+    pub fn await_open(&self, address: &str) {
+        until(&format!("{address} to be open"), LONG, || self.reaches(address).then_some(()));
     }
 
     /// Waits until the laptop is held back from this address.

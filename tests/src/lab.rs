@@ -89,13 +89,14 @@ impl Lab {
         lab
     }
 
-    /// Waits until a generation is applied that nobody has.
+    /// Waits until the bastion has noted that a generation is applied, and nobody has it.
     #[track_caller]
     pub fn await_waiting_key(&self) {
         crate::wait::until("a waiting generation", crate::wait::LONG, || {
             let keys = self.bastion.keys(); // empty until the gateway has reported
             let row = keys.iter().find(|row| row["connection"].as_str().is_some_and(|name| name.ends_with(DEVICE)))?;
-            (row["generation"].as_u64() > Some(0) && row["released_at"].is_null()).then_some(())
+            // a key that is deposited and not applied is refused to whoever logs in
+            (row["rotated_at"].is_string() && row["released_at"].is_null()).then_some(())
         });
     }
 
@@ -108,6 +109,12 @@ impl Lab {
     #[track_caller]
     pub fn log_in(&mut self) {
         self.laptop.sync(&[]).ok();
+        self.await_answer();
+    }
+
+    /// Waits until a ping through the tunnel is answered.
+    #[track_caller]
+    pub fn await_answer(&self) {
         crate::wait::until("an answered ping", crate::wait::LONG, || {
             is_answered(&self.laptop.machine, GATEWAY).then_some(())
         });
@@ -125,6 +132,12 @@ impl Lab {
             // a peer that was added again meanwhile counts from zero
             (answered || received() != before).then_some(answered)
         })
+    }
+
+    /// Waits until the gateway accepts this preshared key: one ping alone can be late on a slow machine.
+    #[track_caller]
+    pub fn await_accepted(&self, preshared_key: &str) {
+        crate::wait::until("an answer with that key", crate::wait::LONG, || self.accepts(preshared_key).then_some(()));
     }
 
     /// The preshared keys of both ends.

@@ -2,8 +2,7 @@
 //! contact, and when it is back a key waits again without a person.
 
 use wgmfa_tests::Lab;
-use wgmfa_tests::lab::{DEVICE, GATEWAY};
-use wgmfa_tests::ping::is_answered;
+use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::wait::{LONG, until};
 
 #[test]
@@ -31,7 +30,7 @@ fn a_resident_agent_locks_a_waiting_key_one_interval_after_the_last_contact() {
     let [waiting, _] = lab.preshared_keys();
     let waiting = waiting.expect("a key waits");
     lab.bastion.kill();
-    assert!(lab.accepts(&waiting), "it may have been released just before");
+    lab.await_accepted(&waiting); // it may have been released just before
     let pings = lab.pings();
     let agent = lab.gateway.agent.as_ref().expect("it runs");
     let locked = agent.await_line_from(0, "the lock", LONG * 2, |line| {
@@ -58,7 +57,7 @@ fn a_cron_agent_locks_in_the_first_round_after_it_and_speaks_once() {
     let told = lab.gateway.agent(&["rotate"]).expect(5);
     let first = told.stderr.lines().next().unwrap_or_default();
     assert!(first.starts_with("wgmfa-agent: error: bastion [10.99.0.1]:2222: connection refused"), "{told:#?}");
-    assert!(is_answered(&lab.laptop.machine, GATEWAY), "before the deadline nobody is cut off");
+    lab.await_answer(); // before the deadline nobody is cut off
     let mut said = String::new();
     until("the lock", LONG * 2, || {
         said += &lab.gateway.agent(&["rotate"]).expect(5).said();

@@ -22,7 +22,7 @@ fn of_two_who_race_with_one_code_one_gets_the_tier() {
         asked.map(|asked| asked.join().unwrap())
     });
     assert_eq!(said.iter().filter(|said| said.contains("\nok: prod until ")).count(), 1, "{said:#?}");
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     assert_eq!((gated.lab.bastion.log("code-accepted").len(), gated.lab.bastion.log("granted").len()), (1, 1));
 
     // nor is it good for a login over SSH

@@ -137,6 +137,6 @@ fn nor_does_a_code_inside_the_tunnel_open_anything() {
     assert_eq!((gated.lab.bastion.log("code-accepted").len(), gated.lab.bastion.log("granted").len()), (0, 0));
     let said = gated.ask(&format!("{code}\n"));
     assert!(said.contains("\nok: prod until "), "it was not used up: {said}");
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     gated.lab.bastion.stop();
 }

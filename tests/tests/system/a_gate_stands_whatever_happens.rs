@@ -86,7 +86,7 @@ fn an_outage_of_the_bastion_ends_nothing_early_and_opens_nothing() {
     let mut gated = Gated::with_resident_agent("5m");
     gated.open();
     gated.lab.bastion.stop();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     let code = gated.lab.laptop.authenticator.next_code();
     let said = gated.ask(&format!("{code}\n"));
     assert!(said.contains("\nerror: ") && !said.contains("ok:"), "{said}");
@@ -105,7 +105,7 @@ fn an_interface_that_was_away_for_a_round_comes_back_gated() {
     gated.await_listener();
     assert!(!gated.reaches(PROTECTED));
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
 }
 
 #[test]

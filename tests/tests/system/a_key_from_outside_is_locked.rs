@@ -136,7 +136,7 @@ fn goes_on_after(act: impl FnOnce(&Lab)) {
     act(&lab);
     let is_restored = |line: &wgmfa_tests::daemon::Line| line.text.contains(": restored: generation ");
     agent.await_line_from(said, "the session", wgmfa_tests::wait::LONG, is_restored);
-    assert!(lab.accepts(&released), "the session goes on");
+    lab.await_accepted(&released); // the session goes on
     assert_eq!(lab.bastion.log("changed-outside").len(), 0);
     assert_eq!(lab.bastion.log("handed-back").len(), 1);
     assert!(!lab.accepts(&configured));

@@ -45,5 +45,5 @@ fn a_server_that_comes_by_from_cron_is_enough() {
     // nothing is sent through the tunnel yet, and it has no persistent keepalive
     let ended = lab.laptop.sync(&["--wait"]).ok();
     assert!(ended.stdout.contains(&format!("{}: connected in ", lab.gateway.interface())), "{ended:?}");
-    assert!(is_answered(&lab.laptop.machine, GATEWAY));
+    lab.await_answer();
 }

@@ -5,8 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use wgmfa_tests::Lab;
 use wgmfa_tests::daemon::Daemon;
-use wgmfa_tests::lab::{DEVICE, GATEWAY};
-use wgmfa_tests::ping::is_answered;
+use wgmfa_tests::lab::DEVICE;
 
 /// How an agent works.
 #[derive(Clone, Copy)]
@@ -154,6 +153,6 @@ fn a_killed_agent_that_comes_back_lets_a_session_run_on() {
     wgmfa_tests::wait::until("its first round", wgmfa_tests::wait::LONG, || {
         (lab.bastion.log("host-connected").len() >= 2).then_some(())
     });
-    assert!(is_answered(&lab.laptop.machine, GATEWAY));
+    lab.await_answer();
     assert!(!agent.said().contains("locked"), "{}", agent.said());
 }

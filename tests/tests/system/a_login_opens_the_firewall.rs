@@ -33,7 +33,7 @@ fn the_small_client_shows_what_is_open() {
     let mut gated = Gated::with_resident_agent("1h");
     let synced = gated.lab.laptop.sync(&[]).ok();
     assert!(format!("{}{}", synced.stdout, synced.stderr).contains("tier prod"), "{synced:?}");
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     let status = gated.lab.laptop.status();
     assert!(status.to_string().contains("prod"), "{status}");
 }
@@ -65,6 +65,6 @@ fn a_cron_agent_opens_what_was_granted_at_its_next_round() {
     let released = gated.lab.laptop.ssh(&["wgmfa-sync"]);
     assert!(released.stderr.contains("round of app-gw"), "{released:?}");
     gated.lab.gateway.agent(&["rotate"]).ok();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     gated.lab.bastion.await_state(DEVICE, "OK");
 }

@@ -40,7 +40,7 @@ fn keys(lab: &Lab) -> [String; 2] {
 fn assert_connected(lab: &Lab) {
     let [gateway, laptop] = keys(lab);
     assert_eq!(gateway, laptop);
-    assert!(is_answered(&lab.laptop.machine, GATEWAY));
+    lab.await_answer();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn both_ends_change_in_place_and_no_packet_is_lost() {
     drop(pings);
     assert_eq!(lab.bastion.log("renewed").len(), 6, "each was recorded when it was prolonged and when it had changed");
     let [new, _] = keys(&lab);
-    assert!(lab.accepts(&new), "the key that both hold is the one that works");
+    lab.await_accepted(&new); // the key that both hold is the one that works
     assert!(!lab.accepts(&old), "a key that is over is accepted");
     lab.bastion.admin(&["log", "verify"]).ok();
 }

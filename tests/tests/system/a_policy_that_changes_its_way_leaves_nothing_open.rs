@@ -43,7 +43,7 @@ fn a_session_of_a_key_opens_no_gate_and_still_ends_at_its_deadline() {
     await_gate(&gated, true);
     gated.await_closed(PROTECTED);
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     gated.await_closed(PROTECTED);
     let row = gated.lab.bastion.await_state(DEVICE, "Expired");
     assert!(row["reason"].as_str().is_some_and(|reason| reason.contains("(key set)")), "{row}");
@@ -57,14 +57,14 @@ fn from_both_to_the_firewall_a_code_is_needed_and_back_again_logout_ends_the_key
     gated.open();
     change(&gated, "5m", BOTH);
     gated.lab.gateway.await_contact(&gated.lab.bastion);
-    assert!(gated.reaches(PROTECTED), "the key's session goes on");
+    gated.await_open(PROTECTED); // the key's session goes on
     assert!(gated.ask("logout\n").contains("\nok: logged out"));
     gated.await_closed(PROTECTED);
     gated.lab.await_waiting_key();
     log_in(&mut gated);
     change(&gated, "5m", KEY);
     await_gate(&gated, false);
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_policy_that_gives_another_tier_closes_what_it_does_not_give() {
     let mut gated = Gated::with("5m", FIREWALL, "[tier.guests]\nallow = [\"10.9.0.0/24\"]\n");
     gated.start();
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     change(&gated, "5m", &FIREWALL.replace("prod", "guests"));
     gated.await_closed(PROTECTED);
     gated.lab.bastion.await_state(DEVICE, "Expired");
@@ -129,13 +129,13 @@ fn what_a_key_has_left_locked_says_so_until_one_is_set_which_outlasts_a_cut() {
     run(laptop.machine.command("wg").args(words), format!("{key}\n").as_bytes()).ok();
     gated.await_listener();
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
 
     gated.lab.bastion.admin(&["device", "disable", DEVICE]).ok();
     gated.await_closed(PROTECTED);
     gated.lab.bastion.admin(&["device", "enable", DEVICE]).ok();
     gated.await_listener();
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     assert_eq!(gated.lab.gateway.preshared_key(&gated.lab.laptop.tunnel.keys.public).as_deref(), Some(&*key));
 }

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use wgmfa_tests::Lab;
 use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::machine::end;
-use wgmfa_tests::ping::is_answered;
 use wgmfa_tests::wait::{LONG, until};
 
 /// What the agent takes for another boot of this machine.
@@ -61,7 +60,7 @@ fn with_session(rotation_interval: &str) -> (Lab, String, String) {
 #[track_caller]
 fn await_session(lab: &Lab, released: &String) {
     until("the key of the session", LONG, || (lab.preshared_keys()[0].as_ref() == Some(released)).then_some(()));
-    until("an answered ping", LONG, || lab.accepts(released).then_some(()));
+    lab.await_accepted(released);
 }
 
 #[test]
@@ -103,7 +102,7 @@ fn a_round_of_cron_restores_a_session_too() {
     assert!(!lab.accepts(&released), "before the agent has come by");
     let round = lab.gateway.command().arg("rotate").envs([AFTER_THE_REBOOT]).output().expect("it can be started");
     assert!(round.status.success(), "{round:?}");
-    assert!(lab.accepts(&released));
+    lab.await_accepted(&released);
 }
 
 #[test]
@@ -156,7 +155,7 @@ fn a_key_that_comes_back_with_the_interface_is_locked_without_the_bastion() {
     lab.bastion.start();
     lab.gateway.start_with(&[AFTER_THE_REBOOT]);
     await_session(&lab, &released);
-    assert!(is_answered(&lab.laptop.machine, wgmfa_tests::lab::GATEWAY));
+    lab.await_answer();
 }
 
 #[test]

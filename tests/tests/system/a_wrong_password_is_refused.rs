@@ -43,5 +43,5 @@ fn password_code_and_name_are_refused_alike() {
 
     lab.laptop.set_password(PASSWORD);
     lab.laptop.sync(&[]).ok();
-    assert!(is_answered(&lab.laptop.machine, GATEWAY));
+    lab.await_answer();
 }

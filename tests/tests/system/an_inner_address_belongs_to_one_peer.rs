@@ -80,7 +80,7 @@ fn an_address_that_moves_to_another_peer_loses_its_grant() {
     let second = Second::join(&mut gated);
     gated.start();
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     let gateway = &gated.lab.gateway;
     gated.allow(
         &gateway.machine,
@@ -109,7 +109,7 @@ fn an_address_that_moves_to_another_peer_loses_its_grant() {
 fn who_is_cut_off_is_closed_at_once() {
     let mut gated = Gated::with_resident_agent("1h");
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
     gated.lab.bastion.admin(&["device", "disable", DEVICE]).ok();
     assert!(!gated.reaches(PROTECTED), "confirmed by the resident agent");
     let code = gated.lab.laptop.authenticator.next_code();

@@ -32,7 +32,7 @@ fn five_wrong_codes_lock_the_tunnel_and_not_the_person() {
     // an administrator forgives here too
     gated.lab.bastion.admin(&["user", "unlock", USER]).ok();
     gated.open();
-    assert!(gated.reaches(PROTECTED));
+    gated.await_open(PROTECTED);
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Rule 8: root on the gateway opens, locks and stands down without the bastion, which hears of it at the next round.
 
 use wgmfa_tests::gated::PROTECTED;
-use wgmfa_tests::lab::{DEVICE, GATEWAY};
-use wgmfa_tests::ping::is_answered;
+use wgmfa_tests::lab::DEVICE;
 use wgmfa_tests::program::run;
 use wgmfa_tests::tunnel::genkey;
 use wgmfa_tests::wait::{LONG, until};
@@ -32,7 +31,7 @@ fn an_override_opens_for_a_time_while_the_bastion_is_away_and_is_audited() {
     lab.bastion.kill();
     let key = genkey();
     open(&lab, &key, "3s");
-    assert!(lab.accepts(&key));
+    lab.await_accepted(&key);
     let pings = lab.pings();
     let locked = lab.gateway.agent.as_ref().expect("it runs").await_line("locked: the override's time is over");
     assert!(!lab.accepts(&key));
@@ -51,7 +50,7 @@ fn what_root_has_opened_is_shown_with_its_evidence() {
     open(&lab, &key, "1m");
     let row = lab.bastion.await_state(DEVICE, "Match Pending");
     assert_eq!(row["reason"], "opened by root on the server side, not yet seen to match");
-    assert!(lab.accepts(&key));
+    lab.await_accepted(&key);
     lab.gateway.agent(&["rotate"]).ok();
     let row = lab.bastion.await_state(DEVICE, "OK");
     assert_eq!(row["reason"], "opened by root on the server side");
@@ -86,7 +85,7 @@ fn standing_down_puts_the_configured_key_back_and_is_audited() {
     assert!(!lab.accepts(&configured));
     lab.gateway.agent(&["stand-down", "--reason", "migration"]).ok();
     assert!(lab.gateway.agent.as_mut().expect("it runs").await_end().success(), "there is nothing to stay for");
-    assert!(lab.accepts(&configured));
+    lab.await_accepted(&configured);
     let row = lab.bastion.await_state(DEVICE, "Pending");
     assert_eq!(row["reason"], "root has had the agent of app-gw stand down: nothing is enforced there");
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), before);
@@ -97,7 +96,7 @@ fn standing_down_puts_the_configured_key_back_and_is_audited() {
     await_event(&lab, "stand-down", "migration");
     await_event(&lab, "stand-down", "enforcing begins again");
     lab.log_in();
-    assert!(is_answered(&lab.laptop.machine, GATEWAY));
+    lab.await_answer();
 }
 
 #[test]
@@ -109,7 +108,7 @@ fn what_root_has_opened_at_the_firewall_is_shown_and_an_administrator_closes_it(
         let row = bastion.await_state(DEVICE, "OK");
         assert_eq!(row["reason"], "opened by root on the server side", "{row}");
         assert!(!row["deadline"].is_null(), "{row}");
-        assert!(gated.reaches(PROTECTED));
+        gated.await_open(PROTECTED);
         bastion.admin(close).ok();
         assert!(!gated.reaches(PROTECTED), "{close:?}");
         bastion.await_state(DEVICE, "Expired");

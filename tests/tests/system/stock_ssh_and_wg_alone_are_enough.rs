@@ -42,5 +42,5 @@ fn the_json_of_the_command_is_what_apply_reads() {
     let mut apply = lab.laptop.command(wgmfa_tests::program::ours("wgmfa"));
     let ended = run(apply.args(["apply", "--interface", &lab.laptop.tunnel.name]), json.stdout.as_bytes()).ok();
     assert!(ended.stdout.contains(": OK, 60 min left (until "), "{ended:?}");
-    assert!(is_answered(&lab.laptop.machine, GATEWAY));
+    lab.await_answer();
 }

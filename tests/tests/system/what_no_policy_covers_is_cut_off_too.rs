@@ -16,7 +16,7 @@ fn uncovered(policy: &str) -> (Lab, String) {
     lab.bastion.admin(&["reload"]).ok();
     lab.gateway.agent(&["rotate"]).ok();
     let [configured, _] = lab.preshared_keys().map(|key| key.expect("the lab begins with one"));
-    assert!(lab.accepts(&configured), "wgmfa has nothing to do with it");
+    lab.await_accepted(&configured); // wgmfa has nothing to do with it
     (lab, configured)
 }
 
@@ -37,12 +37,12 @@ fn at_once_where_an_agent_stays() {
     lab.gateway.agent(&["rotate"]).ok();
     assert!(!lab.accepts(&configured));
     lab.bastion.admin_with(&["key", "set", &name, "--reason", "it was found"], configured.as_bytes()).ok();
-    assert!(lab.accepts(&configured));
+    lab.await_accepted(&configured);
 
     lab.bastion.admin(&["device", "disable", DEVICE]).ok();
     assert!(!lab.accepts(&configured));
     lab.gateway.agent(&["stand-down", "--reason", "migration"]).ok();
-    assert!(lab.accepts(&configured), "the lock has not taken the configured key away for ever");
+    lab.await_accepted(&configured); // the lock has not taken the configured key away for ever
 }
 
 #[test]
