@@ -8,7 +8,7 @@ use rand::Rng as _;
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::InterfaceName;
-use wgmfa_wireguard::{EndpointRule, Error, readd as readd_peers, set_preshared_key};
+use wgmfa_wireguard::{Change, EndpointRule, Error};
 
 use crate::voice;
 
@@ -29,12 +29,21 @@ pub fn random_key() -> PresharedKey {
 ///
 /// The others of an interface get their keys also when one has gone.
 pub fn readd(changes: &Changes, endpoint: EndpointRule) -> NotDone {
-    each(changes, |interface, wanted| readd_peers(interface, wanted, endpoint))
+    each(changes, |interface, wanted| Change::readd(interface, wanted, endpoint))
+}
+
+/// What [`readd`] does first: nothing is changed yet.
+pub fn ready_to_readd(changes: &Changes, endpoint: EndpointRule) -> Ready {
+    let mut ready = Ready::default();
+    for (interface, wanted) in changes {
+        ready.add(interface, wanted, |interface, wanted| Change::readd(interface, wanted, endpoint));
+    }
+    ready
 }
 
 /// Changes the keys of peers in place, and reads back: sessions that run go on, the next handshake needs the new key.
 pub fn change_in_place(changes: &Changes) -> NotDone {
-    each(changes, set_preshared_key)
+    each(changes, Change::in_place)
 }
 
 /// The same; no key: it is taken out.
@@ -90,32 +99,64 @@ pub fn point_out(peer: &PeerRef, endpoint: &str) {
     }
 }
 
+/// One interface after the other, so that each is looked at just before it is changed.
 fn each(
     changes: &Changes,
-    change: impl Fn(&InterfaceName, &[(PublicKey, PresharedKey)]) -> Result<(), Error>,
+    make: impl Fn(&InterfaceName, &[(PublicKey, PresharedKey)]) -> Result<Change, Error>,
 ) -> NotDone {
     let mut not_done = NotDone::new();
     for (interface, wanted) in changes {
-        let mut wanted = wanted.clone();
-        loop {
-            let error = match change(interface, &wanted) {
-                Ok(()) => break,
-                Err(error) => error,
-            };
-            let (peers, try_again) = match &error {
-                Error::UnknownPeers(_, peers) => (peers.clone(), true),
-                Error::NotTaken(_, peers) => (peers.clone(), false),
-                _ => (wanted.iter().map(|(peer, _)| *peer).collect(), false),
-            };
-            let before = wanted.len();
-            wanted.retain(|(peer, _)| !peers.contains(peer));
-            for public_key in peers {
-                not_done.insert(PeerRef { interface: interface.clone(), public_key }, error.to_string());
-            }
-            if !try_again || wanted.is_empty() || wanted.len() == before {
-                break;
-            }
-        }
+        let mut ready = Ready::default();
+        ready.add(interface, wanted, &make);
+        not_done.extend(ready.carry_out());
     }
     not_done
+}
+
+/// Changes that were checked, and those that cannot be made.
+#[derive(Default)]
+pub struct Ready {
+    changes: Vec<Change>,
+    not_done: NotDone,
+}
+
+impl Ready {
+    fn add(
+        &mut self,
+        interface: &InterfaceName,
+        wanted: &[(PublicKey, PresharedKey)],
+        make: impl Fn(&InterfaceName, &[(PublicKey, PresharedKey)]) -> Result<Change, Error>,
+    ) {
+        let mut wanted = wanted.to_vec();
+        while !wanted.is_empty() {
+            let error = match make(interface, &wanted) {
+                Ok(change) => return self.changes.push(change),
+                Err(error) => error,
+            };
+            let peers: Vec<_> = match &error {
+                Error::UnknownPeers(_, peers) if !peers.is_empty() => peers.clone(),
+                _ => wanted.iter().map(|(peer, _)| *peer).collect(),
+            };
+            wanted.retain(|(peer, _)| !peers.contains(peer));
+            self.failed(interface, peers, &error);
+        }
+    }
+
+    /// Makes the changes, and reads back.
+    pub fn carry_out(mut self) -> NotDone {
+        for change in std::mem::take(&mut self.changes) {
+            let Err(error) = change.carry_out() else { continue };
+            let peers: Vec<_> = match &error {
+                Error::NotTaken(_, peers) => peers.clone(),
+                _ => change.peers().copied().collect(),
+            };
+            self.failed(change.interface(), peers, &error);
+        }
+        self.not_done
+    }
+
+    fn failed(&mut self, interface: &InterfaceName, peers: Vec<PublicKey>, error: &Error) {
+        let peer = |public_key| PeerRef { interface: interface.clone(), public_key };
+        self.not_done.extend(peers.into_iter().map(|public_key| (peer(public_key), error.to_string())));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -18,6 +19,14 @@ pub fn now() -> Boottime {
     let time = clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).expect("Linux has CLOCK_BOOTTIME");
     let millis = time.tv_sec() as u64 * 1000 + time.tv_nsec() as u64 / 1_000_000;
     Boottime::from_millis(millis)
+}
+
+/// Waits until a moment that is near.
+pub fn wait_until(moment: Boottime) {
+    // it may be woken up too early, but suspended it counts no time
+    while now() < moment {
+        std::thread::sleep(moment.since(now()));
+    }
 }
 
 /// Which boot this is. In debug builds `WGMFA_BOOT_ID` overrides it, so that a test can reboot.
@@ -46,6 +55,17 @@ pub fn patience() -> Patience {
         return Patience { stale_after, try_for };
     }
     Patience::default()
+}
+
+/// How long before a deadline locks are made ready. In debug builds `WGMFA_LEAD` (milliseconds) overrides it, so that a test
+/// sees whether they wait for it.
+pub fn lead(measured: Duration) -> Duration {
+    if cfg!(debug_assertions)
+        && let Some(millis) = std::env::var("WGMFA_LEAD").ok().and_then(|text| text.parse().ok())
+    {
+        return Duration::from_millis(millis);
+    }
+    measured
 }
 
 /// A timer for one moment at a time.

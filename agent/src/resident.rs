@@ -119,7 +119,7 @@ pub async fn run(agent: Agent, store: &Store) -> Result<Exit, Failure> {
             biased; // deadlines go before whatever the bastion has to say
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = timer.expired() => resident.agent.enforce(),
+            _ = timer.expired() => resident.agent.enforce_at_deadline(),
             _ = look.tick() => {
                 let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                 resident.look();

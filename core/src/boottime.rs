@@ -29,6 +29,12 @@ impl Boottime {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
+    /// So long before this moment, or this machine's boot.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// How long from `earlier` to this moment; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -1,6 +1,6 @@
 //! Changing: another preshared key on peers that exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::name::InterfaceName;
@@ -24,7 +24,7 @@ pub enum EndpointRule {
 /// compared ([`Error::NotTaken`] names what is not as asked). Where a daemon cannot change a peer in place (boringtun), the
 /// peer is removed and added again with its endpoint. Of a peer that is named twice, the last change counts.
 pub fn set_preshared_key(name: &InterfaceName, changes: &[(PublicKey, PresharedKey)]) -> Result<(), Error> {
-    change(name, changes, Way::InPlace, EndpointRule::Keep)
+    Change::in_place(name, changes)?.carry_out()
 }
 
 /// Removes peers and adds them again in one update each, with allowed IPs and persistent keepalive as they were and a new
@@ -32,7 +32,7 @@ pub fn set_preshared_key(name: &InterfaceName, changes: &[(PublicKey, PresharedK
 ///
 /// Checked before and after like [`set_preshared_key`].
 pub fn readd(name: &InterfaceName, changes: &[(PublicKey, PresharedKey)], endpoint: EndpointRule) -> Result<(), Error> {
-    change(name, changes, Way::Together, endpoint)
+    Change::readd(name, changes, endpoint)?.carry_out()
 }
 
 /// Begins a handshake with those of these peers whose endpoint is known and that have no persistent keepalive: one with a
@@ -53,47 +53,94 @@ pub fn begin_handshakes(name: &InterfaceName, peers: &[PublicKey]) -> Result<(),
     }
 }
 
-fn change(
-    name: &InterfaceName,
-    changes: &[(PublicKey, PresharedKey)],
+/// A change that was checked against its interface and is ready to be carried out.
+pub struct Change {
+    before: Interface,
+    backend: Backend,
+    keys: BTreeMap<PublicKey, PresharedKey>,
     way: Way,
     endpoint: EndpointRule,
-) -> Result<(), Error> {
-    let (before, backend) = look(name)?;
-    let mut wanted = wanted(&before, changes, endpoint)?;
-    let all = wanted.len();
-    let way = if backend == Backend::UserspaceApart { Way::Apart } else { way };
-    let mut outcome = write(name, backend, &wanted, way);
-    retain_not_taken(&look(name)?.0, &mut wanted, way);
-    if !wanted.is_empty() && way != Way::InPlace {
-        // what was removed must not stay away: once more, in the manner that every implementation understands
-        outcome = write(name, backend, &wanted, Way::Apart);
-        retain_not_taken(&look(name)?.0, &mut wanted, way);
-    }
-    match outcome {
-        _ if wanted.is_empty() => Ok(()),
-        Err(error) if wanted.len() == all => Err(error),
-        _ => Err(Error::NotTaken(name.clone(), wanted.iter().map(|one| one.before.public_key).collect())),
-    }
 }
 
-fn wanted<'a>(
-    before: &'a Interface,
-    changes: &'a [(PublicKey, PresharedKey)],
-    endpoint: EndpointRule,
-) -> Result<Vec<Wanted<'a>>, Error> {
-    let peers: BTreeMap<_, _> = before.peers.iter().map(|peer| (&peer.public_key, peer)).collect();
-    let changes: BTreeMap<_, _> = changes.iter().map(|(public_key, key)| (public_key, key)).collect();
-    let unknown: Vec<_> = changes.keys().filter(|key| !peers.contains_key(*key)).map(|key| **key).collect();
-    if !unknown.is_empty() {
-        return Err(Error::UnknownPeers(before.name.clone(), unknown));
+impl Change {
+    /// What [`readd`] does first: nothing is changed yet. A peer that is taken out of the interface before the change is
+    /// carried out comes back, so there must not be much time between the two.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPeers`], or the interface cannot be read.
+    pub fn readd(
+        name: &InterfaceName,
+        changes: &[(PublicKey, PresharedKey)],
+        endpoint: EndpointRule,
+    ) -> Result<Self, Error> {
+        Self::new(name, changes, Way::Together, endpoint)
     }
-    let kept = |peer: &crate::Peer| peer.endpoint.filter(|_| endpoint == EndpointRule::Keep);
-    let wanted = changes.into_iter().filter_map(|(public_key, preshared_key)| {
-        let before = *peers.get(public_key)?;
-        Some(Wanted { before, preshared_key, endpoint: kept(before) })
-    });
-    Ok(wanted.collect())
+
+    /// What [`set_preshared_key`] does first: nothing is changed yet.
+    ///
+    /// # Errors
+    /// As [`Change::readd`].
+    pub fn in_place(name: &InterfaceName, changes: &[(PublicKey, PresharedKey)]) -> Result<Self, Error> {
+        Self::new(name, changes, Way::InPlace, EndpointRule::Keep)
+    }
+
+    fn new(
+        name: &InterfaceName,
+        changes: &[(PublicKey, PresharedKey)],
+        way: Way,
+        endpoint: EndpointRule,
+    ) -> Result<Self, Error> {
+        let (before, backend) = look(name)?;
+        let keys: BTreeMap<_, _> = changes.iter().cloned().collect();
+        let peers: HashSet<_> = before.peers.iter().map(|peer| &peer.public_key).collect();
+        let unknown: Vec<_> = keys.keys().filter(|key| !peers.contains(key)).copied().collect();
+        if !unknown.is_empty() {
+            return Err(Error::UnknownPeers(name.clone(), unknown));
+        }
+        let way = if backend == Backend::UserspaceApart { Way::Apart } else { way };
+        Ok(Self { before, backend, keys, way, endpoint })
+    }
+
+    /// The interface.
+    pub fn interface(&self) -> &InterfaceName {
+        &self.before.name
+    }
+
+    /// The peers whose keys it changes.
+    pub fn peers(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys.keys()
+    }
+
+    /// Changes the interface, reads it again, and compares.
+    ///
+    /// # Errors
+    /// [`Error::NotTaken`], or the interface cannot be written or read.
+    pub fn carry_out(&self) -> Result<(), Error> {
+        let Self { before, backend, way, .. } = self;
+        let (name, mut wanted) = (&before.name, self.wanted());
+        let all = wanted.len();
+        let mut outcome = write(name, *backend, &wanted, *way);
+        retain_not_taken(&look(name)?.0, &mut wanted, *way);
+        if !wanted.is_empty() && *way != Way::InPlace {
+            // what was removed must not stay away: once more, in the manner that every implementation understands
+            outcome = write(name, *backend, &wanted, Way::Apart);
+            retain_not_taken(&look(name)?.0, &mut wanted, *way);
+        }
+        match outcome {
+            _ if wanted.is_empty() => Ok(()),
+            Err(error) if wanted.len() == all => Err(error),
+            _ => Err(Error::NotTaken(name.clone(), wanted.iter().map(|one| one.before.public_key).collect())),
+        }
+    }
+
+    fn wanted(&self) -> Vec<Wanted<'_>> {
+        let kept = |peer: &crate::Peer| peer.endpoint.filter(|_| self.endpoint == EndpointRule::Keep);
+        let wanted = self.before.peers.iter().filter_map(|before| {
+            let preshared_key = self.keys.get(&before.public_key)?;
+            Some(Wanted { before, preshared_key, endpoint: kept(before) })
+        });
+        wanted.collect()
+    }
 }
 
 fn write(name: &InterfaceName, backend: Backend, wanted: &[Wanted<'_>], way: Way) -> Result<(), Error> {

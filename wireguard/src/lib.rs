@@ -16,7 +16,7 @@ mod route;
 mod steps;
 mod userspace;
 
-pub use change::{EndpointRule, begin_handshakes, readd, set_preshared_key};
+pub use change::{Change, EndpointRule, begin_handshakes, readd, set_preshared_key};
 pub use error::Error;
 pub use interface::{AllowedIp, Interface, Interfaces, Peer, Skipped, interfaces, is_same_handshake, read};
 pub use route::leaves_by;

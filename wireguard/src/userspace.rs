@@ -78,8 +78,16 @@ pub(crate) fn call(name: &InterfaceName, peers: &[&PublicKey]) -> Result<(), Err
     send(name, calls(peers, LIMITS, size))
 }
 
+/// An upper bound of a step's bytes in a request, from the longest value of each line.
 fn size(step: &Step<'_>) -> usize {
-    section(step).len()
+    const KEY: usize = "preshared_key=".len() + 64 + 1; // the longer one of the two keys' names
+    const ALLOWED_IP: usize = "allowed_ip=".len() + 43 + 1; // an IPv6 address has 39 characters
+    match step {
+        Step::Add(_, ips) => 2 * KEY + 200 + ALLOWED_IP * ips.len(),
+        Step::Allow(_, ips) => KEY + 20 + ALLOWED_IP * ips.len(),
+        Step::Set(_) => 2 * KEY + 20,
+        Step::Remove(_) | Step::Keepalive(..) => KEY + 60,
+    }
 }
 
 fn send(name: &InterfaceName, requests: Vec<Vec<Step<'_>>>) -> Result<(), Error> {
@@ -103,8 +111,8 @@ fn section(step: &Step<'_>) -> Zeroizing<String> {
     };
     let allowed_ips: &[AllowedIp] = if let Step::Add(_, ips) | Step::Allow(_, ips) = step { ips } else { &[] };
     // a secret must not stay behind in a buffer that a growing string has left: room for all
-    let mut text = Zeroizing::new(String::with_capacity(400 + 60 * allowed_ips.len()));
-    line(&mut text, "public_key", &*hex(public_key.as_bytes()));
+    let mut text = Zeroizing::new(String::with_capacity(size(step)));
+    key_line(&mut text, "public_key", public_key.as_bytes());
     match step {
         // creates no peer; boringtun does not know it, and gets neither
         Step::Set(_) | Step::Allow(..) | Step::Keepalive(..) => line(&mut text, "update_only", "true"),
@@ -112,7 +120,7 @@ fn section(step: &Step<'_>) -> Zeroizing<String> {
         Step::Add(..) => {}
     }
     if let Step::Set(one) | Step::Add(one, _) = step {
-        line(&mut text, "preshared_key", &*hex(one.preshared_key.expose_bytes()));
+        key_line(&mut text, "preshared_key", one.preshared_key.expose_bytes());
     }
     if let Step::Add(one, _) = step {
         line(&mut text, "replace_allowed_ips", "true");
@@ -127,6 +135,7 @@ fn section(step: &Step<'_>) -> Zeroizing<String> {
         line(&mut text, "persistent_keepalive_interval", seconds);
     }
     allowed_ips.iter().for_each(|ip| line(&mut text, "allowed_ip", ip));
+    debug_assert!(text.len() <= size(step));
     text
 }
 
@@ -134,10 +143,9 @@ fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
     writeln!(text, "{key}={value}").expect("a String takes all");
 }
 
-fn hex(bytes: &[u8; 32]) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(64));
-    bytes.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a String takes all"));
-    text
+fn key_line(text: &mut String, key: &str, bytes: &[u8; 32]) {
+    let mut digits = Zeroizing::new([0; 64]);
+    line(text, key, base16ct::lower::encode_str(bytes, &mut digits[..]).expect("two digits a byte"));
 }
 
 fn place(name: &str) -> PathBuf {

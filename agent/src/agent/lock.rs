@@ -8,7 +8,7 @@ use wgmfa_core::rotation::{Contact, Held, Hold};
 use wgmfa_wireguard::EndpointRule;
 
 use super::Agent;
-use crate::carry_out::{Changes, NotDone, random_key, readd};
+use crate::carry_out::{Changes, NotDone, Ready, random_key, ready_to_readd};
 use crate::clock;
 use crate::crash::crash_point;
 use crate::files::file_fingerprint;
@@ -18,6 +18,11 @@ use crate::state::Kept;
 impl Agent {
     /// Locks peers that stand on `seen`. What could not be done comes back, and is a fault of the round.
     pub(super) fn lock(&mut self, due: Vec<(PeerRef, String)>, seen: &Seen) -> NotDone {
+        self.lock_at(clock::now(), due, seen)
+    }
+
+    /// The same at a moment that is near: everything is made ready before it.
+    pub(super) fn lock_at(&mut self, moment: Boottime, due: Vec<(PeerRef, String)>, seen: &Seen) -> NotDone {
         let now = clock::now();
         // of two servers each must know where the other one is, or they never meet again
         let (mut changes, mut of_pairs) = (Changes::new(), Changes::new());
@@ -42,8 +47,13 @@ impl Agent {
         if let Err(failure) = self.save() {
             self.faults.insert(failure.error);
         }
-        let mut not_done = readd(&changes, EndpointRule::Drop);
-        not_done.extend(readd(&of_pairs, EndpointRule::Keep));
+        crash_point("ready");
+        // what stands there is looked at just before it is changed: nobody's removed peer is to come back
+        clock::wait_until(moment.before(self.look_takes));
+        let ready = [(&changes, EndpointRule::Drop), (&of_pairs, EndpointRule::Keep)]
+            .map(|(changes, endpoint)| ready_to_readd(changes, endpoint));
+        clock::wait_until(moment);
+        let not_done: NotDone = ready.into_iter().flat_map(Ready::carry_out).collect();
         crash_point("locked");
         self.faults.extend(not_done.values().cloned());
         let done: Vec<_> = due.into_iter().filter(|(peer, _)| !not_done.contains_key(peer)).collect();
@@ -102,12 +112,11 @@ impl Agent {
     /// The generation whose session a lock interrupts and does not end.
     fn interrupted_at(&self, peer: &PeerRef, seen: &Seen, now: Boottime) -> Option<Interrupted> {
         let kept = self.state.peers.get(peer)?;
-        let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
-        let from_file = key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)));
         let observed = seen.fingerprint(peer);
         let from_agent = kept.before.is_some() && kept.before == observed;
+        let own = observed != Some(kept.held.fingerprint) && (from_agent || is_from_file(kept, peer, seen));
         let view = kept.view(now, observed, Contact::Lost(self.state.last_contact));
-        interrupted(&view, from_file || from_agent, kept.interrupted)
+        interrupted(&view, own, kept.interrupted)
     }
 
     /// The bastion learns that a session was over before its deadline.
@@ -122,16 +131,20 @@ impl Agent {
     /// A key that neither the agent nor the interface's own file has put there is news for the bastion's audit log.
     fn note_foreign_key(&mut self, peer: &PeerRef, seen: &Seen, now: Boottime) {
         let Some(kept) = self.state.peers.get(peer).filter(|kept| kept.same_boot) else { return };
-        let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
+        let observed = seen.fingerprint(peer);
         // A crash between remembering a change and making it leaves what stood there before.
-        if kept.before.is_some() && seen.fingerprint(peer) == kept.before {
+        let is_own = observed == Some(kept.held.fingerprint) || kept.before.is_some() && observed == kept.before;
+        if is_own || is_from_file(kept, peer, seen) {
             return;
         }
-        let from_file = key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)));
-        if seen.fingerprint(peer) != Some(kept.held.fingerprint) && !from_file {
-            let reason =
-                if key.is_some() { "another preshared key was set" } else { "the preshared key was taken out" };
-            self.state.happened("changed-outside", Some(peer.clone()), reason, now);
-        }
+        let reason =
+            if observed.is_some() { "another preshared key was set" } else { "the preshared key was taken out" };
+        self.state.happened("changed-outside", Some(peer.clone()), reason, now);
     }
+}
+
+/// Whether the lock key of the interface's own file stands on a peer.
+fn is_from_file(kept: &Kept, peer: &PeerRef, seen: &Seen) -> bool {
+    let key = seen.peer(peer).and_then(|peer| peer.preshared_key.as_ref());
+    key.is_some_and(|key| kept.file_key == Some(file_fingerprint(key, peer)))
 }

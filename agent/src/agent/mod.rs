@@ -4,6 +4,7 @@
 //! [`wgmfa_core::rotation::plan`] alone.
 
 mod by_root;
+mod deadline;
 mod evidence;
 mod gate;
 mod lock;
@@ -18,14 +19,14 @@ mod round;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use wgmfa_core::boottime::Boottime;
 use wgmfa_core::exit::{Exit, Failure};
 use wgmfa_core::key::PresharedKey;
 use wgmfa_core::message::agent::{FromAgent, PeerRef, ToAgent};
 use wgmfa_core::name::InterfaceName;
-use wgmfa_core::rotation::{Action, Contact, plan};
+use wgmfa_core::rotation::Contact;
 use wgmfa_wireguard::is_same_handshake;
 
 use self::gate::{AtGate, Told};
@@ -35,7 +36,6 @@ use self::parts::{Confirmations, Deposits};
 use crate::clock;
 use crate::config::Config;
 use crate::pairs::Pairs;
-use crate::seen::Seen;
 use crate::state::State;
 use crate::store::Store;
 
@@ -70,6 +70,8 @@ pub struct Agent {
     next: BTreeMap<PeerRef, renew::Next>,
     gate: AtGate,
     next_round: Boottime,
+    /// How long the last look at every interface took.
+    look_takes: Duration,
     /// When the connection that stands was made.
     connected: Boottime,
 }
@@ -152,37 +154,37 @@ impl Agent {
             next: BTreeMap::new(),
             gate: AtGate::default(),
             next_round: clock::now(),
+            look_takes: Duration::ZERO,
             connected: clock::now(),
         })
     }
 
     /// Looks at the interfaces and locks what is past its time, changed from outside, or from before a reboot. Needs nobody.
     pub fn enforce(&mut self) {
-        self.enforce_in(Contact::Lost(self.state.last_contact));
+        self.enforce_in(Contact::Lost(self.state.last_contact), clock::now());
     }
 
     /// The same while the bastion is being asked what it knows: a session that it may have prolonged is left, for the
     /// moment.
     pub fn enforce_before_asking(&mut self) {
-        self.enforce_in(Contact::Asking);
+        self.enforce_in(Contact::Asking, clock::now());
     }
 
-    fn enforce_in(&mut self, contact: Contact<'_>) {
+    fn enforce_in(&mut self, contact: Contact<'_>, moment: Boottime) {
         let now = clock::now();
-        let seen = Seen::now(&self.config);
-        let mut due = Vec::new();
+        let seen = self.look();
         for (peer, kept) in &mut self.state.peers {
-            // What is not there lets nobody in, and is looked at when it comes back.
-            let Some(here) = seen.peer(peer) else { continue };
-            kept.see(here.latest_handshake, now);
-            let actions = plan(&kept.view(now, seen.fingerprint(peer), contact));
-            due.extend(actions.into_iter().filter_map(|action| match action {
-                Action::Lock { reason } => Some((peer.clone(), reason)),
-                _ => None,
-            }));
+            if let Some(here) = seen.peer(peer) {
+                kept.see(here.latest_handshake, now);
+            }
+        }
+        // what is past its time already waits for nothing
+        let (mut at, mut due) = (now, self.due(contact, &seen, now));
+        if due.is_empty() && moment > now {
+            (at, due) = (moment, self.due_ahead(contact, &seen, now, moment));
         }
         if !due.is_empty() {
-            self.lock(due, &seen);
+            self.lock_at(at, due, &seen);
             self.next_round = now;
         }
         self.lock_leaving(&seen, now);
@@ -199,23 +201,6 @@ impl Agent {
         }
         self.enforce_pairs(&seen);
         self.keep_gate(&seen);
-    }
-
-    /// When [`Agent::enforce`] has something to do even if nothing happens.
-    pub fn next_deadline(&self) -> Option<Boottime> {
-        let now = clock::now();
-        let contact = Contact::Lost(self.state.last_contact);
-        let until = |action| match action {
-            Action::Wait { until, .. } => until,
-            _ => Some(now),
-        };
-        let kept = self.state.peers.values();
-        kept.flat_map(|kept| plan(&kept.view(now, Some(kept.held.fingerprint), contact)))
-            .filter_map(until)
-            // A moment that has passed was acted upon; if that failed, the next look tries again.
-            .filter(|moment| *moment > now)
-            .chain(self.next_at_gate(now))
-            .min()
     }
 
     /// Whether it is time for a round and none runs.

@@ -30,6 +30,37 @@ fn a_resident_agent_locks_at_the_deadline_with_the_bastion_gone() {
     assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 2);
 }
 
+/// Milliseconds since boot, as the agent counts them.
+fn boottime() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    time.tv_sec() as u64 * 1000 + time.tv_nsec() as u64 / 1_000_000
+}
+
+#[test]
+fn nothing_is_locked_before_its_deadline() {
+    let bed = Bed::new(3);
+    let _resident = bed.resident_with(&[("WGMFA_LEAD", "500")]); // so long before it locks are made ready
+    wait_until("the keys wait", || (0..3).all(|peer| bed.is_waiting(peer)));
+    let released = [0, 1, 2].map(|peer| bed.key_on(peer));
+    for (peer, seconds) in [(0, 2), (1, 2), (2, 3)] {
+        assert_eq!(bed.bastion.open(&bed.peers[peer], seconds), None);
+    }
+    let state: serde_json::Value = serde_json::from_str(&bed.state_text()).unwrap();
+    let deadline = |peer: usize| {
+        let key = bed.peers[peer].public_key.to_string();
+        let kept = state["peers"].as_array().unwrap().iter().find(|kept| kept["public_key"] == key.as_str()).unwrap();
+        kept["held"]["hold"]["deadline"].as_u64().unwrap_or_else(|| panic!("no session: {kept}"))
+    };
+    let deadlines = [0, 1, 2].map(deadline);
+    wait_until("the locks", || {
+        let keys = [0, 1, 2].map(|peer| bed.key_on(peer));
+        let seen = boottime();
+        let early = |peer: &usize| keys[*peer] != released[*peer] && seen < deadlines[*peer];
+        assert_eq!((0..3).find(early), None, "locked before {deadlines:?}, at {seen}");
+        (0..3).all(|peer| keys[peer] != released[peer])
+    });
+}
+
 #[test]
 fn a_round_after_the_deadline_locks_with_the_bastion_gone() {
     let mut bed = Bed::new(1);

@@ -17,7 +17,7 @@ fn killed_at(bed: &Bed, point: &str) {
 
 #[test]
 fn in_the_first_round() {
-    for point in ["reported", "locked", "deposited", "saved", "applied", "noted"] {
+    for point in ["reported", "ready", "locked", "deposited", "saved", "applied", "noted"] {
         let bed = Bed::new(1);
         killed_at(&bed, point);
         assert!(bed.key_on(0) != bed.configured && bed.keys_in_file()[0] != bed.configured, "{point}");
@@ -71,6 +71,22 @@ fn while_a_session_is_opened() {
         wait_until("a key waits again", || bed.is_waiting(0));
         assert_eq!(bed.bastion.open(&bed.peers[0], 60), None, "{point}");
     }
+}
+
+#[test]
+fn when_it_has_remembered_a_lock_and_waits_for_the_deadline() {
+    let bed = Bed::new(1);
+    bed.rotate();
+    let released = bed.key_on(0);
+    let mut resident = bed.resident_with(&[("WGMFA_CRASH_AT", "ready"), ("WGMFA_LEAD", "500")]);
+    wait_until("it is there", || bed.bastion.connected() == 2);
+    assert_eq!(bed.bastion.open(&bed.peers[0], 2), None);
+    assert_eq!(resident.0.wait().unwrap().signal(), Some(9));
+    assert_eq!(bed.key_on(0), released);
+    let _resident = bed.resident();
+    wait_until("the lock", || bed.key_on(0) != released);
+    wait_until("a key waits again", || bed.is_waiting(0));
+    assert_eq!(bed.bastion.connection(&bed.peers[0]).highest, 2);
 }
 
 #[test]

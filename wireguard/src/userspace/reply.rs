@@ -126,13 +126,10 @@ fn endpoint(text: &str) -> io::Result<SocketAddr> {
 
 fn unhex(text: &str) -> io::Result<Zeroizing<[u8; 32]>> {
     let mut bytes = Zeroizing::new([0; 32]);
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(broken());
+    match base16ct::mixed::decode(text, &mut bytes[..]) {
+        Ok(decoded) if decoded.len() == 32 => Ok(bytes),
+        _ => Err(broken()),
     }
-    for (byte, digits) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&text[digits..digits + 2], 16).map_err(|_| broken())?;
-    }
-    Ok(bytes)
 }
 
 /// Quotes nothing: what could not be read may be a key.
