@@ -37,7 +37,7 @@ const PATIENCE_AGAIN: Duration = Duration::from_secs(1);
 static SILENT: Mutex<BTreeSet<InterfaceName>> = Mutex::new(BTreeSet::new());
 
 /// What a request may take, so that one write hands it over whole (a Unix socket buffers 200 KiB).
-const LIMITS: Limits = Limits { bytes: 32 * 1024, allowed_ips: usize::MAX };
+const LIMITS: Limits = Limits { bytes: 128 * 1024, allowed_ips: usize::MAX };
 
 /// The names that have a socket, sorted; `Err` when the folder may not be read.
 pub(crate) fn names() -> io::Result<Vec<String>> {
