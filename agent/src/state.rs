@@ -255,21 +255,29 @@ impl State {
             // The bastion must hear of each one, or it would have the tier opened again: there is one for a tier of a peer,
             // however many there are. What was opened and closed again is over since the last time.
             let which = |one: &Event| (one.event.clone(), one.peer.clone(), one.tier.clone(), one.generation);
-            self.events.retain(|known| which(known) != which(&event));
-            self.events.push(event);
+            let known = self.events.iter().position(|known| which(known) == which(&event));
+            self.put_in_place_of(known, event);
             return;
         }
         let which = |one: &Event| (one.event.clone(), one.peer.clone(), one.reason.clone(), one.generation);
-        let again = || self.events.iter().any(|known| which(known) == which(&event));
+        let known = self.events.iter().position(|known| which(known) == which(&event));
         let comes_by_itself = |one: &&Event| matches!(one.event.as_str(), "changed-outside" | "two-endpoints");
-        let is_wanted = match event.event.as_str() {
+        match event.event.as_str() {
             // each belongs in the audit log, however long the bastion is away
-            "override" | "lock" | "stand-down" => true,
-            "idle" => !again(),
-            _ => !again() && self.events.iter().filter(comes_by_itself).count() < MOST_KEPT,
-        };
-        if is_wanted {
-            self.events.push(event);
+            "override" | "lock" | "stand-down" => self.events.push(event),
+            "idle" => self.put_in_place_of(known, event),
+            _ if known.is_some() || self.events.iter().filter(comes_by_itself).count() < MOST_KEPT => {
+                self.put_in_place_of(known, event);
+            }
+            _ => {}
+        }
+    }
+
+    /// An event that is known already has happened again: the bastion may be hearing of the first time now.
+    fn put_in_place_of(&mut self, known: Option<usize>, event: Event) {
+        match known {
+            Some(place) => self.events[place] = event,
+            None => self.events.push(event),
         }
     }
 
@@ -290,9 +298,9 @@ impl State {
     /// also where it took the place of an event that was in the report.
     pub fn reported(&mut self, mut events: usize, asked: Boottime) {
         self.events.retain(|event| {
-            let is_told = events > 0 && event.at <= asked;
-            events -= usize::from(is_told);
-            !is_told
+            let was_there = events > 0;
+            events = events.saturating_sub(1);
+            !(was_there && event.at <= asked)
         });
     }
 }

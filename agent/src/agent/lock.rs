@@ -8,7 +8,7 @@ use wgmfa_core::rotation::{Contact, Held, Hold};
 use wgmfa_wireguard::EndpointRule;
 
 use super::Agent;
-use crate::carry_out::{Changes, NotDone, Ready, random_key, ready_to_readd};
+use crate::carry_out::{Changes, NotDone, random_key, readd, ready_to_readd};
 use crate::clock;
 use crate::crash::crash_point;
 use crate::files::file_fingerprint;
@@ -29,10 +29,10 @@ impl Agent {
         for (peer, reason) in &due {
             let Some(own) = seen.public_key(&peer.interface) else { continue };
             self.note_foreign_key(peer, seen, now);
-            self.note_idle(peer, reason, seen, now);
+            let is_idle = self.note_idle(peer, reason, seen, now);
             let interrupted = self.interrupted_at(peer, seen, now);
-            if interrupted.is_some() {
-                self.overtake(peer); // the bastion has not been told, and may hand the key back
+            if is_idle || interrupted.is_some() {
+                self.overtake(peer); // the bastion has not been told why, and may hand the key back
             }
             let key = random_key();
             let name = self.leave_pair(peer);
@@ -49,11 +49,17 @@ impl Agent {
         }
         crash_point("ready");
         // what stands there is looked at just before it is changed: nobody's removed peer is to come back
-        clock::wait_until(moment.before(self.look_takes));
-        let ready = [(&changes, EndpointRule::Drop), (&of_pairs, EndpointRule::Keep)]
-            .map(|(changes, endpoint)| ready_to_readd(changes, endpoint));
-        clock::wait_until(moment);
-        let not_done: NotDone = ready.into_iter().flat_map(Ready::carry_out).collect();
+        let not_done = if of_pairs.is_empty() && changes.len() == 1 {
+            clock::wait_until(moment.before(self.look_takes));
+            let ready = ready_to_readd(&changes, EndpointRule::Drop);
+            clock::wait_until(moment);
+            ready.carry_out()
+        } else {
+            clock::wait_until(moment);
+            let mut not_done = readd(&changes, EndpointRule::Drop);
+            not_done.extend(readd(&of_pairs, EndpointRule::Keep));
+            not_done
+        };
         crash_point("locked");
         self.faults.extend(not_done.values().cloned());
         let done: Vec<_> = due.into_iter().filter(|(peer, _)| !not_done.contains_key(peer)).collect();
@@ -119,13 +125,15 @@ impl Agent {
         interrupted(&view, own, kept.interrupted)
     }
 
-    /// The bastion learns that a session was over before its deadline.
-    fn note_idle(&mut self, peer: &PeerRef, reason: &str, seen: &Seen, now: Boottime) {
-        let Some(kept) = self.state.peers.get(peer).filter(|kept| kept.same_boot) else { return };
+    /// The bastion learns that a session was over before its deadline, if it was.
+    fn note_idle(&mut self, peer: &PeerRef, reason: &str, seen: &Seen, now: Boottime) -> bool {
+        let Some(kept) = self.state.peers.get(peer).filter(|kept| kept.same_boot) else { return false };
         let view = kept.view(now, seen.fingerprint(peer), Contact::Lost(self.state.last_contact));
-        if view.idled().as_deref() == Some(reason) {
+        let is_idle = view.idled().as_deref() == Some(reason);
+        if is_idle {
             self.state.idled(peer, kept.held.generation, reason.to_owned(), now);
         }
+        is_idle
     }
 
     /// A key that neither the agent nor the interface's own file has put there is news for the bastion's audit log.

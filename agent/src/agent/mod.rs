@@ -7,6 +7,7 @@ mod by_root;
 mod deadline;
 mod evidence;
 mod gate;
+mod learn;
 mod lock;
 mod open;
 mod pair;
@@ -319,10 +320,18 @@ impl Agent {
     }
 
     /// The bastion has had another generation put on a peer, a tier was opened or closed, or a session was interrupted: the
-    /// answer to a report that is on its way may not know of it.
+    /// answer to a report that is on its way may not know of it, and a generation that was made before is not to be used.
     fn overtake(&mut self, peer: &PeerRef) {
-        if let Step::Reported { overtaken, .. } = &mut self.step {
-            overtaken.insert(peer.clone());
+        match &mut self.step {
+            Step::Reported { overtaken, .. } => _ = overtaken.insert(peer.clone()),
+            Step::Deposited { fresh, .. } => {
+                let all = fresh.len();
+                fresh.retain(|one| one.peer != *peer);
+                if fresh.len() < all {
+                    self.want_round();
+                }
+            }
+            Step::Idle | Step::Confirmed { .. } => {}
         }
     }
 

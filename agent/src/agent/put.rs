@@ -32,6 +32,7 @@ impl Agent {
             Role::Server { seconds_left } => self.put_as_server(&delivery, fingerprint, seconds_left, &seen),
             Role::Free => self.put_and_let_go(&delivery, was_pair, &seen),
         }?;
+        self.overtake(&peer);
         if !matches!(delivery.role, Role::Server { .. }) {
             self.point_out(&peer, &seen);
         }
@@ -122,7 +123,6 @@ impl Agent {
         let outcome = done(readd(&one_change(delivery), EndpointRule::Drop), peer);
         match &outcome {
             Ok(()) => {
-                self.overtake(peer);
                 self.made(&[(peer.clone(), String::new())]);
                 self.unproved.insert(peer.clone(), None);
             }

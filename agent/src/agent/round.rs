@@ -71,7 +71,7 @@ impl Agent {
         // of these the next round decides, unless nobody may come in there
         let stays = |one: &Assignment| matches!(one.standing, Standing::KeepLocked { .. });
         assignments.retain(|one| !overtaken.contains(&one.peer) || stays(one));
-        let mut planned = self.plan_all(&assignments, &seen, now);
+        let mut planned = self.plan_all(&assignments, &overtaken, &seen, now);
         planned.retain(|(peer, _)| !pairs.iter().any(|one| one.peer == *peer));
         if dry_run {
             let mut planned: Vec<_> = planned.iter().filter_map(|(peer, action)| self.in_words(peer, action)).collect();
@@ -87,6 +87,7 @@ impl Agent {
         self.remember_configured(new.chain(pairs.iter().map(|one| (&one.peer, one.is_untouched()))), &seen);
         assignments.iter().for_each(|one| _ = self.leave_pair(&one.peer));
         let together = self.follow_pairs(pairs, &seen);
+        self.forget_policies(&assignments, &overtaken);
         self.learn(&assignments);
         // before the round can be over: what cannot be done is a fault of it
         self.follow_gates(told_of_gate, &overtaken, asked, &seen);
@@ -96,7 +97,13 @@ impl Agent {
     }
 
     /// What to do about each peer that the bastion names or that was ever covered here.
-    fn plan_all(&mut self, assignments: &[Assignment], seen: &Seen, now: Boottime) -> Vec<(PeerRef, Action)> {
+    fn plan_all(
+        &mut self,
+        assignments: &[Assignment],
+        overtaken: &BTreeSet<PeerRef>,
+        seen: &Seen,
+        now: Boottime,
+    ) -> Vec<(PeerRef, Action)> {
         let named: BTreeMap<&PeerRef, &Assignment> = assignments.iter().map(|one| (&one.peer, one)).collect();
         let mut planned = Vec::new();
         for (peer, assignment) in &named {
@@ -118,64 +125,12 @@ impl Agent {
             planned.extend(plan(&view).into_iter().map(|action| ((*peer).clone(), action)));
         }
         for (peer, kept) in &self.state.peers {
-            if !named.contains_key(peer) && seen.peer(peer).is_some() {
+            if !named.contains_key(peer) && !overtaken.contains(peer) && seen.peer(peer).is_some() {
                 let actions = plan(&kept.view(now, seen.fingerprint(peer), Contact::Unassigned));
                 planned.extend(actions.into_iter().map(|action| (peer.clone(), action)));
             }
         }
         planned
-    }
-
-    /// Keeps the key of a peer that wgmfa takes over now, for `stand-down`.
-    pub(super) fn remember_configured<'a>(&mut self, named: impl Iterator<Item = (&'a PeerRef, bool)>, seen: &Seen) {
-        let known = |peer| self.state.peers.contains_key(peer) || self.pairs.contains_key(peer);
-        let new: Vec<_> = named.filter(|(peer, _)| !known(*peer) && seen.peer(peer).is_some()).collect();
-        if new.is_empty() {
-            return;
-        }
-        let mut from_files = files::configured(&self.config, new.iter().map(|(peer, _)| *peer));
-        let stored = self.store.configured_keys().and_then(|mut keys| {
-            for (peer, is_untouched) in new {
-                if keys.contains_key(peer) {
-                    continue;
-                }
-                match from_files.remove(peer) {
-                    Some(key) => _ = keys.insert(peer.clone(), key),
-                    // Once there were generations, the key on the interface may be one of them: never to be written down.
-                    None if !is_untouched => {}
-                    None => {
-                        let key = seen.peer(peer).and_then(|peer| peer.preshared_key.clone());
-                        keys.insert(peer.clone(), key);
-                    }
-                }
-            }
-            self.store.save_configured_keys(&keys)
-        });
-        if let Err(failure) = stored {
-            self.faults.insert(failure.error);
-        }
-    }
-
-    /// Takes over the names and policies that people know.
-    fn learn(&mut self, assignments: &[Assignment]) {
-        let named: HashSet<_> = assignments.iter().map(|one| &one.peer).collect();
-        for (_, kept) in self.state.peers.iter_mut().filter(|(peer, _)| !named.contains(peer)) {
-            kept.policy = None;
-        }
-        for assignment in assignments {
-            if let Some(kept) = self.state.peers.get_mut(&assignment.peer) {
-                kept.connection.clone_from(&assignment.connection);
-                kept.policy.clone_from(&assignment.policy);
-                // A release is good for the interval that is in force then, not for the one of when the key was made.
-                if assignment.policy.is_some() && matches!(kept.held.hold, Hold::Waiting { .. }) {
-                    kept.held.rotation_interval = assignment.rotation_interval;
-                }
-                // A session goes on as it began.
-                if !matches!(kept.held.hold, Hold::Open { .. }) {
-                    kept.idle_timeout = assignment.idle_timeout;
-                }
-            }
-        }
     }
 
     /// Carries out the plan as far as it goes without the bastion, and deposits what is to be rotated.
@@ -269,6 +224,7 @@ impl Agent {
             let hold = self.state.peers.get(&one.peer).map(|kept| &kept.held.hold);
             if matches!(hold, Some(Hold::Open { .. } | Hold::Override { .. })) {
                 // Opened while the deposit was on its way: the session goes first, the next generation has a higher number.
+                self.want_round();
                 continue;
             }
             if !deposits.has(&which) {

@@ -29,7 +29,7 @@ fn neither_a_revocation_nor_a_logout() {
     assert!(logged_out.starts_with("error: the gate does not stand: "), "{logged_out}");
     let failed = bed.bastion.revoke(&person.peer, "test");
     assert!(failed.as_ref().is_some_and(|why| why.starts_with("the gate does not stand: ")), "{failed:?}");
-    assert!(person.reaches(PROTECTED), "it is the gate of before that stands");
+    person.await_reach(PROTECTED); // it is the gate of before that stands
     beside(&resident, &["umount", "--lazy", "/usr/sbin/nft"]);
     wait_until("the gate stands", || bed.bastion.revoke(&person.peer, "test").is_none());
     assert!(!person.reaches(PROTECTED));

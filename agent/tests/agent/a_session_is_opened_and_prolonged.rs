@@ -59,7 +59,7 @@ fn a_session_is_prolonged_in_place_and_refused_when_it_cannot_be_good() {
     };
     let has_endpoint = || text(&bed.wg(&["show", &bed.interface, "endpoints"]).stdout).contains("127.0.0.1:9");
     set_endpoint();
-    assert_eq!(bed.bastion.open(peer, 4), None);
+    assert_eq!(bed.bastion.open(peer, 60), None);
     assert!(!has_endpoint(), "what a thief left on the peer is gone: it was added anew");
     set_endpoint();
     let released = bed.key_on(0);

@@ -44,9 +44,11 @@ pub struct Connection {
     pub disk_is_full: bool,
 }
 
+pub type Connections = BTreeMap<PeerRef, Connection>;
+
 #[derive(Default)]
 struct Model {
-    connections: BTreeMap<PeerRef, Connection>,
+    connections: Connections,
     heard: Vec<Heard>,
     accepted: Option<SshKey>,
     uncovered: Vec<PeerRef>,
@@ -57,6 +59,8 @@ struct Model {
     nonsense: Option<Vec<u8>>,
     /// Happens when the next report has come, before it is answered.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    /// Happens when the next deposits have come, and is said before they are answered.
+    interjection: Option<Box<dyn FnOnce(&mut Connections) -> ToAgent + Send>>,
     connected: usize,
     /// Its version and its clock, if it tells them.
     tells: (Option<String>, Option<i64>),
@@ -198,6 +202,11 @@ impl Bastion {
     /// Does something when the next report has come, before it is answered.
     pub fn meanwhile(&self, act: impl FnOnce() + Send + 'static) {
         lock(&self.model).meanwhile = Some(Box::new(act));
+    }
+
+    /// Has something happen when the next deposits have come, and says it before they are answered.
+    pub fn interject(&self, happens: impl FnOnce(&mut Connections) -> ToAgent + Send + 'static) {
+        lock(&self.model).interjection = Some(Box::new(happens));
     }
 
     /// Which version it says that it is of, and which time its clock shows.
@@ -371,6 +380,10 @@ async fn converse(mut channel: Channel<Msg>, model: Arc<Mutex<Model>>, interface
             if let Some(act) = model.meanwhile.take_if(|_| is_report) {
                 act();
             }
+            let is_deposit = matches!(message, FromAgent::Deposit { .. });
+            if let Some(happens) = model.interjection.take_if(|_| is_deposit) {
+                let _ = to_agent.send(encode(&happens(&mut model.connections)));
+            }
             if let Some(nonsense) = model.nonsense.take_if(|_| is_report) {
                 let _ = to_agent.send(nonsense);
             } else if let Some(answer) = model.answer(message) {
@@ -413,7 +426,7 @@ impl Model {
                     assert!(deposit.which.generation > connection.highest, "generations only go up");
                     connection.highest = deposit.which.generation;
                     connection.keys.insert(deposit.which.generation, deposit.preshared_key.clone());
-                    (connection.applied, connection.released) = (None, None);
+                    connection.applied = None;
                     stored.push(deposit.which);
                 }
                 Some(ToAgent::Stored { deposits: stored })
@@ -421,7 +434,7 @@ impl Model {
             FromAgent::Applied { applied, staged } => {
                 for which in &applied {
                     let connection = self.connections.get_mut(&which.peer).unwrap();
-                    connection.applied = Some((which.generation, Instant::now()));
+                    (connection.applied, connection.released) = (Some((which.generation, Instant::now())), None);
                 }
                 Some(ToAgent::Noted { applied, staged })
             }

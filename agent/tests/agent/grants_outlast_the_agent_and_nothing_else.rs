@@ -18,11 +18,11 @@ fn a_restarted_agent_keeps_grants_without_the_bastion() {
     assert_eq!(bed.bastion.grant(&person.peer, "prod", 600), None);
     bed.bastion.stop();
     assert_eq!(resident.terminate(), Some(0));
-    assert!(person.reaches(PROTECTED), "the gate stands without the agent");
+    person.await_reach(PROTECTED); // the gate stands without the agent
     bed.flush_rules();
     let resident = bed.resident();
     wait_until("the gate", || bed.has_gate());
-    assert!(person.reaches(PROTECTED));
+    person.await_reach(PROTECTED);
     drop(resident);
 
     bed.flush_rules();
@@ -43,7 +43,8 @@ fn a_gate_that_somebody_flushed_stands_again_and_the_bastion_hears_of_it() {
     assert_eq!(bed.bastion.grant(&person.peer, "prod", 600), None);
     bed.flush_rules();
     wait_until("the gate", || bed.has_gate());
-    assert!(person.reaches(PROTECTED) && !other.reaches(PROTECTED));
+    person.await_reach(PROTECTED);
+    assert!(!other.reaches(PROTECTED));
     wait_until("the log", || bed.log().contains("gate: put up again: "));
     wait_until("the bastion to be told", || {
         bed.bastion
@@ -63,12 +64,13 @@ fn an_agent_that_comes_by_opens_and_closes_as_the_bastion_says() {
     let planned = format!("{}: would hold back every peer: a policy enforces by the firewall\n", bed.interface);
     assert_eq!((text(&out.stdout), bed.has_gate()), (planned, false));
     bed.rotate();
-    assert!(!person.reaches(PROTECTED) && free.reaches(PROTECTED));
+    free.await_reach(PROTECTED);
+    assert!(!person.reaches(PROTECTED));
     bed.bastion.gates(|gates| gates.record(&person.peer, &"prod".parse().unwrap(), 600));
     let planned = text(&bed.agent(&["rotate", "--dry-run"]).stdout);
     assert!(planned.starts_with("app-gw/devices:justins-laptop: would open prod for "), "{planned}");
     bed.rotate();
-    assert!(person.reaches(PROTECTED));
+    person.await_reach(PROTECTED);
     bed.bastion.gates(|gates| gates.close(&person.peer));
     let planned = text(&bed.agent(&["rotate", "--dry-run"]).stdout);
     assert_eq!(planned, "app-gw/devices:justins-laptop: would close prod: the bastion has no grant any more\n");
@@ -86,12 +88,13 @@ fn root_opens_the_gate_puts_it_up_at_boot_and_takes_it_away() {
     let out = bed.agent(&["override", "justins-laptop", "--reason", "bastion is down", "--for", "1h"]);
     assert!(out.status.success(), "{out:?}");
     assert_eq!(text(&out.stdout), "app-gw/devices:justins-laptop: open for 1h; then it is closed again\n");
-    assert!(person.reaches(PROTECTED));
+    person.await_reach(PROTECTED);
     bed.flush_rules();
     assert!(bed.agent(&["lock"]).status.success());
     assert!(bed.has_gate() && !person.reaches(PROTECTED));
     assert!(bed.agent(&["stand-down", "--reason", "migration"]).status.success());
-    assert!(!bed.has_gate() && person.reaches(PROTECTED));
+    assert!(!bed.has_gate());
+    person.await_reach(PROTECTED);
     bed.bastion.resume();
     bed.rotate();
     assert!(bed.has_gate() && !person.reaches(PROTECTED));

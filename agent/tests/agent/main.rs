@@ -9,6 +9,7 @@ mod a_caller_is_known_by_the_address;
 mod a_changed_key_is_locked;
 mod a_code_opens_the_gate;
 mod a_deadline_needs_nobody;
+mod a_deposit_may_be_overtaken;
 mod a_gate_that_cannot_be_made_confirms_nothing;
 mod a_killed_agent_converges;
 mod a_noisy_caller_disturbs_nobody;

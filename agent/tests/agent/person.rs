@@ -162,6 +162,11 @@ impl Person {
         inside(&self.namespace, || TcpStream::connect_timeout(&to, Duration::from_millis(1500))).is_ok()
     }
 
+    /// Waits until it does: one connection alone can be late on a slow machine.
+    pub fn await_reach(&self, address: &str) {
+        wait_until(&format!("{address} to be reached"), || self.reaches(address));
+    }
+
     /// Makes the gateway its peer, with no session.
     pub fn joins(&self, bed: &Bed) {
         let server = text(&bed.wg(&["show", &bed.interface, "public-key"]).stdout);
