@@ -132,10 +132,15 @@ fn changed(accepted: &mut Accepted) -> Changed {
     if accepted.release.keys.iter().all(|key| key.next.is_none()) {
         return Changed::default();
     }
-    accepted.changed().unwrap_or_else(|| {
-        voice::remark("the bastion did not say whether the keys have changed; if the tunnel stops: wgmfa sync");
-        Changed::default()
-    })
+    let changed = accepted.changed();
+    match &changed {
+        Some(changed) if changed.unsure.is_empty() => {}
+        Some(_) => {
+            voice::remark("a server did not say in time whether its key has changed; if the tunnel stops: wgmfa sync")
+        }
+        None => voice::remark("the bastion did not say whether the keys have changed; if the tunnel stops: wgmfa sync"),
+    }
+    changed.unwrap_or_default()
 }
 
 /// What the bastion must know of this machine to choose the device and its connections.

@@ -23,7 +23,7 @@ use wgmfa_core::version;
 
 use super::conversation::{Conversation, Over, out_of_place, rest_after};
 use super::gates::Gates;
-pub use super::links::{Answer, Ask, CONFIRM_WITHIN, Link};
+pub use super::links::{Answer, Ask, Link, confirm_within, locked_within};
 use super::pairs::{Pairs, Told};
 use super::rounds::{Assigned, Made};
 use super::{Keeper, say};
@@ -63,6 +63,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         host: host.clone(),
         assigned: HashSet::new(),
         pairs: Pairs::new(),
+        answered: keeper.now(),
         next_id: 0,
         pending: BTreeMap::new(),
         pending_next: BTreeMap::new(),
@@ -167,6 +168,8 @@ struct Agent<'a> {
     assigned: HashSet<PeerRef>,
     /// The same of those whose key both ends change together.
     pairs: Pairs,
+    /// When they were told.
+    answered: Timestamp,
     next_id: u64,
     pending: BTreeMap<u64, Answer>,
     pending_next: BTreeMap<u64, Answer<Deposit>>,
@@ -180,6 +183,8 @@ impl Agent<'_> {
     ) -> Result<(), Over> {
         loop {
             tokio::select! {
+                biased; // an order that was recorded before a report is answered is given before it
+                Some(order) = orders.recv() => self.order(order)?,
                 event = timeout(SILENCE, conversation.next()) => match event {
                     Err(_) => return Err(Over::HangUp(format!("{} was silent for {} s", self.host, SILENCE.as_secs()))),
                     Ok(event) => match event? {
@@ -196,7 +201,6 @@ impl Agent<'_> {
                         _ => return out_of_place(),
                     },
                 },
-                Some(order) = orders.recv() => self.order(order)?,
             }
         }
     }
@@ -280,6 +284,7 @@ impl Agent<'_> {
                 let made = Made { highest: &highest, holds: &holds, open: &open };
                 match self.keeper.take_report(&self.host, &report, &events, made) {
                     Ok(Assigned { assignments, uncovered, pairs, gates }) => {
+                        self.answered = self.keeper.now();
                         self.assigned = assignments.iter().map(|assignment| assignment.peer.clone()).collect();
                         let place =
                             |told: &Told| (told.assignment.peer.clone(), (told.assignment.end, told.pair.clone()));
@@ -308,7 +313,7 @@ impl Agent<'_> {
             FromAgent::Deposit { mut deposits } => {
                 deposits.truncate(MOST_GENERATIONS);
                 deposits.retain(|deposit| self.may_make(&deposit.which.peer));
-                match self.keeper.take_deposits(&self.host, &self.pairs, deposits) {
+                match self.keeper.take_deposits(&self.host, &self.pairs, self.answered, deposits) {
                     Ok(deposits) => self.tell(&ToAgent::Stored { deposits }),
                     Err(error) => return self.refuse(&error.to_string()),
                 }

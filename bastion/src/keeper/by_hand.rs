@@ -268,7 +268,11 @@ impl Keeper {
             done.failed.push((name, not_put.failure(host)));
             return Ok(());
         }
-        self.store.applied(self.now(), host, &[which])?;
+        if self.store.applied(self.now(), host, &[which])?.is_empty() {
+            let failure = Failure::new(Exit::Partly, "the key was over before its server had confirmed it");
+            done.failed.push((name, failure.hint("set it again; wgmfa-bastion log shows what has ended it")));
+            return Ok(());
+        }
         done.done.push((name.clone(), format!("set, until {}", self.clock(deadline))));
         self.put_on_client(place, &name, (generation, key), seconds, done).await
     }
@@ -308,7 +312,7 @@ impl Keeper {
 
     /// Has a host put a key that it gets now or never.
     async fn put_now(&self, host: &HostName, delivery: Delivery) -> Result<(), NotPut> {
-        let answer = self.ask(host, super::agent::CONFIRM_WITHIN, |answer| super::agent::Ask::Put(delivery, answer));
+        let answer = self.ask(host, super::agent::confirm_within(), |answer| super::agent::Ask::Put(delivery, answer));
         match answer.await {
             Some(Ok(())) => Ok(()),
             Some(Err(why)) => Err(NotPut::Refused(why)),

@@ -10,8 +10,21 @@ use wgmfa_core::name::HostName;
 use super::Keeper;
 use crate::store::Event;
 
-/// How long the keeper waits for an agent to confirm an order (design: two seconds at most).
-pub const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+/// How long the keeper waits for an agent to confirm that it has opened or changed something (design: two seconds at most).
+pub fn confirm_within() -> Duration {
+    within(2)
+}
+
+/// How long an administrator's command waits for agents to confirm that they have locked.
+pub fn locked_within() -> Duration {
+    within(1)
+}
+
+/// In debug builds `WGMFA_CONFIRM_WITHIN` (seconds) overrides it, so that a test does not depend on how fast a machine is.
+fn within(seconds: u64) -> Duration {
+    let wanted = std::env::var("WGMFA_CONFIRM_WITHIN").ok().filter(|_| cfg!(debug_assertions));
+    Duration::from_secs(wanted.and_then(|seconds| seconds.parse().ok()).unwrap_or(seconds))
+}
 
 /// An order to a connected agent, and where its answer goes.
 pub enum Ask {

@@ -1,7 +1,6 @@
 //! An administrator's command: run on the store, then carried out on the agents, then answered.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
@@ -10,14 +9,11 @@ use wgmfa_core::exit::Failure;
 use wgmfa_core::message::admin::AdminRequest;
 use wgmfa_core::name::HostName;
 
-use super::agent::Ask;
+use super::agent::{Ask, locked_within};
 use super::caller::{By, Caller, Gone};
 use super::{Keeper, Policies};
 use crate::admin::{self, Agents, Context, Order, Outcome};
 use crate::store::Place;
-
-/// How long an administrator's command waits for agents to confirm that they have locked.
-const LOCKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs a command and answers it.
 ///
@@ -146,7 +142,7 @@ impl Keeper {
         let done = match order {
             Order::Lock { host, peer, reason } => {
                 let (place, peer, reason) = (Place::new(host, peer), peer.clone(), reason.clone());
-                let done = self.ask(host, LOCKED_WITHIN, |answer| Ask::Lock(peer, reason, answer)).await;
+                let done = self.ask(host, locked_within(), |answer| Ask::Lock(peer, reason, answer)).await;
                 if matches!(done, Some(Ok(())))
                     && let Err(error) = self.store.locked_again(self.now(), &[place])
                 {
@@ -156,7 +152,7 @@ impl Keeper {
             }
             Order::Revoke { host, peer, reason } => {
                 let (peer, reason) = (peer.clone(), reason.clone());
-                self.ask(host, LOCKED_WITHIN, |answer| Ask::Revoke(peer, reason, answer)).await
+                self.ask(host, locked_within(), |answer| Ask::Revoke(peer, reason, answer)).await
             }
             Order::Round { .. } | Order::HangUpHost(_) | Order::HangUpUser(_) => return true,
         };

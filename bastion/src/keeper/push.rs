@@ -9,7 +9,7 @@ use wgmfa_core::message::agent::{Delivery, PeerGeneration, PeerRef, Role};
 use wgmfa_core::message::sync::{Changed, GrantedTier, Release, ReleasedKey};
 use wgmfa_core::name::HostName;
 
-use super::agent::{Ask, CONFIRM_WITHIN};
+use super::agent::{Ask, confirm_within};
 use super::attempt::Passed;
 use super::person::Said;
 use super::release::Wish;
@@ -59,7 +59,7 @@ impl Keeper {
 
     /// Has a host put a key on a peer; answers why it has not, in words.
     pub(super) async fn put(&self, host: &HostName, delivery: Delivery) -> Result<(), String> {
-        match self.ask(host, CONFIRM_WITHIN, |answer| Ask::Put(delivery, answer)).await {
+        match self.ask(host, confirm_within(), |answer| Ask::Put(delivery, answer)).await {
             Some(Ok(())) => Ok(()),
             Some(Err(why)) => Err(format!("{host} refuses: {why}")),
             None if self.has_resident(host) => {

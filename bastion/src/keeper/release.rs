@@ -15,7 +15,7 @@ use wgmfa_core::policy::{Selection, Selector};
 use wgmfa_core::release::{Decision, Facts, Promise, RELEASE_WINDOW_SECONDS, decide, not_prolonged};
 use wgmfa_core::state::KeyState;
 
-use super::agent::{Ask, CONFIRM_WITHIN};
+use super::agent::{Ask, confirm_within};
 use super::attempt::Passed;
 use super::coverage::{Served, newest, serves, session_at_other_end, session_end};
 use super::gates::TierOffer;
@@ -290,7 +290,7 @@ impl Keeper {
     async fn ask_to_open(&self, offer: &Offer) -> Option<Result<(), String>> {
         let which = PeerGeneration { peer: offer.place.peer(), generation: offer.generation };
         let host = &offer.place.server_side.host;
-        self.ask(host, CONFIRM_WITHIN, |answer| Ask::Open(which, offer.seconds_left, answer)).await
+        self.ask(host, confirm_within(), |answer| Ask::Open(which, offer.seconds_left, answer)).await
     }
 
     /// The client says that the keys stand in its interface.

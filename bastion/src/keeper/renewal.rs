@@ -15,7 +15,7 @@ use wgmfa_core::message::sync::{Changed, ChangedKey, NextKey, Release};
 use wgmfa_core::name::HostName;
 use wgmfa_core::release::{SAME_GENERATION_SECONDS, is_next_due};
 
-use super::agent::{Ask, CONFIRM_WITHIN};
+use super::agent::{Ask, confirm_within};
 use super::{Keeper, say};
 use crate::store::{Place, Record};
 
@@ -50,7 +50,7 @@ impl Keeper {
 
     async fn next_of(&self, place: &Place, above: u64) -> Option<NextKey> {
         let (host, peer) = (&place.server_side.host, place.peer());
-        let made = self.ask(host, CONFIRM_WITHIN, |answer| Ask::MakeNext(peer.clone(), above, answer)).await?;
+        let made = self.ask(host, confirm_within(), |answer| Ask::MakeNext(peer.clone(), above, answer)).await?;
         let deposit: Deposit = made.ok().filter(|deposit: &Deposit| deposit.which.peer == peer)?;
         if let Err(error) = self.store.deposit_next(self.now(), host, &deposit) {
             say(&format!("{place}: not renewed in place: {error}", place = place.server_side));
@@ -80,11 +80,18 @@ impl Keeper {
                 let which = PeerGeneration { peer: place.peer(), generation };
                 let left = super::seconds_until(deadline, keeper.now());
                 let host = &place.server_side.host;
-                let done = keeper.ask(host, CONFIRM_WITHIN, |answer| Ask::ChangeTo(which, left, answer)).await;
-                matches!(done, Some(Ok(()))).then_some(ChangedKey { peer_public_key, generation })
+                let done = keeper.ask(host, confirm_within(), |answer| Ask::ChangeTo(which, left, answer)).await;
+                (ChangedKey { peer_public_key, generation }, done)
             });
         }
-        let changed = Changed { changed: asked.join_all().await.into_iter().flatten().collect() };
+        let mut changed = Changed::default();
+        for (key, done) in asked.join_all().await {
+            match done {
+                Some(Ok(())) => changed.changed.push(key),
+                Some(Err(_)) => {}
+                None => changed.unsure.push(key.peer_public_key),
+            }
+        }
         super::crash_point("changed");
         changed
     }

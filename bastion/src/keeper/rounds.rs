@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use wgmfa_core::connection::Other;
 use wgmfa_core::inventory::Interface;
 use wgmfa_core::key::Fingerprint;
@@ -130,7 +131,7 @@ impl Keeper {
         let policies = self.policies.borrow();
         let mut selector = Selector::new(&policies.set);
         let mut records = site.take_records();
-        let running: HashMap<Place, jiff::Timestamp> = records
+        let running: HashMap<Place, Timestamp> = records
             .values()
             .filter_map(|record| session_end(record, now).map(|deadline| (record.place.clone(), deadline)))
             .collect();
@@ -218,7 +219,7 @@ impl Keeper {
     }
 
     /// The time by which to say what is left of a session.
-    pub(super) fn session_time(&self, record: Option<&Record>, now: jiff::Timestamp) -> jiff::Timestamp {
+    pub(super) fn session_time(&self, record: Option<&Record>, now: Timestamp) -> Timestamp {
         let Some(record) = record else { return now };
         let deadline = record.current.as_ref().and_then(|current| current.deadline);
         deadline.map_or(now, |deadline| self.sessions.now(&record.place, deadline, now))
@@ -229,10 +230,14 @@ impl Keeper {
         &self,
         host: &HostName,
         pairs: &Pairs,
+        answered: Timestamp,
         deposits: Vec<Deposit>,
     ) -> Result<Vec<PeerGeneration>, StoreError> {
-        let (together, own): (Vec<_>, Vec<_>) =
+        let (together, mut own): (Vec<_>, Vec<_>) =
             deposits.into_iter().partition(|deposit| pairs.contains_key(&deposit.which.peer));
+        // a login that has come since goes first: the next report's answer says so
+        let released = self.store.released_since(host, answered)?;
+        own.retain(|deposit| !released.contains(&deposit.which.peer));
         let mut stored = Vec::new();
         if !own.is_empty() {
             stored = self.store.deposit(self.now(), host, &own)?;
@@ -328,7 +333,7 @@ fn assignment(
     served: Served,
     cut_off: Option<String>,
     record: Option<Record>,
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Option<Assignment> {
     let kept_locked = record.as_ref().and_then(|record| record.kept_locked.clone());
     let applied_at = record.as_ref().and_then(|record| record.current.as_ref()?.applied_at);

@@ -1,12 +1,14 @@
 //! Keys that are released to an owned host, for its agent to fetch as long as their sessions last.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use wgmfa_core::connection::{ConnectionName, InterfaceRef};
 use wgmfa_core::key::{PresharedKey, PublicKey};
 use wgmfa_core::message::agent::PeerRef;
 use wgmfa_core::name::HostName;
 
-use super::column::{Time, time};
+use super::column::{Time, text, time};
 use super::{Place, Store, StoreError, connections, generations, places};
 
 /// A key that an owned host should use now.
@@ -53,6 +55,17 @@ impl Store {
         Ok(found)
     }
 
+    /// The peers of a host whose keys were released since then.
+    pub fn released_since(&self, host: &HostName, since: Timestamp) -> Result<HashSet<PeerRef>, StoreError> {
+        let sql = "SELECT interface, peer FROM places JOIN generations ON place = id
+                   WHERE host = ?1 AND phase = 'released' AND renewed_at > ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_map((host.as_str(), Time::from(since)), |row| {
+            Ok(PeerRef { interface: text(row, "interface")?, public_key: text(row, "peer")? })
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
     /// The other end of a place, when a host's interface is there: the interface, and its peer.
     pub fn client_peer(&self, place: &Place) -> Result<Option<(InterfaceRef, PublicKey)>, StoreError> {
         let Some(client) = connections::interface(&self.connection, &place.public_key)? else { return Ok(None) };
@@ -61,7 +74,7 @@ impl Store {
         let own = self
             .connection
             .prepare_cached(sql)?
-            .query_row((host.as_str(), interface.as_str()), |row| super::column::text(row, "public_key"));
+            .query_row((host.as_str(), interface.as_str()), |row| text(row, "public_key"));
         Ok(rusqlite::OptionalExtension::optional(own)?.map(|own| (client, own)))
     }
 

@@ -60,6 +60,9 @@ pub struct AppliedKey {
 pub struct Changed {
     /// Each that has changed.
     pub changed: Vec<ChangedKey>,
+    /// The peers on the client's interface whose server side has not answered in time: it may have changed or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsure: Vec<PublicKey>,
 }
 
 /// A connection whose server side accepts its next generation, and only that.

@@ -118,10 +118,9 @@ fn a_client_that_dies_before_it_has_said_received_changes_nothing() {
     assert_connected(&lab);
 }
 
-/// A login that asks for its keys with a client that renews.
-fn asking(lab: &mut Lab) -> Conversation {
-    let code = lab.laptop.authenticator.next_code();
-    lab.laptop.set_code(&code);
+/// A login with this code that asks for its keys with a client that renews.
+fn asking(lab: &Lab, code: &str) -> Conversation {
+    lab.laptop.set_code(code);
     let (mut ssh, logins) = (lab.laptop.command("ssh"), lab.bastion.log("login-accepted").len());
     let client = Conversation::start(ssh.arg("-F").arg(lab.laptop.ssh_config()).args(["-s", "bastion", "wgmfa-sync"]));
     until("the login", LONG, || (lab.bastion.log("login-accepted").len() > logins).then_some(()));
@@ -130,15 +129,17 @@ fn asking(lab: &mut Lab) -> Conversation {
 
 #[test]
 fn of_two_logins_at_once_each_renews_with_a_key_of_its_own() {
-    let mut lab = in_a_session(&[AT_ONCE], &[]);
-    let mut clients = [asking(&mut lab), asking(&mut lab)];
+    let mut lab = in_a_session(&[AT_ONCE, ("WGMFA_CONFIRM_WITHIN", "6")], &[]);
+    // who has logged in does not wait for the other one's code
+    let codes = [(); 2].map(|()| lab.laptop.authenticator.next_code());
+    let mut clients = codes.each_ref().map(|code| asking(&lab, code));
     let agent = lab.gateway.agent.as_ref().expect("it was started").pid();
     // both are asked for while the server is busy
     kill(agent, Signal::SIGSTOP).unwrap();
     let hello = json!({"version": 1, "public_keys": [lab.laptop.tunnel.keys.public], "renews": true});
     clients.iter_mut().for_each(|client| client.say_json(&hello));
-    // each waits 2 s for the server to prolong the session, then 2 s for the next generation
-    std::thread::sleep(std::time::Duration::from_millis(2800));
+    // each waits 6 s for the server to prolong the session, then 6 s for the next generation
+    std::thread::sleep(std::time::Duration::from_millis(6800));
     kill(agent, Signal::SIGCONT).unwrap();
     let releases = clients.each_ref().map(Conversation::hear_json);
     let next = |release: &serde_json::Value| release["keys"][0]["next"].clone();
@@ -159,7 +160,11 @@ fn of_two_logins_at_once_each_renews_with_a_key_of_its_own() {
 fn agent_killed(point: &str) {
     let mut lab = in_a_session(&[AT_ONCE], &[("WGMFA_CRASH_AT", point)]);
     let [old, _] = keys(&lab);
-    lab.laptop.sync(&[]).ok();
+    let said = lab.laptop.sync(&[]).ok().stderr;
+    assert!(
+        said.contains("did not say in time whether its key has changed; if the tunnel stops: wgmfa sync"),
+        "{said}"
+    );
     let mut killed = lab.gateway.agent.take().expect("it was started");
     assert_eq!(killed.await_end().signal(), Some(9), "{point}: {}", killed.said());
     assert_eq!(keys(&lab)[1], old, "{point}: the client uses nothing that the server has not confirmed");

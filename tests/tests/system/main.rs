@@ -16,6 +16,7 @@ mod a_key_from_outside_is_locked;
 mod a_key_travels_from_gateway_to_laptop;
 mod a_killed_agent_loses_no_key;
 mod a_killed_bastion_loses_no_key;
+mod a_login_goes_before_a_rotation;
 mod a_login_opens_one_device;
 mod a_login_opens_the_firewall;
 mod a_login_releases_once;

@@ -10,7 +10,7 @@ use wgmfa_core::message::sync::{GrantedTier, PolicyRef, RefusedKey};
 use wgmfa_core::name::TierName;
 use wgmfa_core::state::KeyState;
 
-use crate::keeper::agent::{Ask, CONFIRM_WITHIN};
+use crate::keeper::agent::{Ask, confirm_within};
 use crate::keeper::{Keeper, seconds_until};
 use crate::store::{Actor, Grant, Place, StoreError, WantedTier};
 
@@ -89,7 +89,7 @@ impl Keeper {
         let host = &place.server_side.host;
         let which = PeerTier { peer: place.peer(), tier: tier.clone() };
         let left = seconds_until(deadline, self.now());
-        let answer = self.ask(host, CONFIRM_WITHIN, |answer| Ask::Grant(which, left, answer)).await;
+        let answer = self.ask(host, confirm_within(), |answer| Ask::Grant(which, left, answer)).await;
         let now = self.now();
         let failed = |error: StoreError| error.to_string();
         match answer {
