@@ -99,7 +99,7 @@ fn connections_in_all_are_counted() {
 
 #[test]
 fn a_persons_connection_ends_when_its_time_is_over() {
-    let front = Front::start(Limits { session_seconds: 1, ..Limits::default() }, &[]);
+    let front = Front::start(Limits { session_seconds: 5, ..Limits::default() }, &[]);
     let (stdout, _, status) = run(front.ssh().args(["justin@127.0.0.1", "wait"]));
     assert_eq!((stdout.as_str(), status), ("waiting\n", 255));
     front.told.wait_for(&["\"gone\""]);
@@ -107,7 +107,7 @@ fn a_persons_connection_ends_when_its_time_is_over() {
 
 #[test]
 fn a_command_without_an_end_keeps_its_connection_until_the_keeper_ends_it() {
-    let front = Front::start(Limits { session_seconds: 1, ..Limits::default() }, &[]);
+    let front = Front::start(Limits { session_seconds: 5, ..Limits::default() }, &[]);
     let mut staying = waiting(&front, "stay");
     staying.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
     // one that was begun later comes to its end
@@ -121,7 +121,7 @@ fn a_command_without_an_end_keeps_its_connection_until_the_keeper_ends_it() {
 fn a_hosts_connection_goes_on() {
     let keys = tempfile::tempdir().unwrap();
     let key = front::keygen(keys.path(), "host", "ed25519");
-    let limits = Limits { session_seconds: 1, login_seconds: 1, ..Limits::default() };
+    let limits = Limits { session_seconds: 5, login_seconds: 5, ..Limits::default() };
     let front = Front::start(limits, &[front::public(&key)]);
     let identity = format!("IdentityFile={}", key.display());
     let mut ssh = front.ssh_with(&["-o", "PubkeyAuthentication=yes", "-o", &identity]);

@@ -79,7 +79,9 @@ impl Bastion {
     /// The same with some environment, for crash points.
     pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         let mut command = self.command();
-        command.arg("--config").arg(self.folder().join("bastion.toml")).arg("serve").envs(environment.iter().copied());
+        command.arg("--config").arg(self.folder().join("bastion.toml")).arg("serve");
+        // an agent on a slow machine has more than a moment to confirm something
+        command.env("WGMFA_CONFIRM_WITHIN", "8").envs(environment.iter().copied());
         let serve = Daemon::start(&mut command);
         await_socket(&self.folder().join("run/admin.sock"));
         self.serve = Some(serve);
@@ -166,7 +168,7 @@ impl Bastion {
     /// Waits until a connection is in this state.
     #[track_caller]
     pub fn await_state(&self, part: &str, state: &str) -> Value {
-        crate::wait::until(&format!("{part}: {state}"), crate::wait::LONG, || {
+        crate::wait::until(&format!("{part}: {state}"), crate::wait::LONG * 2, || {
             Some(self.key(part)).filter(|row| row["state"] == state)
         })
     }
@@ -174,7 +176,7 @@ impl Bastion {
     /// Waits until the server side of a connection accepts this generation.
     #[track_caller]
     pub fn await_generation(&self, part: &str, generation: u64) -> Value {
-        crate::wait::until(&format!("{part}: generation {generation}"), crate::wait::LONG, || {
+        crate::wait::until(&format!("{part}: generation {generation}"), crate::wait::LONG * 2, || {
             Some(self.key(part)).filter(|row| row["generation"] == generation)
         })
     }

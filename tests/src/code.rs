@@ -8,10 +8,10 @@ use crate::program::run;
 /// RFC 6238's default step, in seconds.
 const STEP: u64 = 30;
 
-/// How long a code must still be good for when it is made: a login takes less, but on an emulated processor (`tests/kernel`)
-/// many times as long.
+/// How long a code must still be good for when it is made: a login takes less on a slow machine too, but on an emulated
+/// processor (`tests/kernel`) it may take as long as a step.
 fn on_its_way() -> Duration {
-    Duration::from_secs(if std::env::var_os("WGMFA_ON_KERNEL").is_some() { STEP } else { 5 })
+    Duration::from_secs(if std::env::var_os("WGMFA_ON_KERNEL").is_some() { STEP } else { 15 })
 }
 
 /// A person's authenticator. It knows which steps were used, since a code is good for one login.
@@ -37,7 +37,7 @@ impl Authenticator {
     }
 
     /// A code that has not been used and is accepted now. The bastion accepts the step before and the one after, so that
-    /// three logins in a row need no waiting; the fourth waits for the next step.
+    /// three logins in a row need no waiting, or two late in a step; one more waits for the next step.
     pub fn next_code(&mut self) -> String {
         let wanted = |now: u64| (now - 1..=now + 1).find(|step| *step > self.last_step);
         let step = loop {

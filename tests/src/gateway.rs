@@ -95,7 +95,7 @@ impl Gateway {
     /// Waits until the resident agent stands in contact with the bastion.
     #[track_caller]
     pub fn await_contact(&self, bastion: &Bastion) {
-        crate::wait::until(&format!("{} in contact", self.name), crate::wait::LONG, || {
+        crate::wait::until(&format!("{} in contact", self.name), crate::wait::LONG * 2, || {
             let hosts = bastion.admin(&["--json", "host", "list"]).ok().json();
             let here = hosts["hosts"].as_array()?.iter().find(|host| host["name"] == self.name.as_str())?;
             (here["connected"] == true).then_some(())

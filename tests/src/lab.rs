@@ -92,11 +92,18 @@ impl Lab {
     /// Waits until the bastion has noted that a generation is applied, and nobody has it.
     #[track_caller]
     pub fn await_waiting_key(&self) {
-        crate::wait::until("a waiting generation", crate::wait::LONG, || {
+        self.await_waiting_key_above(None);
+    }
+
+    /// The same with a generation above this one: a key that waited before a lock is not meant.
+    #[track_caller]
+    pub fn await_waiting_key_above(&self, generation: Option<u64>) {
+        crate::wait::until(&format!("a waiting generation above {generation:?}"), crate::wait::LONG * 2, || {
             let keys = self.bastion.keys(); // empty until the gateway has reported
             let row = keys.iter().find(|row| row["connection"].as_str().is_some_and(|name| name.ends_with(DEVICE)))?;
+            let waits = row["rotated_at"].is_string() && row["released_at"].is_null();
             // a key that is deposited and not applied is refused to whoever logs in
-            (row["rotated_at"].is_string() && row["released_at"].is_null()).then_some(())
+            (waits && row["generation"].as_u64() > generation).then_some(())
         });
     }
 

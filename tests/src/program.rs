@@ -74,6 +74,11 @@ impl Ended {
     }
 }
 
+/// Whether a text says, right after `before`, that an hour is left: a slow machine has lost a second of it.
+pub fn says_an_hour(text: &str, before: &str) -> bool {
+    ["60", "59"].iter().any(|minutes| text.contains(&format!("{before}{minutes} min left (until ")))
+}
+
 /// Runs a program to its end, with this on its standard input.
 ///
 /// # Panics

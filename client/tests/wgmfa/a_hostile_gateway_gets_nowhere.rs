@@ -63,7 +63,7 @@ fn its_words_cannot_steer_the_terminal_or_pass_for_ours() {
 fn silence_ends_in_time() {
     let inside = Inside::new();
     let silent = Listener::on(&inside.gateway, 7777, |caller| caller.hear_out());
-    let ended = inside.without_terminal(&["10.77.0.1", "--limit", "1s"], CODE).expect(5);
+    let ended = inside.without_terminal(&["10.77.0.1", "--limit", "4s"], CODE).expect(5);
     assert!(ended.stderr.contains(": it says nothing\n"), "{ended:?}");
     assert!(silent.calls()[0].said.is_empty());
     drop(silent);
@@ -71,7 +71,7 @@ fn silence_ends_in_time() {
         caller.say(QUESTION);
         caller.hear_out();
     });
-    let ended = inside.without_terminal(&["10.77.0.1", "--limit", "1s"], CODE).expect(5);
+    let ended = inside.without_terminal(&["10.77.0.1", "--limit", "4s"], CODE).expect(5);
     assert!(ended.stderr.starts_with("wgmfa: error: the gateway does not answer\n"), "{ended:?}");
     drop(asks);
     let _mute = Listener::on(&inside.gateway, 7777, |caller| {

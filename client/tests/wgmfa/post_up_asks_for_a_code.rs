@@ -98,7 +98,7 @@ fn a_wrong_code_and_a_silent_person_leave_the_interface_up_unless_or_down() {
     let quick = Quick::new();
     let _gateway = Listener::good(&quick.inside.gateway);
     for (line, status) in [(shipped("--post-up"), 0), (shipped("--or-down"), 4)] {
-        let mut terminal = quick.on_a_terminal(&format!("{line} --limit 4s"));
+        let mut terminal = quick.on_a_terminal(&format!("{line} --limit 10s"));
         terminal.await_text(&format!("{QUESTION} "));
         terminal.type_hidden("000000");
         terminal.await_text("wrong code, 4 tries left");
@@ -167,8 +167,8 @@ fn without_a_terminal_systemd_ask_password_asks() {
 
     // nobody answers: the question is taken away in time
     let withdrawn = quick.inside.laptop.path("withdrawn");
-    program(&format!("trap 'touch {}; exit 1' TERM\nsleep 100 & wait", withdrawn.display()));
-    let line = format!("{} --limit 2s", shipped("--post-up"));
+    program(&format!("trap ': >{}; exit 1' TERM\nsleep 100 & wait", withdrawn.display()));
+    let line = format!("{} --limit 6s", shipped("--post-up"));
     let ended = quick.without_terminal(&line).ok();
     assert!(ended.stderr.contains("wgmfa: error: no code was given in time\n"), "{ended:?}");
     assert!(withdrawn.exists());

@@ -23,9 +23,11 @@ fn nothing_passes_before_the_code_and_what_the_tier_allows_after_it() {
     assert!(said.starts_with("wgmfa app-gw: one-time code for justins-laptop:\nok: prod until "), "{said}");
     assert!(said.trim_end().ends_with(" min)"), "{said}");
     for address in [PROTECTED, PROTECTED6] {
-        assert!(gated.reaches(address), "{address} after the code");
+        gated.await_open(address); // after the code
     }
-    assert!(is_answered(&gated.protected, LAPTOP) && is_answered(&gated.protected, LAPTOP6), "and back");
+    for address in [LAPTOP, LAPTOP6] {
+        until("and back", LONG, || is_answered(&gated.protected, address).then_some(()));
+    }
     for address in [ADMIN_ONLY, GATEWAY] {
         assert!(!gated.reaches(address), "{address} is not in the tier");
     }
@@ -60,7 +62,7 @@ fn streams_and_pings_that_run_end_at_the_deadline() {
     }
     for stream in &streams {
         let heard = stream.await_silence(Duration::from_secs(3), LONG);
-        assert!(heard > before + Duration::from_secs(25) && heard < deadline + Duration::from_secs(1), "{heard:?}");
+        assert!(heard > before + Duration::from_secs(25) && heard < deadline + Duration::from_secs(3), "{heard:?}");
     }
     gated.lab.bastion.await_state(DEVICE, "Expired");
     gated.open();

@@ -45,7 +45,7 @@ fn people_log_in_meanwhile() {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         });
-        until("a flood", LONG, || (said.load(Ordering::Relaxed) > 12).then_some(()));
+        until("a flood", LONG * 4, || (said.load(Ordering::Relaxed) > 12).then_some(()));
         let answered = site.justin.ssh(&["wgmfa-status"]);
         drop(ended);
         answered.ok();

@@ -13,7 +13,7 @@ fn is_locked_after(lab: &mut Lab, key: &str, put: impl FnOnce(&Lab)) {
     agent.await_line_from(said, "the lock", wgmfa_tests::wait::LONG, |line| {
         line.text.contains(": locked: the key on the interface was changed from outside")
     });
-    lab.await_waiting_key();
+    lab.await_waiting_key_above(generation);
     assert!(!lab.accepts(key));
     assert!(lab.bastion.key(DEVICE)["generation"].as_u64() > generation, "generations go up");
 }

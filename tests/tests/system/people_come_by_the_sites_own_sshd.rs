@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use wgmfa_tests::lab::{GATEWAY, Lab};
 use wgmfa_tests::ping::is_answered;
-use wgmfa_tests::program::{Ended, ours, run};
+use wgmfa_tests::program::{Ended, ours, run, says_an_hour};
 use wgmfa_tests::wait::{LONG, until};
 
 use super::site::{Agent, Host, Site};
@@ -24,7 +24,8 @@ fn waiting<'a>(site: &Site, host: &'a Host, generation: u64) -> (Agent<'a>, Stri
 fn released(ended: Ended, line: &str) {
     let ended = ended.ok();
     assert_eq!(ended.stdout, line, "{ended:?}");
-    let told = ended.stderr.lines().filter(|line| line.starts_with("app-gw/wg0: OK, 60 min left (until "));
+    let opened = "app-gw/wg0: OK, ";
+    let told = ended.stderr.lines().filter(|line| line.starts_with(opened) && says_an_hour(line, opened));
     assert_eq!(told.filter(|line| line.ends_with("), policy 101 Devices")).count(), 1, "{ended:?}");
 }
 

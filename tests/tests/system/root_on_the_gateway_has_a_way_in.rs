@@ -28,9 +28,10 @@ fn open(lab: &Lab, key: &str, time: &str) {
 #[test]
 fn an_override_opens_for_a_time_while_the_bastion_is_away_and_is_audited() {
     let mut lab = Lab::with_resident_agent("1h");
+    let waited = lab.bastion.key(DEVICE)["generation"].as_u64();
     lab.bastion.kill();
     let key = genkey();
-    open(&lab, &key, "3s");
+    open(&lab, &key, "15s");
     lab.await_accepted(&key);
     let pings = lab.pings();
     let locked = lab.gateway.agent.as_ref().expect("it runs").await_line("locked: the override's time is over");
@@ -39,7 +40,7 @@ fn an_override_opens_for_a_time_while_the_bastion_is_away_and_is_audited() {
     drop(pings);
     lab.bastion.start();
     await_event(&lab, "override", "the bastion is down");
-    lab.await_waiting_key();
+    lab.await_waiting_key_above(waited);
     lab.log_in();
 }
 

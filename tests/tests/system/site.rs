@@ -231,7 +231,7 @@ impl Host {
     /// `ssh` to the bastion with this host's key.
     pub fn ssh(&self, user: &str, words: &[&str]) -> std::process::Command {
         let mut command = self.machine.command("timeout");
-        command.args(["60", "ssh", "-F", "none", "-p", &wgmfa_tests::bastion::PORT.to_string(), "-l", user]);
+        command.args(["180", "ssh", "-F", "none", "-p", &wgmfa_tests::bastion::PORT.to_string(), "-l", user]);
         command.args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"]);
         command.arg("-o").arg(format!("UserKnownHostsFile={}", self.machine.path("known_hosts").display()));
         command.arg("-i").arg(&self.identity).args(words);

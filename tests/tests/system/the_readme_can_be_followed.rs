@@ -47,8 +47,8 @@ fn do_step(machines: &mut Machines, step: &Step) {
     };
     let logs_in = text.contains("sync");
     if logs_in {
-        machines.prepare_login("justin", on);
         assert!(!machines.ping_passes("laptop", SERVER), "the tunnel is open before this login:\n{text}");
+        machines.prepare_login("justin", on);
     }
     let said = machines.run(on, text);
     if logs_in {

@@ -13,7 +13,7 @@ fn a_pair_reaches_its_bastion_through_the_tunnel_alone() {
         pair.await_ping();
         let address = pair.bastion.address.clone();
         let machine = pair.gateway(behind).machine.clone();
-        assert!(is_answered(&machine, &address), "{behind:?}");
+        until(&format!("{behind:?} reaches it"), LONG, || is_answered(&machine, &address).then_some(()));
         let before = pair.gateway(behind.other());
         before.tunnel.down(&before.machine);
         assert!(!is_answered(&machine, &address), "{behind:?}: there is no other way");

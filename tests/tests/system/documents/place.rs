@@ -61,6 +61,8 @@ impl Place {
         command.args(["--target", &self.holder.pid().to_string(), "--mount", "--uts", "--net", "--root"]);
         command.args(["env", "--chdir", HOME, program]).env("PATH", path).env("HOME", HOME);
         command.env("LC_ALL", "C.UTF-8").env_remove("SUDO_UID");
+        // a bastion gives an agent on a slow machine more than a moment to confirm something
+        command.env("WGMFA_CONFIRM_WITHIN", "8");
         command.env("SSH_ASKPASS", self.machine.path("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
         command
     }
