@@ -45,6 +45,7 @@ pub struct Connection {
 }
 
 pub type Connections = BTreeMap<PeerRef, Connection>;
+type Interjection = Box<dyn FnOnce(&mut Connections) -> ToAgent + Send>;
 
 #[derive(Default)]
 struct Model {
@@ -60,7 +61,7 @@ struct Model {
     /// Happens when the next report has come, before it is answered.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
     /// Happens when the next deposits have come, and is said before they are answered.
-    interjection: Option<Box<dyn FnOnce(&mut Connections) -> ToAgent + Send>>,
+    interjection: Option<Interjection>,
     connected: usize,
     /// Its version and its clock, if it tells them.
     tells: (Option<String>, Option<i64>),
