@@ -64,6 +64,7 @@ pub async fn serve(keeper: &Rc<Keeper>, conversation: &mut Conversation, public_
         assigned: HashSet::new(),
         pairs: Pairs::new(),
         answered: keeper.now(),
+        leaves: None,
         next_id: 0,
         pending: BTreeMap::new(),
         pending_next: BTreeMap::new(),
@@ -170,6 +171,8 @@ struct Agent<'a> {
     pairs: Pairs,
     /// When they were told.
     answered: Timestamp,
+    /// Why it is hung up on when it has answered what it was asked.
+    leaves: Option<String>,
     next_id: u64,
     pending: BTreeMap<u64, Answer>,
     pending_next: BTreeMap<u64, Answer<Deposit>>,
@@ -307,7 +310,8 @@ impl Agent<'_> {
                             host_keys: self.keeper.host_keys.announced(),
                         });
                     }
-                    Err(reason) => return self.refuse(&reason),
+                    // a host that is cut off may still confirm its locks
+                    Err(reason) => self.leaves = Some(reason),
                 }
             }
             FromAgent::Deposit { mut deposits } => {
@@ -360,7 +364,8 @@ impl Agent<'_> {
                 self.answer(id, noted);
             }
         }
-        Ok(())
+        let is_asked = self.pending.values().any(|answer| !answer.is_closed());
+        self.leaves.take_if(|_| !is_asked).map_or(Ok(()), |reason| self.refuse(&reason))
     }
 
     /// Whether this host makes the generations of a peer.

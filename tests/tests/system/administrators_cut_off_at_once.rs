@@ -2,9 +2,12 @@
 
 use std::time::SystemTime;
 
+use serde_json::json;
 use wgmfa_tests::Lab;
 use wgmfa_tests::lab::{DEVICE, HOST, USER};
 use wgmfa_tests::wait::{LONG, until};
+
+use super::site::Site;
 
 /// A session runs; these words end it: no ping is answered that was sent after the command returned.
 fn cut_off_by(lab: &mut Lab, words: &[&str]) -> String {
@@ -118,4 +121,23 @@ fn by_disabling_a_host() {
     lab.gateway.agent(&["rotate"]).ok(); // need not wait for the next attempt to connect
     lab.await_waiting_key();
     lab.log_in();
+}
+
+#[test]
+fn a_host_that_is_disabled_while_its_report_is_on_the_way_still_confirms() {
+    let site = Site::new();
+    let (device, host) = (site.justin.public_key(), site.host("app-gw"));
+    let mut agent = host.connect(true);
+    agent.wait_with_keys(&[device], 1);
+    std::thread::scope(|scope| {
+        let disabling = scope.spawn(|| site.bastion.admin(&["host", "disable", "app-gw"]));
+        let order = agent.conversation.hear_json();
+        assert_eq!(order["type"], "lock", "{order}");
+        agent.conversation.say_json(&json!({"type": "report", "interfaces": []}));
+        agent.conversation.say_json(&json!({"type": "locked", "id": order["id"]}));
+        let ended = disabling.join().expect("it ends").ok();
+        assert_eq!(ended.said(), "disabled app-gw\n");
+    });
+    assert_eq!(agent.conversation.hear_json()["type"], "refused");
+    assert_eq!(agent.conversation.hear(), None, "it is hung up on");
 }
