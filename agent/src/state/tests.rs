@@ -82,6 +82,21 @@ fn what_was_closed_again_while_the_report_was_on_its_way_is_news_for_the_next() 
 }
 
 #[test]
+fn what_comes_again_while_it_is_told_is_told_again_and_takes_nothing_else_with_it() {
+    let (mut state, at) = (state(), Boottime::from_millis);
+    let peer = state.peers.keys().next().cloned();
+    state.events.clear();
+    let seen = "another preshared key was set";
+    state.happened("changed-outside", peer.clone(), seen, at(1000));
+    state.happened("lock", None, "told", at(1000));
+    state.happened("lock", None, "too much for this report", at(1000));
+    state.happened("changed-outside", peer, seen, at(2500));
+    state.reported(2, at(2000));
+    let left: Vec<_> = state.events.iter().map(|event| (event.reason.as_str(), event.at)).collect();
+    assert_eq!(left, [(seen, at(2500)), ("too much for this report", at(1000))]);
+}
+
+#[test]
 fn another_boot_makes_every_moment_worthless() {
     let same = state().in_boot(BootId("one".to_owned()));
     assert!(same.peers.values().all(|kept| kept.same_boot) && same.last_contact.is_some());
